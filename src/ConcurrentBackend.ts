@@ -1,0 +1,115 @@
+/**
+ * Runs tasks on this machine: executables as child processes, functions in this process, at most `maxWorkers` at a
+ * time. The default backend, for a laptop, one node, or beside an engine that runs other kinds.
+ *
+ * A program has a process group of its own; when its task is cancelled, times out or its layer closes, the group gets
+ * TERM, after `killGrace` KILL, and is gone before the outcome is told. It inherits this process's environment, with
+ * the task's changes and RHAPSODY_TASK_UID and RHAPSODY_ATTEMPT.
+ *
+ * @example
+ * ```ts
+ * import { Config, Effect } from "effect"
+ * import { ConcurrentBackend, ExecutionBackend, Task } from "effect-rhapsody"
+ *
+ * const Hostname = Task.executable("Hostname", { command: () => ({ executable: "hostname" }) })
+ * const Backend = ConcurrentBackend.layerConfig({ maxWorkers: Config.integer("WORKERS") })
+ *
+ * export const program = ExecutionBackend.execute(Hostname.make()).pipe(Effect.provide(Backend))
+ * ```
+ */
+import * as Config from "effect/Config"
+import type { ConfigError } from "effect/ConfigError"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import * as Defaults from "./Defaults.js"
+import { ConfigurationError } from "./Errors.js"
+import * as ExecutionBackend from "./ExecutionBackend.js"
+import { launcher } from "./internal/launch/nodeLauncher.js"
+import { settings as makeSettings } from "./TaskOptions.js"
+
+const type = Defaults.BackendType.CONCURRENT
+
+/** The kinds of this version. */
+export type Kinds = "executable" | "function"
+const allKinds: ReadonlyArray<Kinds> = ["executable", "function"]
+
+export interface Options<K extends Kinds = Kinds> extends ExecutionBackend.Options {
+  /** Tasks at the same time. Default `Defaults.maxWorkers`: 4. */
+  readonly maxWorkers?: number
+  /** Runs only these, so that another layer can serve the others. Default: all. */
+  readonly kinds?: ReadonlyArray<K>
+  /** Between TERM and KILL. Default 5 seconds. */
+  readonly killGrace?: Duration.DurationInput
+}
+
+/** Settings of a task that only this backend understands: its own `killGrace`. */
+export const settings = makeSettings(type, Schema.Struct({ killGrace: Schema.optional(Schema.DurationFromSelf) }))
+type Settings = { readonly killGrace?: Duration.Duration | undefined }
+
+const run =
+  (killGrace: number): ExecutionBackend.Driver<Kinds>["run"] =>
+  (spec, report) => {
+    const { program } = spec
+    if (program._tag === "function") {
+      return Effect.zipRight(
+        report.executing,
+        program.handler.run(spec.payload, { uid: spec.uid, attempt: spec.attempt })
+      )
+    }
+    if (program._tag !== "executable") return Effect.dieMessage(`the engine let a ${program._tag} task through`)
+    const own = (spec.settings as Settings | undefined)?.killGrace
+    return Effect.mapBoth(
+      launcher.launch({
+        program,
+        env: { RHAPSODY_TASK_UID: spec.uid, RHAPSODY_ATTEMPT: String(spec.attempt) },
+        grace: own === undefined ? killGrace : Duration.toMillis(own),
+        started: report.executing
+      }),
+      {
+        onSuccess: ExecutionBackend.Outcome.exited,
+        onFailure: ({ cause, details, reason }) => ExecutionBackend.taskError(spec, reason, { details, cause })
+      }
+    )
+  }
+
+/** The driver alone: to put something of your own around `run`. */
+export const driver = <const K extends Kinds = Kinds>(
+  options: Options<K> = {}
+): Effect.Effect<ExecutionBackend.Driver<K>, ConfigurationError> =>
+  Effect.gen(function* () {
+    const maxWorkers = options.maxWorkers ?? (yield* Defaults.Defaults).maxWorkers
+    if (!Number.isInteger(maxWorkers) || maxWorkers < 1) {
+      return yield* new ConfigurationError({
+        configKey: "maxWorkers",
+        reason: "InvalidOption",
+        details: { message: `must be an integer, 1 or more, not ${maxWorkers}` }
+      })
+    }
+    return {
+      type,
+      kinds: options.kinds ?? (allKinds as ReadonlyArray<K>),
+      concurrency: maxWorkers,
+      reportsExecuting: true,
+      // stopping a program is bounded by the launcher; a handler may do as it likes
+      boundedStop: ["executable" as K],
+      settings,
+      check: ({ program }) => {
+        const refusal = program._tag === "executable" ? launcher.check(program) : undefined
+        return refusal === undefined ? Effect.void : Effect.fail(refusal)
+      },
+      run: run(Duration.toMillis(options.killGrace ?? "5 seconds"))
+    }
+  })
+
+export const layer = <const K extends Kinds = Kinds>(
+  options: Options<K> = {}
+): Layer.Layer<ExecutionBackend.ExecutionBackend<K>, ConfigurationError> =>
+  ExecutionBackend.layer(driver(options), options)
+
+/** The same with options from `Config`, each on its own or all together. */
+export const layerConfig = <const K extends Kinds = Kinds>(
+  options: Config.Config.Wrap<Options<K>>
+): Layer.Layer<ExecutionBackend.ExecutionBackend<K>, ConfigurationError | ConfigError> =>
+  Layer.unwrapEffect(Effect.map(Config.unwrap(options), (options) => layer(options as Options<K>)))

@@ -1,0 +1,40 @@
+/** Everything that is known about a program that ended. */
+import * as Schema from "effect/Schema"
+
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
+
+/**
+ * As a success schema, gives the whole output of a program instead of its decoded standard output. As the argument of
+ * a definition's `failure`, what to recognise a failure by.
+ *
+ * `stdout` and `stderr` are text (bytes that are no UTF-8 become U+FFFD), `stdoutBytes` and `stderrBytes` exact. What
+ * was captured to a file is in the file (`stdoutPath`, `stderrPath`) and empty here.
+ *
+ * @example
+ * ```ts
+ * import { ExecutionBackend, Task } from "effect-rhapsody"
+ *
+ * const Grep = Task.executable("Grep", {
+ *   success: Task.Output,
+ *   exitCodes: [0, 1], // 1: nothing found
+ *   command: () => ({ executable: "grep", args: ["needle", "haystack.txt"] })
+ * })
+ * export const program = ExecutionBackend.execute(Grep.make()) // _.exitCode, _.stdout, _.wallMillis
+ * ```
+ */
+export class Output extends Schema.Class<Output>("effect-rhapsody/Task/Output")({
+  exitCode: Schema.Int,
+  stdoutBytes: Schema.Uint8ArrayFromSelf,
+  stderrBytes: Schema.Uint8ArrayFromSelf,
+  stdoutPath: Schema.optional(Schema.String),
+  stderrPath: Schema.optional(Schema.String),
+  /** From start to end, milliseconds. */
+  wallMillis: Schema.Number
+}) {
+  get stdout(): string {
+    return decoder.decode(this.stdoutBytes)
+  }
+  get stderr(): string {
+    return decoder.decode(this.stderrBytes)
+  }
+}

@@ -1,0 +1,428 @@
+/**
+ * Task definitions: what a unit of work takes, gives and may fail with, as schemas, and how it is run. A definition is
+ * a plain value; `make` turns it into an instance, another plain value. Nothing runs until an instance is submitted to
+ * an `ExecutionBackend`.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { ExecutionBackend, Task } from "effect-rhapsody"
+ *
+ * class Diverged extends Schema.TaggedError<Diverged>("Diverged")("Diverged", { step: Schema.Int }) {}
+ *
+ * const Simulate = Task.executable("Simulate", {
+ *   payload: { seed: Schema.Int },
+ *   success: Schema.parseJson(Schema.Struct({ energy: Schema.Number })), // decodes stdout
+ *   error: Diverged,
+ *   command: ({ seed }) => ({ executable: "simulate", args: ["--seed", `${seed}`] }),
+ *   failure: ({ exitCode }) => exitCode === 3 ? new Diverged({ step: 7 }) : undefined,
+ *   timeout: "1 minute"
+ * })
+ *
+ * export const energy = Effect.map(ExecutionBackend.execute(Simulate.make({ seed: 1 })), (_) => _.energy)
+ * ```
+ */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import { NodeInspectSymbol } from "effect/Inspectable"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import * as Tracer from "effect/Tracer"
+import type { Outcome } from "./Driver.js"
+import type { ReservedTag } from "./Errors.js"
+import type { ExecutionBackend } from "./ExecutionBackend.js"
+import type { Codec } from "./internal/codec.js"
+import { makeCodec, refuseReserved } from "./internal/codec.js"
+import type { Output } from "./Output.js"
+import type { DefinitionOptions, Env, Options, Text } from "./TaskOptions.js"
+
+export * from "./Output.js"
+export * from "./TaskOptions.js"
+
+export const TypeId = "~effect-rhapsody/Task" as const
+export type TypeId = typeof TypeId
+export const InstanceTypeId = "~effect-rhapsody/Task/Instance" as const
+export type InstanceTypeId = typeof InstanceTypeId
+export const ServiceTypeId = "~effect-rhapsody/Task/Service" as const
+export type ServiceTypeId = typeof ServiceTypeId
+
+/** The ways to run: a program, an Effect in this process, a CPU-bound export of a module, Python, a long-lived program. */
+export const Kind = Schema.Literal("executable", "function", "worker", "python", "service")
+export type Kind = typeof Kind.Type
+
+// ------------------------------------------------------------------------------------------------------- definitions
+
+/** A program to start. No shell is involved: to use one, name it (`executable: "sh", args: ["-c", script]`). */
+export interface Command {
+  /** A path, or a name that is looked up in the task's own PATH. */
+  readonly executable: Text
+  readonly args?: ReadonlyArray<Text>
+  /** Given to the program as its standard input; without it, the input is empty. */
+  readonly stdin?: Text
+  /** As the option of the same name, which wins where both name a variable. */
+  readonly env?: Env
+  /** As the option of the same name, which wins. */
+  readonly cwd?: string
+}
+
+/** How a definition is run: its half that is not schemas. */
+export type Body =
+  | {
+      readonly _tag: "executable"
+      readonly command: (payload: any) => Command
+      readonly failure: ((output: Output) => unknown) | undefined
+      readonly exitCodes: ReadonlyArray<number>
+    }
+  | { readonly _tag: "function" }
+  | { readonly _tag: "worker"; readonly module: URL; readonly export: string }
+  | { readonly _tag: "python"; readonly callable: string }
+  | { readonly _tag: "service"; readonly command: (payload: any) => Command; readonly ready: RegExp }
+
+/** Any definition. */
+export interface Any {
+  readonly [TypeId]: TypeId
+  readonly name: string
+  readonly kind: Kind
+  readonly payloadSchema: Schema.Schema.AnyNoContext
+  readonly successSchema: Schema.Schema.AnyNoContext
+  readonly errorSchema: Schema.Schema.All
+  readonly body: Body
+  readonly options: DefinitionOptions
+  /** @internal compiled at first use */
+  readonly codec: Codec
+}
+
+/** What `make` takes: nothing for a task without payload, else the fields; those with a default may be left out. */
+export type PayloadInput<Fields extends Schema.Struct.Fields> = [keyof Fields] extends [never]
+  ? void
+  : Schema.Simplify<Schema.Struct.Constructor<Fields>>
+
+/** What an instance needs to run: a backend for its kind, and its handler when it is a function. */
+export type Requirements<Name extends string, K extends Kind> =
+  | ExecutionBackend<K>
+  | (K extends "function" ? Handler<Name> : never)
+
+export interface Task<
+  Name extends string,
+  K extends Kind,
+  Fields extends Schema.Struct.Fields,
+  Success extends Schema.Schema.AnyNoContext,
+  Error extends Schema.Schema.All
+> extends Any {
+  readonly name: Name
+  readonly kind: K
+  readonly payloadSchema: Schema.Struct<Fields> & Schema.Schema.AnyNoContext
+  readonly successSchema: Success
+  readonly errorSchema: Error
+  /** One unit of work. Never throws: what is wrong with it is told when it is submitted. */
+  make(
+    payload: PayloadInput<Fields>,
+    options?: Options<Error["Type"]>
+  ): K extends "service"
+    ? Service<Success["Type"], Error["Type"], Requirements<Name, K>>
+    : Instance<Success["Type"], Error["Type"], Requirements<Name, K>>
+}
+
+// ---------------------------------------------------------------------------------------------------------- handlers
+
+/** In the context: "there is an implementation of this function task". */
+export interface Handler<out Name extends string> {
+  readonly "~handler": Name
+}
+
+/** What a handler may know about the attempt it serves. */
+export interface Info {
+  readonly uid: string
+  /** 1 for the first. */
+  readonly attempt: number
+}
+
+export interface HandlerService {
+  /** The definition that this is the handler of; a namesake is refused. */
+  readonly task: Any
+  /** Encoded payload to encoded outcome. */
+  readonly run: (payload: unknown, info: Info) => Effect.Effect<Outcome>
+}
+
+/** @internal */
+export const Handler = <Name extends string>(name: Name) =>
+  Context.GenericTag<Handler<Name>, HandlerService>(`effect-rhapsody/Handler/${name}`)
+
+/** Only function tasks have a handler that is written in the host program. */
+export interface FunctionTask<
+  Name extends string,
+  Fields extends Schema.Struct.Fields,
+  Success extends Schema.Schema.AnyNoContext,
+  Error extends Schema.Schema.All
+> extends Task<Name, "function", Fields, Success, Error> {
+  /** The implementation. A program that submits the task and is not given this layer does not compile. */
+  toLayer<R = never>(
+    handler: (payload: Schema.Struct.Type<Fields>, info: Info) => Effect.Effect<Success["Type"], Error["Type"], R>
+  ): Layer.Layer<Handler<Name>, never, R>
+}
+
+// --------------------------------------------------------------------------------------------------------- instances
+
+interface Unit {
+  readonly task: Any
+  readonly payload: Readonly<Record<string, unknown>>
+  readonly options: Options<any>
+}
+
+/** Definition, payload and options: one unit of work. The last three members are types only, as `Schema["Type"]`. */
+export interface Instance<out A, out E, out R> extends Unit {
+  readonly [InstanceTypeId]: InstanceTypeId
+  readonly Success: A
+  readonly Error: E
+  readonly Context: R
+}
+
+/** An instance of a service task: it is started, not awaited. */
+export interface Service<out Info, out E, out R> extends Unit {
+  readonly [ServiceTypeId]: ServiceTypeId
+  readonly Info: Info
+  readonly Error: E
+  readonly Context: R
+}
+
+export const isInstance = (u: unknown): u is Instance<unknown, unknown, unknown> =>
+  typeof u === "object" && u !== null && InstanceTypeId in u
+
+// Payloads and options may hold secrets: whatever prints an instance sees its name and uid alone.
+class UnitImpl implements Unit {
+  constructor(
+    readonly task: Any,
+    readonly payload: Readonly<Record<string, unknown>>,
+    readonly options: Options<any>
+  ) {}
+  toJSON() {
+    return { _id: "effect-rhapsody/Task/Instance", task: this.task.name, kind: this.task.kind, uid: this.options.uid }
+  }
+  toString() {
+    return `${this.task.kind} task ${this.task.name}${this.options.uid === undefined ? "" : ` (${this.options.uid})`}`
+  }
+  [NodeInspectSymbol]() {
+    return this.toJSON()
+  }
+}
+class InstanceImpl extends UnitImpl {
+  get [InstanceTypeId](): InstanceTypeId {
+    return InstanceTypeId
+  }
+}
+class ServiceImpl extends UnitImpl {
+  get [ServiceTypeId](): ServiceTypeId {
+    return ServiceTypeId
+  }
+}
+
+// ------------------------------------------------------------------------------------------------------ constructors
+
+/** `catchTag` could not tell a user's error with one of our tags from ours. */
+export type NotReserved<E> =
+  Extract<E, { readonly _tag: ReservedTag }> extends never
+    ? unknown
+    : "the tags TaskError, BackendError and ConfigurationError belong to effect-rhapsody"
+
+interface Schemas<
+  Fields extends Schema.Struct.Fields,
+  Success extends Schema.Schema.All,
+  Error extends Schema.Schema.All
+> extends DefinitionOptions<Error["Type"]> {
+  /** Fields of the input. Default: none. */
+  readonly payload?: Fields
+  readonly success?: Success
+  /** The task's own failures. Default: none; what else can go wrong is a `TaskError`. */
+  readonly error?: Error & NotReserved<Error["Type"]>
+}
+
+const proto = (
+  name: string,
+  body: Body,
+  { error, payload, success, ...options }: Schemas<any, any, any>,
+  fallback: Schema.Schema.AnyNoContext
+): any => {
+  const Unit = body._tag === "service" ? ServiceImpl : InstanceImpl
+  const errorSchema: Schema.Schema.All = error ?? Schema.Never
+  refuseReserved(name, errorSchema)
+  const payloadSchema = Schema.Struct(payload ?? {}) as any
+  const successSchema: Schema.Schema.AnyNoContext = success ?? fallback
+  const self: Any & { make: unknown; toLayer?: unknown } = {
+    [TypeId]: TypeId,
+    name,
+    kind: body._tag,
+    payloadSchema,
+    successSchema,
+    errorSchema,
+    body,
+    options,
+    codec: makeCodec(payloadSchema, successSchema, errorSchema),
+    make: (payload: any, own?: Options<any>) =>
+      new Unit(
+        self,
+        payload ?? {},
+        own === undefined
+          ? options
+          : options.env !== undefined && own.env !== undefined
+            ? { ...options, ...own, env: { ...options.env, ...own.env } }
+            : { ...options, ...own }
+      )
+  }
+  if (body._tag === "function") self.toLayer = (handler: any) => toLayer(self, handler)
+  return self
+}
+
+const toLayer = (task: Any, handler: (payload: any, info: Info) => Effect.Effect<unknown, unknown, any>) =>
+  Layer.effect(
+    Handler(task.name),
+    Effect.map(Effect.context<any>(), (context): HandlerService => {
+      // the span that built the layer has ended by the time the handler runs
+      const own = Context.omit(Tracer.ParentSpan)(context) as Context.Context<any>
+      const { codec } = task
+      const invalid =
+        (reason: "InvalidPayload" | "InvalidResult") =>
+        (message: string): Outcome => ({
+          _tag: "Invalid",
+          reason,
+          message
+        })
+      return {
+        task,
+        run: (payload, info) =>
+          Effect.matchEffect(codec.decodePayload(payload), {
+            onFailure: (issue) => Effect.succeed(invalid("InvalidPayload")(issue.message)),
+            onSuccess: (decoded) =>
+              Effect.matchEffect(
+                Effect.suspend(() => handler(decoded, info)),
+                {
+                  onSuccess: (value) =>
+                    Effect.match(codec.encodeSuccess(value), {
+                      onSuccess: (value): Outcome => ({ _tag: "Success", value }),
+                      onFailure: (issue) => invalid("InvalidResult")(issue.message)
+                    }),
+                  onFailure: (error) =>
+                    Effect.match(codec.encodeError(error), {
+                      onSuccess: (error): Outcome => ({ _tag: "Failure", error }),
+                      onFailure: (issue) => invalid("InvalidResult")(issue.message)
+                    })
+                }
+              )
+          }).pipe(Effect.provide(own))
+      }
+    })
+  )
+
+/** What a success schema may decode: standard output as text, as bytes, or the whole `Output`. */
+export type Stdout = Schema.Schema<any, string> | Schema.Schema<any, Uint8Array> | typeof Output
+
+/**
+ * Runs a program.
+ *
+ * The success schema decodes its standard output: a schema from `string` (default `Schema.String`; also
+ * `Schema.NumberFromString`, `Schema.parseJson(...)`; bytes that are no UTF-8 become U+FFFD), a schema from
+ * `Uint8Array` (`Schema.Uint8ArrayFromSelf`: the bytes as they are), or `Task.Output` for everything that is known.
+ * An exit code other than `exitCodes` fails with `TaskError` Exit, unless `failure` recognises it.
+ */
+export const executable = <
+  const Name extends string,
+  Fields extends Schema.Struct.Fields = {},
+  Success extends Stdout = typeof Schema.String,
+  Error extends Schema.Schema.All = typeof Schema.Never
+>(
+  name: Name,
+  options: Schemas<Fields, Success, Error> & {
+    readonly command: (payload: Schema.Struct.Type<Fields>) => Command
+    /** Recognises a failure of the task's own; `undefined` leaves it a `TaskError` Exit. */
+    readonly failure?: (output: Output) => Error["Type"] | undefined
+    /** Codes that count as success. Default: 0 alone. */
+    readonly exitCodes?: ReadonlyArray<number>
+  }
+): Task<Name, "executable", Fields, Success, Error> => {
+  const { command, exitCodes, failure, ...rest } = options
+  return proto(name, { _tag: "executable", command, failure, exitCodes: exitCodes ?? [0] }, rest, Schema.String)
+}
+
+const function_ = <
+  const Name extends string,
+  Fields extends Schema.Struct.Fields = {},
+  Success extends Schema.Schema.AnyNoContext = typeof Schema.Void,
+  Error extends Schema.Schema.All = typeof Schema.Never
+>(
+  name: Name,
+  options: Schemas<Fields, Success, Error> = {}
+): FunctionTask<Name, Fields, Success, Error> => proto(name, { _tag: "function" }, options, Schema.Void)
+
+export {
+  /**
+   * Runs an Effect of the host program, given apart with `toLayer`: the definition can be imported where the handler
+   * is not (a client, a test, another machine).
+   *
+   * @example
+   * ```ts
+   * import { Effect, Schema } from "effect"
+   * import { Task } from "effect-rhapsody"
+   *
+   * export const Mean = Task.function("Mean", {
+   *   payload: { values: Schema.NonEmptyArray(Schema.Number) },
+   *   success: Schema.Number
+   * })
+   * export const MeanLive = Mean.toLayer(({ values }) =>
+   *   Effect.succeed(values.reduce((a, b) => a + b) / values.length)
+   * )
+   * ```
+   */
+  function_ as function
+}
+
+/** CPU-bound: an exported function of a module, run in a thread of its own. No backend of this version runs it. */
+export const worker = <
+  const Name extends string,
+  Fields extends Schema.Struct.Fields = {},
+  Success extends Schema.Schema.AnyNoContext = typeof Schema.Void,
+  Error extends Schema.Schema.All = typeof Schema.Never
+>(
+  name: Name,
+  options: Schemas<Fields, Success, Error> & {
+    readonly module: URL
+    readonly export: string
+  }
+): Task<Name, "worker", Fields, Success, Error> => {
+  const { export: exported, module, ...rest } = options
+  return proto(name, { _tag: "worker", module, export: exported }, rest, Schema.Void)
+}
+
+/** A Python function by reference, `"package.module:callable"`. No backend of this version runs it. */
+export const python = <
+  const Name extends string,
+  Fields extends Schema.Struct.Fields = {},
+  Success extends Schema.Schema.AnyNoContext = typeof Schema.Void,
+  Error extends Schema.Schema.All = typeof Schema.Never
+>(
+  name: Name,
+  options: Schemas<Fields, Success, Error> & {
+    readonly callable: `${string}:${string}`
+  }
+): Task<Name, "python", Fields, Success, Error> => {
+  const { callable, ...rest } = options
+  return proto(name, { _tag: "python", callable }, rest, Schema.Void)
+}
+
+/**
+ * A long-lived program. `ready` is matched against its output; the named groups are decoded into the typed info.
+ * No backend of this version runs it.
+ */
+export const service = <
+  const Name extends string,
+  Fields extends Schema.Struct.Fields = {},
+  Info extends Schema.Schema.AnyNoContext = typeof Schema.Void
+>(
+  name: Name,
+  options: Omit<Schemas<Fields, Info, typeof Schema.Never>, "error" | "success"> & {
+    readonly info?: Info
+    readonly command: (payload: Schema.Struct.Type<Fields>) => Command
+    readonly ready: RegExp
+  }
+): Task<Name, "service", Fields, Info, typeof Schema.Never> => {
+  const { command, info, ready, ...rest } = options
+  return proto(name, { _tag: "service", command, ready }, rest as Schemas<any, any, any>, info ?? Schema.Void)
+}

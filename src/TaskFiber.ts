@@ -1,0 +1,53 @@
+/**
+ * What `submit` returns: a real fiber of the Effect runtime, so everything that takes a fiber takes it (`Fiber.join`,
+ * `Fiber.interrupt`, `FiberSet`, a `Supervisor`). Interrupting it stops the work and returns when it has stopped.
+ *
+ * It ends with the decoded result; with the task's own error; with `TaskError` or `BackendError`; or interrupted, when
+ * somebody interrupted it. A task that was cancelled by uid, by cancel all or by its backend's end is no interrupt but
+ * `TaskError` Canceled, so that joining it never interrupts the joiner.
+ */
+import * as Effect from "effect/Effect"
+import type * as Fiber from "effect/Fiber"
+import { NodeInspectSymbol } from "effect/Inspectable"
+import type { TaskState } from "./TaskState.js"
+
+export const TypeId = "~effect-rhapsody/TaskFiber" as const
+export type TypeId = typeof TypeId
+
+export interface TaskFiber<out A, out E = never> extends Fiber.RuntimeFiber<A, E> {
+  readonly [TypeId]: Handle
+  readonly uid: string
+  /** Name of the definition. */
+  readonly task: string
+}
+
+/** @internal what the engine keeps of a task, as far as its fiber shows it */
+export interface Handle {
+  readonly uid: string
+  readonly name: string
+  readonly state: TaskState
+  readonly cancel: Effect.Effect<boolean, any>
+}
+
+export const isTaskFiber = (u: unknown): u is TaskFiber<unknown, unknown> =>
+  typeof u === "object" && u !== null && TypeId in u
+
+/** The state of the task now. */
+export const state = (fiber: TaskFiber<unknown, unknown>): Effect.Effect<TaskState> =>
+  Effect.sync(() => fiber[TypeId].state)
+
+// A fiber holds what its task works with; what prints it shows none of that.
+function toJSON(this: TaskFiber<unknown, unknown>) {
+  return { _id: "effect-rhapsody/TaskFiber", uid: this.uid, task: this.task, state: this[TypeId].state }
+}
+
+/** @internal */
+export const decorate = <A, E>(fiber: Fiber.RuntimeFiber<A, E>, handle: Handle): TaskFiber<A, E> => {
+  const target = fiber as any
+  target[TypeId] = handle
+  target.uid = handle.uid
+  target.task = handle.name
+  target.toJSON = toJSON
+  target[NodeInspectSymbol] = toJSON
+  return target
+}

@@ -1,0 +1,121 @@
+/**
+ * What can be said about one unit of work beside its payload: where it runs, how often, how long, what is kept of its
+ * output. The same options may stand on a definition (as defaults) and on an instance (which wins; `env` is merged).
+ */
+import type * as Duration from "effect/Duration"
+import type * as Effect from "effect/Effect"
+import type * as Redacted from "effect/Redacted"
+import type * as Schedule from "effect/Schedule"
+import type * as Schema from "effect/Schema"
+import type { TaskError } from "./Errors.js"
+
+/** Text, or bytes that need not be UTF-8. */
+export type Text = string | Uint8Array
+
+/**
+ * Variables added to the inherited environment; `undefined` removes one. `Redacted` values reach the program and
+ * nothing else: no event, log, span or error shows them.
+ */
+export type Env = Readonly<Record<string, Text | Redacted.Redacted<string> | undefined>>
+
+/**
+ * What a task needs, in one form for every backend. A backend that places by them says so; Concurrent does not: one
+ * task is one slot there.
+ */
+export interface Resources {
+  readonly cores?: number
+  readonly gpus?: number
+  /** Bytes. */
+  readonly memory?: number
+  /** MPI ranks. */
+  readonly ranks?: number
+  readonly nodes?: number
+  /** The time to ask a scheduler for. It ends nothing here: that is `timeout`. */
+  readonly walltime?: Duration.DurationInput
+}
+
+/**
+ * When to try again: the shape of `Effect.retry`. Failures of the task are retried; cancellation, an invalid payload
+ * and the loss of the backend are not. A bare `times` waits `Defaults.retryDelay` (1 second) between attempts.
+ */
+export interface Retry<in E = never> {
+  /** Further attempts at most. Without `times`, the schedule decides. */
+  readonly times?: number
+  /** The delays; its input is the error. */
+  readonly schedule?: Schedule.Schedule<unknown, E | TaskError>
+  /** Try again only after these errors. */
+  readonly while?: (error: E | TaskError) => boolean | Effect.Effect<boolean>
+}
+
+/**
+ * What is kept of what a program prints. By default both streams, in memory, up to 64 MiB each; beyond it the program
+ * is stopped with `TaskError` OutputLimit. A file has no limit, unless the success schema has to read it back.
+ */
+export interface Capture {
+  /** Bytes kept in memory per stream. Default 64 MiB. */
+  readonly limit?: number
+  /** Write standard output to this file (created or truncated) instead of memory; relative to the task's cwd. */
+  readonly stdout?: string
+  readonly stderr?: string
+  /** Standard error goes where standard output goes, in the order of writing. */
+  readonly merged?: boolean
+}
+
+/** 64 MiB. */
+export const defaultCaptureLimit = 64 * 1024 * 1024
+
+export const SettingsTypeId = "~effect-rhapsody/Task/Settings" as const
+
+/** Settings that only one backend understands. Made by that backend's own constructor, refused by every other. */
+export interface Settings {
+  readonly [SettingsTypeId]: typeof SettingsTypeId
+  /** The driver's type. */
+  readonly backend: string
+  readonly values: unknown
+}
+
+/** Makes `Settings` for one backend, typed by its schema; the driver gets them decoded. */
+export interface SettingsConstructor<in I> {
+  (values: I): Settings
+  readonly backend: string
+  readonly schema: Schema.Schema.AnyNoContext
+}
+
+/**
+ * The settings of a backend: what its authors export for its users.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Task } from "effect-rhapsody"
+ *
+ * export const settings = Task.settings("my-cluster", Schema.Struct({ queue: Schema.NonEmptyString }))
+ * export const options: Task.Options = { settings: settings({ queue: "debug" }) }
+ * ```
+ */
+export const settings = <A, I>(backend: string, schema: Schema.Schema<A, I>): SettingsConstructor<I> =>
+  Object.assign((values: I): Settings => ({ [SettingsTypeId]: SettingsTypeId, backend, values }), { backend, schema })
+
+/** What a definition may carry as defaults for its instances. `E` is the task's own error. */
+export interface DefinitionOptions<in E = never> {
+  readonly resources?: Resources
+  readonly retry?: Retry<E>
+  /** Longest time of one attempt, from the moment it has its slot; the process tree is gone when it is told. */
+  readonly timeout?: Duration.DurationInput
+  /** Tasks that wait for a slot start in the order of priority, the highest first; equals in order of submission. */
+  readonly priority?: number
+  readonly env?: Env
+  /** Working directory. Default: that of this process. */
+  readonly cwd?: string
+  readonly capture?: Capture
+  readonly settings?: Settings
+}
+
+/** Options of an instance. */
+export interface Options<in E = never> extends DefinitionOptions<E> {
+  /**
+   * Name of this unit of work, unique in its backend among live tasks and the last 10,000 that ended. It names files
+   * too: at most 200 characters, no slash, no control character. Default: `task.000001` and so on.
+   */
+  readonly uid?: string
+}

@@ -1,0 +1,11 @@
+/**
+ * Heterogeneous HPC and AI tasks as typed values, run by interchangeable backends.
+ */
+
+export * as ConcurrentBackend from "./ConcurrentBackend.js"
+export * as Defaults from "./Defaults.js"
+export * from "./Errors.js"
+export * as ExecutionBackend from "./ExecutionBackend.js"
+export * as Task from "./Task.js"
+export * as TaskFiber from "./TaskFiber.js"
+export * from "./TaskState.js"

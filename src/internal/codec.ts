@@ -1,0 +1,96 @@
+/** A definition's schemas, compiled once and when first needed (they may refer to each other through `suspend`). */
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as ParseResult from "effect/ParseResult"
+import * as Schema from "effect/Schema"
+import * as AST from "effect/SchemaAST"
+import { ConfigurationError, reservedTags } from "../Errors.js"
+import { Output } from "../Output.js"
+
+/** What does not fit a schema: where, and why. */
+export interface Issue {
+  readonly path: string | undefined
+  readonly message: string
+}
+type Parser = (input: unknown) => Effect.Effect<unknown, Issue>
+
+export interface Codec {
+  readonly encodePayload: Parser
+  readonly decodePayload: Parser
+  readonly encodeSuccess: Parser
+  readonly decodeSuccess: Parser
+  readonly encodeError: Parser
+  readonly decodeError: Parser
+  /** What the success schema decodes, for a program. */
+  readonly result: "text" | "bytes" | "output"
+  /** Constructor defaults filled in; the payload itself when the schema has none. */
+  readonly withDefaults: (payload: Readonly<Record<string, unknown>>) => Readonly<Record<string, unknown>>
+}
+
+const issue = (error: ParseResult.ParseIssue): Issue => {
+  const path = ParseResult.ArrayFormatter.formatIssueSync(error)[0]?.path.map(String).join(".")
+  return { path: path === "" ? undefined : path, message: ParseResult.TreeFormatter.formatIssueSync(error) }
+}
+
+// Schemas without asynchronous parts answer with an Either: no Effect is built for those.
+const parser = (compile: () => (input: unknown) => Effect.Effect<unknown, ParseResult.ParseIssue>): Parser => {
+  let parse: ReturnType<typeof compile> | undefined
+  return (input) => {
+    parse ??= compile()
+    const result = parse(input)
+    if (!Either.isEither(result)) return Effect.mapError(result, issue)
+    return Either.mapLeft(result as Either.Either<unknown, ParseResult.ParseIssue>, issue)
+  }
+}
+const encoder = (schema: Schema.Schema.All) =>
+  parser(() => ParseResult.encodeUnknown(schema as Schema.Schema.AnyNoContext))
+const decoder = (schema: Schema.Schema.All) =>
+  parser(() => ParseResult.decodeUnknown(schema as Schema.Schema.AnyNoContext))
+
+const hasDefault = (field: unknown): boolean => {
+  if (!Schema.isPropertySignature(field)) return false
+  const { ast } = field
+  return (ast._tag === "PropertySignatureDeclaration" ? ast.defaultValue : ast.to.defaultValue) !== undefined
+}
+
+const resultOf = (success: Schema.Schema.All): Codec["result"] => {
+  if ((success as unknown) === Output) return "output"
+  const accepts = Schema.is(Schema.encodedSchema(success as Schema.Schema.AnyNoContext))
+  return accepts(new Uint8Array()) && !accepts("") ? "bytes" : "text"
+}
+
+export const makeCodec = (payload: Schema.Struct<any>, success: Schema.Schema.All, error: Schema.Schema.All): Codec => {
+  const defaulted = Object.values(payload.fields).some(hasDefault)
+  let result: Codec["result"] | undefined
+  return {
+    encodePayload: encoder(payload),
+    decodePayload: decoder(payload),
+    encodeSuccess: encoder(success),
+    decodeSuccess: decoder(success),
+    encodeError: encoder(error),
+    decodeError: decoder(error),
+    get result() {
+      return (result ??= resultOf(success))
+    },
+    withDefaults: defaulted ? (input) => payload.make(input, { disableValidation: true }) : (input) => input
+  }
+}
+
+const tagsOf = (ast: AST.AST): ReadonlyArray<unknown> => {
+  if (AST.isUnion(ast)) return ast.types.flatMap(tagsOf)
+  if (AST.isSuspend(ast)) return tagsOf(ast.f())
+  if (!AST.isTypeLiteral(ast)) return []
+  const tag = ast.propertySignatures.find((signature) => signature.name === "_tag")
+  return tag !== undefined && AST.isLiteral(tag.type) ? [tag.type.literal] : []
+}
+
+/** Throws where the definition is written: such a program is wrong before it runs. */
+export const refuseReserved = (name: string, error: Schema.Schema.All): void => {
+  const tag = tagsOf(AST.encodedAST(error.ast)).find((tag) => reservedTags.has(String(tag)))
+  if (tag === undefined) return
+  throw new ConfigurationError({
+    configKey: "error",
+    reason: "ReservedTag",
+    details: { task: name, message: `task ${name}: ${tag} is the tag of an effect-rhapsody error; rename your error` }
+  })
+}

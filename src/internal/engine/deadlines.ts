@@ -1,0 +1,123 @@
+/**
+ * Everything that happens after a time: one heap and one sleeping fiber for all tasks. (A timer, or an
+ * `Effect.timeout`, per task costs several times as much.) What is cancelled leaves the heap at once.
+ */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+
+export interface Deadline {
+  readonly at: number
+  readonly run: () => void
+  index: number
+}
+
+export interface Deadlines {
+  /** Calls `run`, once, `millis` from now. */
+  readonly add: (millis: number, run: () => void) => Deadline
+  readonly cancel: (deadline: Deadline) => void
+  readonly sleep: (millis: number) => Effect.Effect<void>
+  /** Deadlines pending: for tests of leaks. */
+  readonly size: () => number
+}
+
+/** A timer cannot be longer than 2^31 - 1 ms: sleep in parts. */
+const longestSleep = 2_000_000_000
+
+class Heap {
+  readonly items: Array<Deadline> = []
+
+  push(item: Deadline): void {
+    this.items.push(item)
+    this.up(item, this.items.length - 1)
+  }
+  remove(item: Deadline): void {
+    const { index } = item
+    if (index < 0) return
+    item.index = -1
+    const last = this.items.pop()!
+    if (last === item) return
+    this.up(last, index)
+    this.down(last, last.index)
+  }
+  private up(item: Deadline, index: number): void {
+    while (index > 0) {
+      const above = (index - 1) >>> 1
+      const other = this.items[above]!
+      if (other.at <= item.at) break
+      this.place(other, index)
+      index = above
+    }
+    this.place(item, index)
+  }
+  private down(item: Deadline, index: number): void {
+    const { items } = this
+    for (;;) {
+      let below = 2 * index + 1
+      if (below >= items.length) break
+      if (below + 1 < items.length && items[below + 1]!.at < items[below]!.at) below++
+      const other = items[below]!
+      if (other.at >= item.at) break
+      this.place(other, index)
+      index = below
+    }
+    this.place(item, index)
+  }
+  private place(item: Deadline, index: number): void {
+    this.items[index] = item
+    item.index = index
+  }
+}
+
+export const make: Effect.Effect<Deadlines, never, Scope.Scope> = Effect.gen(function* () {
+  const clock = yield* Effect.clock
+  const heap = new Heap()
+  /** Wakes the fiber when a deadline comes to stand before the one it sleeps for. */
+  let wake: (() => void) | undefined
+
+  const anotherIsNext = (known: Deadline | undefined) =>
+    Effect.async<void>((resume) => {
+      const woken = () => {
+        wake = undefined
+        resume(Effect.void)
+      }
+      wake = woken
+      if (known !== heap.items[0]) woken()
+      return Effect.sync(() => {
+        if (wake === woken) wake = undefined
+      })
+    })
+
+  const turn = Effect.suspend(() => {
+    const now = clock.unsafeCurrentTimeMillis()
+    let next = heap.items[0]
+    for (; next !== undefined && next.at <= now; next = heap.items[0]) {
+      heap.remove(next)
+      next.run()
+    }
+    if (next === undefined) return anotherIsNext(undefined)
+    const left = Math.min(next.at - now, longestSleep)
+    return Effect.raceFirst(clock.sleep(Duration.millis(left)), anotherIsNext(next))
+  })
+
+  yield* Effect.forkScoped(Effect.interruptible(Effect.forever(turn)))
+
+  const add = (millis: number, run: () => void): Deadline => {
+    const deadline: Deadline = { at: clock.unsafeCurrentTimeMillis() + Math.max(0, millis), run, index: -1 }
+    heap.push(deadline)
+    if (deadline.index === 0) wake?.()
+    return deadline
+  }
+  const cancel = (deadline: Deadline): void => heap.remove(deadline)
+
+  return {
+    add,
+    cancel,
+    sleep: (millis) =>
+      Effect.async<void>((resume) => {
+        const deadline = add(millis, () => resume(Effect.void))
+        return Effect.sync(() => cancel(deadline))
+      }),
+    size: () => heap.items.length
+  }
+})

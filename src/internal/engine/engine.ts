@@ -1,0 +1,337 @@
+/**
+ * The typed service over a driver: what every backend means by submit, cancel, retry, timeout, event and close.
+ *
+ * A task's fiber is forked inside an uninterruptible region, and only its waits and its attempts can be interrupted.
+ * Each of these has a handler beside it, so that whatever ends the fiber, the slot is given back and the one outcome is
+ * told.
+ */
+import * as Cause from "effect/Cause"
+import type * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as ExecutionStrategy from "effect/ExecutionStrategy"
+import * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
+import * as FiberId from "effect/FiberId"
+import * as FiberRef from "effect/FiberRef"
+import * as Option from "effect/Option"
+import * as Scope from "effect/Scope"
+import * as Defaults from "../../Defaults.js"
+import type { Driver } from "../../Driver.js"
+import type { BackendErrorReason } from "../../Errors.js"
+import { BackendError, TaskError } from "../../Errors.js"
+import type { Options, Refusal, Service } from "../../ExecutionBackend.js"
+import type { Instance, Kind } from "../../Task.js"
+import type { TaskFiber } from "../../TaskFiber.js"
+import { decorate, isTaskFiber, TypeId } from "../../TaskFiber.js"
+import type { BackendStatus, TaskState } from "../../TaskState.js"
+import { isTerminal } from "../../TaskState.js"
+import * as Attempt from "./attempt.js"
+import * as Deadlines from "./deadlines.js"
+import type { Prepared } from "./entry.js"
+import { currentTask, Entry } from "./entry.js"
+import { Events } from "./events.js"
+import { Machine, Waiter } from "./machine.js"
+import { describe, taskError } from "./outcome.js"
+import { duplicate, prepare } from "./prepare.js"
+import * as Retry from "./retry.js"
+
+type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+
+const reasoned = new Set<TaskState>(["RETRYING", "FAILED", "CANCELED"])
+
+export const make = Effect.fnUntraced(function* <K extends Kind>(
+  driver: Driver<K>,
+  options: Options
+): Effect.fn.Return<Service, never, Scope.Scope> {
+  const scope = yield* Effect.scope
+  const clock = yield* Effect.clock
+  const defaults = yield* Defaults.Defaults
+  const grace = Duration.toMillis(options.stopGrace ?? driver.stopGrace ?? "5 seconds")
+  const admission = options.admission ?? 10_000
+  const deadlines = yield* Deadlines.make
+  const events = new Events(options.eventBuffer ?? 4 * admission)
+  let closing = false
+
+  const changed = (entry: Entry) => {
+    if (!events.wanted) return
+    const told = reasoned.has(entry.state)
+    events.publish({
+      _tag: "StateChange",
+      uid: entry.uid,
+      task: entry.name,
+      state: entry.state,
+      attempt: entry.attempt,
+      time: clock.unsafeCurrentTimeMillis(),
+      ...(told && entry.reason !== undefined ? { reason: entry.reason } : {}),
+      ...(told && !entry.stopped ? { stopped: false } : {})
+    })
+  }
+  const machine = new Machine<Entry>(
+    {
+      concurrency: driver.concurrency === "unbounded" ? Infinity : driver.concurrency,
+      admission,
+      nested: options.nestedAdmission ?? admission,
+      history: options.history ?? 10_000
+    },
+    { changed, granted: (entry) => entry.resume?.(Effect.void) }
+  )
+  const attempt = Attempt.make(driver, machine, deadlines, grace)
+
+  const backendError = (reason: BackendErrorReason, message: string) =>
+    new BackendError({ backendType: driver.type, reason, details: { message } })
+  const closed = () => backendError("Closed", "its layer is closed")
+
+  // ------------------------------------------------------------------------------------------------------ outcomes
+
+  const finish = (entry: Entry, state: "COMPLETED" | "FAILED" | "CANCELED") => {
+    machine.finish(entry, state)
+    entry.prepared = entry.memory = entry.resume = undefined
+  }
+  const fail = (entry: Entry, error: unknown) => {
+    const known = error instanceof TaskError || error instanceof BackendError
+    entry.reason = known ? error.reason : undefined
+    finish(entry, entry.reason === "Canceled" ? "CANCELED" : "FAILED")
+    return Effect.fail(error)
+  }
+  const canceled = (entry: Entry, cause: Cause.Cause<unknown>) => {
+    const defects = Cause.defects(cause)
+    return fail(
+      entry,
+      taskError(entry, "Canceled", {
+        details: { message: entry.canceled, ...(entry.stopped ? {} : { stopped: false }) },
+        cause: Option.getOrUndefined(Option.fromIterable(defects))
+      })
+    )
+  }
+  /** Interrupted while it waited. */
+  const left = (entry: Entry, cause: Cause.Cause<unknown>): Effect.Effect<never, unknown> => {
+    if (entry.canceled !== undefined) return canceled(entry, cause)
+    finish(entry, "CANCELED")
+    return Effect.failCause(cause)
+  }
+
+  const failed = (entry: Entry, prepared: Prepared, cause: Cause.Cause<unknown>): Effect.Effect<unknown, unknown> => {
+    if (entry.timedOut) {
+      const details = { timeout: Retry.format(prepared.timeout!), ...(entry.stopped ? {} : { stopped: false }) }
+      return failedWith(entry, prepared, taskError(entry, "Timeout", { details }))
+    }
+    if (Cause.isInterrupted(cause)) {
+      if (entry.canceled !== undefined) return canceled(entry, cause)
+      return Effect.flatMap(FiberRef.get(FiberRef.interruptedCause), (own) => {
+        if (!Cause.isEmpty(own)) return left(entry, Cause.isInterruptedOnly(cause) ? own : Cause.sequential(cause, own))
+        const message = "its handler interrupted itself"
+        return failedWith(entry, prepared, taskError(entry, "Defect", { details: { message } }))
+      })
+    }
+    const failure = Cause.failureOption(cause)
+    if (Option.isSome(failure)) return failedWith(entry, prepared, failure.value)
+    const defect = Cause.squash(cause)
+    return failedWith(
+      entry,
+      prepared,
+      taskError(entry, "Defect", { details: { message: describe(defect) }, cause: defect })
+    )
+  }
+
+  const failedWith = (entry: Entry, prepared: Prepared, error: unknown): Effect.Effect<unknown, unknown> => {
+    if (prepared.retry === undefined || entry.canceled !== undefined || machine.closed) return fail(entry, error)
+    const delay = Retry.delay(prepared.retry, error, entry.attempt, clock.unsafeCurrentTimeMillis(), entry)
+    return Effect.matchCauseEffect(Effect.interruptible(delay), {
+      onSuccess: (millis) => {
+        if (Option.isNone(millis) || machine.closed) return fail(entry, error)
+        entry.reason = error instanceof TaskError ? error.reason : undefined
+        machine.retry(entry)
+        return Effect.matchCauseEffect(Effect.interruptible(deadlines.sleep(millis.value)), {
+          onSuccess: () => {
+            machine.ready(entry)
+            return body(entry, prepared)
+          },
+          onFailure: (cause) => left(entry, cause)
+        })
+      },
+      // the policy died: the task's own error is the better answer
+      onFailure: (cause) => (Cause.isInterrupted(cause) ? left(entry, cause) : fail(entry, error))
+    })
+  }
+
+  // ----------------------------------------------------------------------------------------------------- the fiber
+
+  const gate = (entry: Entry): Effect.Effect<void, unknown> =>
+    Effect.suspend(() => {
+      if (entry.canceled !== undefined) return Effect.interrupt
+      if (entry.holds) return Effect.void
+      return Effect.async((resume) => {
+        entry.resume = resume
+      })
+    })
+
+  const body = (entry: Entry, prepared: Prepared): Effect.Effect<unknown, unknown> =>
+    Effect.matchCauseEffect(Effect.interruptible(gate(entry)), {
+      onFailure: (cause) => left(entry, cause),
+      onSuccess: () => {
+        entry.resume = undefined
+        if (entry.canceled !== undefined) return canceled(entry, Cause.empty)
+        return Effect.flatMap(attempt(entry, prepared), (exit) => {
+          if (Exit.isFailure(exit)) return failed(entry, prepared, exit.cause)
+          if (entry.timedOut) return failed(entry, prepared, Cause.empty)
+          finish(entry, "COMPLETED")
+          return exit
+        })
+      }
+    })
+
+  /** Makes the task live and forks its fiber into `owner`. Its place is taken already. */
+  const start = (prepared: Prepared, parent: Entry | undefined, owner: Scope.Scope) =>
+    Effect.uninterruptible(
+      Effect.suspend(() => {
+        const refusal: Refusal | undefined = machine.closed
+          ? closed()
+          : prepared.uid !== undefined && machine.known(prepared.uid)
+            ? duplicate(prepared.uid)
+            : undefined
+        if (refusal !== undefined) {
+          machine.leave(parent !== undefined)
+          return Effect.fail(refusal)
+        }
+        const entry = new Entry(prepared.uid ?? machine.uid(), prepared, parent, cancelEntry)
+        machine.accept(entry)
+        machine.ready(entry)
+        return Effect.map(Effect.forkIn(body(entry, prepared), owner), (fiber) => {
+          entry.fiber = fiber
+          return decorate(fiber, entry)
+        })
+      })
+    )
+
+  const enter = (prepared: Prepared, nested: boolean, restore: Restore): Effect.Effect<void, Refusal> => {
+    if (machine.closed) return Effect.fail(closed())
+    if (prepared.uid !== undefined && machine.known(prepared.uid)) return Effect.fail(duplicate(prepared.uid))
+    if (machine.enter(nested)) return Effect.void
+    if (nested) return Effect.fail(backendError("Rejected", "too many live tasks were submitted by running tasks"))
+    return Effect.suspend(() => {
+      let answer: boolean | undefined
+      const wait = Effect.async<boolean>((resume) => {
+        const waiter = new Waiter((ok) => resume(Effect.succeed((answer = ok))))
+        machine.wait(waiter)
+        return Effect.sync(() => void machine.unwait(waiter))
+      })
+      return Effect.matchCauseEffect(restore(wait), {
+        onSuccess: (ok) => (ok ? Effect.void : Effect.fail(closed())),
+        // interrupted after it was let in: the place goes to the next
+        onFailure: (cause) => {
+          if (answer === true) machine.leave(false)
+          return Effect.failCause(cause)
+        }
+      })
+    })
+  }
+
+  /** Runs uninterruptible; only what may last is interruptible as the caller is. */
+  const submitInto = (instance: Instance<any, any, any>, owner: Scope.Scope, restore: Restore) =>
+    Effect.withFiberRuntime<TaskFiber<any, any>, any>((fiber) => {
+      const current = fiber.getFiberRef(currentTask)
+      const parent = current !== undefined && machine.live.get(current.uid) === current ? current : undefined
+      const context = fiber.getFiberRef(FiberRef.currentContext) as Context.Context<never>
+      return Effect.flatMap(restore(prepare(driver, defaults, instance, context)), (prepared) =>
+        Effect.flatMap(enter(prepared, parent !== undefined, restore), () => start(prepared, parent, owner))
+      )
+    })
+
+  // -------------------------------------------------------------------------------------------------------- cancel
+
+  const stop = (entry: Entry, why: string) => {
+    const { fiber } = entry
+    // whoever interrupted the fiber first will see it interrupted
+    if (fiber !== undefined && !Cause.isEmpty(fiber.getFiberRef(FiberRef.interruptedCause))) return
+    entry.canceled ??= why
+    if (entry.resume !== undefined) entry.resume(Effect.interrupt)
+    else fiber?.unsafeInterruptAsFork(FiberId.none)
+  }
+  const ended = (entry: Entry): Effect.Effect<void> =>
+    Effect.suspend(() =>
+      entry.fiber === undefined
+        ? Effect.zipRight(Effect.yieldNow(), ended(entry))
+        : Effect.asVoid(Fiber.await(entry.fiber))
+    )
+  const unstoppable = (entry: Entry) => driver.cancelable === false && entry.state === "EXECUTING"
+
+  const cancelEntry = (entry: Entry): Effect.Effect<boolean, BackendError> =>
+    Effect.suspend(() => {
+      if (isTerminal(entry.state)) return Effect.succeed(false)
+      if (unstoppable(entry)) return Effect.fail(backendError("CancelUnsupported", `task ${entry.uid} is running`))
+      stop(entry, "somebody asked for it")
+      return Effect.as(ended(entry), true)
+    })
+
+  const stopAll = (entries: ReadonlyArray<Entry>, why: string) =>
+    Effect.suspend(() => {
+      for (const entry of entries) stop(entry, why)
+      return Effect.as(Effect.forEach(entries, ended, { discard: true }), entries.length)
+    })
+
+  // --------------------------------------------------------------------------------------------------------- close
+
+  // Finalizers run last to first: this one ends every task, then the fibers' scope closes, then what the driver built.
+  const fibers = yield* Scope.fork(scope, ExecutionStrategy.parallel)
+  yield* Effect.addFinalizer(() =>
+    Effect.suspend(() => {
+      closing = true
+      machine.close()
+      return Effect.map(stopAll([...machine.live.values()], "its backend closed"), () => {
+        closing = false
+        events.end()
+      })
+    })
+  )
+
+  const status = (): BackendStatus =>
+    closing
+      ? "SHUTTING_DOWN"
+      : machine.closed
+        ? "SHUTDOWN"
+        : machine.live.size > 0
+          ? "RUNNING"
+          : machine.started
+            ? "IDLE"
+            : "INITIALIZED"
+
+  return {
+    type: driver.type,
+    kinds: new Set<Kind>(driver.kinds),
+    submit: (task) => Effect.uninterruptibleMask((restore) => submitInto(task, fibers, restore)),
+    submitScoped: (task) =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.flatMap(Effect.scope, (owner) => submitInto(task, owner, restore))
+      ),
+    execute: (task) =>
+      Effect.uninterruptibleMask((restore) =>
+        Effect.flatMap(submitInto(task, fibers, restore), (fiber) =>
+          Effect.onInterrupt(restore(Fiber.join(fiber)), () => Fiber.interrupt(fiber))
+        )
+      ),
+    cancel: (target) =>
+      Effect.suspend(() => {
+        if (isTaskFiber(target)) return target[TypeId].cancel
+        const entry = machine.live.get(target)
+        return entry === undefined ? Effect.succeed(false) : cancelEntry(entry)
+      }),
+    cancelAll: Effect.suspend(() =>
+      stopAll(
+        [...machine.live.values()].filter((entry) => !unstoppable(entry)),
+        "with all others of its backend"
+      )
+    ),
+    taskState: (uid) =>
+      Effect.sync(() =>
+        Option.fromNullable<TaskState | undefined>(machine.live.get(uid)?.state ?? machine.history.get(uid))
+      ),
+    state: Effect.sync(() => ({
+      status: status(),
+      waiting: machine.waiting,
+      queued: machine.queued,
+      active: machine.active
+    })),
+    events: events.subscribe
+  } satisfies Service as Service
+})

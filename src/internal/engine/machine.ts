@@ -1,0 +1,231 @@
+/**
+ * The engine's core as a plain state machine: which task may start, what each one's state is, how many may be in at
+ * all. It knows neither Effect nor time nor I/O; the engine drives it, and so can a property test or a simulator.
+ *
+ * - A job holds a slot from its grant until it is released. A job whose own children live does not count against the
+ *   slots: it waits for them, and would otherwise wait for ever for the slot that it holds itself.
+ * - Children start before their parents' siblings (`depth`): else every queued parent would start before the first
+ *   child ends.
+ */
+import type { TaskState, Terminal } from "../../TaskState.js"
+import { canFollow, isTerminal } from "../../TaskState.js"
+import { History } from "./history.js"
+import type { Link } from "./list.js"
+import { List } from "./list.js"
+import { ReadyQueue } from "./queue.js"
+
+export class Job implements Link {
+  state: TaskState = "NEW"
+  attempt = 1
+  /** It has a slot. */
+  holds = false
+  /** Live tasks that it submitted itself. */
+  children = 0
+  readonly depth: number
+  prev: Link | undefined = undefined
+  next: Link | undefined = undefined
+  list: List<any> | undefined = undefined
+
+  constructor(
+    readonly uid: string,
+    readonly name: string,
+    readonly priority: number,
+    readonly parent: Job | undefined
+  ) {
+    this.depth = parent === undefined ? 0 : parent.depth + 1
+  }
+}
+
+export interface Limits {
+  /** Slots: jobs at the same time; Infinity for an engine with its own queue. */
+  readonly concurrency: number
+  /** Live jobs without a parent; more have to wait. */
+  readonly admission: number
+  /** Live jobs with a parent; more are refused, for waiting could be for ever. */
+  readonly nested: number
+  /** Ended jobs that are remembered. */
+  readonly history: number
+}
+
+export interface Hooks<J extends Job> {
+  /** The job has a slot: let it run. */
+  readonly granted: (job: J) => void
+  /** Called after each change of state, exactly once per change. */
+  readonly changed: (job: J) => void
+}
+
+/** Somebody who waits to be admitted. `admitted` is called once, with false when the machine closes. */
+export class Waiter implements Link {
+  prev: Link | undefined = undefined
+  next: Link | undefined = undefined
+  list: List<any> | undefined = undefined
+  constructor(readonly admitted: (ok: boolean) => void) {}
+}
+
+export class Machine<J extends Job> {
+  readonly live = new Map<string, J>()
+  readonly history: History
+  closed = false
+  /** Jobs in WAITING. */
+  waiting = 0
+  /** Jobs that hold a slot. */
+  active = 0
+  /** Jobs that hold one and count against the slots. */
+  private counted = 0
+  private readonly queue = new ReadyQueue<J>()
+  private readonly waiters = new List<Waiter>()
+  private admitted = 0
+  private nested = 0
+  private serial = 0
+
+  constructor(
+    private readonly limits: Limits,
+    private readonly hooks: Hooks<J>
+  ) {
+    this.history = new History(limits.history)
+  }
+
+  get queued(): number {
+    return this.queue.size
+  }
+  /** Nobody is in, queued or waiting at the door: for tests of leaks. */
+  get empty(): boolean {
+    return (
+      this.live.size === 0 &&
+      this.admitted === 0 &&
+      this.nested === 0 &&
+      this.waiters.size === 0 &&
+      this.active === 0 &&
+      this.counted === 0 &&
+      this.queue.size === 0 &&
+      this.waiting === 0
+    )
+  }
+  get started(): boolean {
+    return this.serial > 0 || this.live.size > 0
+  }
+
+  // ------------------------------------------------------------------------------------------------------- admission
+
+  /** Takes a place if there is one now. Whoever has a place either makes a job of it or gives it back. */
+  enter(nested: boolean): boolean {
+    if (nested) {
+      if (this.nested >= this.limits.nested) return false
+      this.nested++
+      return true
+    }
+    if (this.admitted >= this.limits.admission) return false
+    this.admitted++
+    return true
+  }
+  wait(waiter: Waiter): void {
+    this.waiters.push(waiter)
+  }
+  /** False when it no longer waited: then it has been answered. */
+  unwait(waiter: Waiter): boolean {
+    return this.waiters.remove(waiter)
+  }
+  leave(nested: boolean): void {
+    if (nested) {
+      this.nested--
+      return
+    }
+    const next = this.waiters.shift()
+    if (next === undefined) this.admitted--
+    else next.admitted(true)
+  }
+
+  // -------------------------------------------------------------------------------------------------------------- ids
+
+  known(uid: string): boolean {
+    return this.live.has(uid) || this.history.get(uid) !== undefined
+  }
+  /** The next automatic uid that nobody uses. */
+  uid(): string {
+    for (;;) {
+      const uid = `task.${String(++this.serial).padStart(6, "0")}`
+      if (!this.known(uid)) return uid
+    }
+  }
+
+  // ------------------------------------------------------------------------------------------------------------ states
+
+  /** A job with a place becomes live. */
+  accept(job: J): void {
+    this.live.set(job.uid, job)
+    const { parent } = job
+    if (parent !== undefined && parent.children++ === 0 && parent.holds) this.counted--
+    this.hooks.changed(job)
+  }
+
+  /** Queues it for a slot, which it may get at once. */
+  ready(job: J): void {
+    if (!this.move(job, "READY")) return
+    this.queue.push(job)
+    this.drain()
+  }
+
+  /** Its engine has really started it. */
+  executing(job: J): void {
+    if (job.state === "READY" && job.holds) this.move(job, "EXECUTING")
+  }
+
+  /** The attempt failed and another follows: the slot is free until `ready`. */
+  retry(job: J): void {
+    if (!this.move(job, "RETRYING")) return
+    this.release(job)
+    job.attempt++
+    this.move(job, "WAITING")
+  }
+
+  /** The one terminal outcome. False when there was one already. */
+  finish(job: J, state: Terminal): boolean {
+    if (isTerminal(job.state)) return false
+    if (state === "COMPLETED") this.executing(job)
+    this.queue.remove(job)
+    this.live.delete(job.uid)
+    this.history.add(job.uid, state)
+    this.move(job, state)
+    this.release(job)
+    const { parent } = job
+    if (parent !== undefined && --parent.children === 0 && parent.holds) this.counted++
+    this.leave(parent !== undefined)
+    return true
+  }
+
+  /** Nothing starts any more and nobody is admitted. */
+  close(): void {
+    this.closed = true
+    for (let waiter = this.waiters.shift(); waiter !== undefined; waiter = this.waiters.shift()) waiter.admitted(false)
+  }
+
+  // ----------------------------------------------------------------------------------------------------------- private
+
+  private move(job: J, state: TaskState): boolean {
+    if (!canFollow(job.state, state)) return false
+    if (job.state === "WAITING") this.waiting--
+    else if (state === "WAITING") this.waiting++
+    job.state = state
+    this.hooks.changed(job)
+    return true
+  }
+
+  private release(job: J): void {
+    if (!job.holds) return
+    job.holds = false
+    this.active--
+    if (job.children === 0) this.counted--
+    this.drain()
+  }
+
+  private drain(): void {
+    while (!this.closed && this.counted < this.limits.concurrency) {
+      const job = this.queue.shift()
+      if (job === undefined) return
+      job.holds = true
+      this.active++
+      if (job.children === 0) this.counted++
+      this.hooks.granted(job)
+    }
+  }
+}

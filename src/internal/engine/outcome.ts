@@ -1,0 +1,107 @@
+/** From what a driver answered to the task's value or its typed failure. */
+import * as Effect from "effect/Effect"
+import type { Outcome, ProcessExit } from "../../Driver.js"
+import type { TaskErrorReason } from "../../Errors.js"
+import { TaskError } from "../../Errors.js"
+import { Output } from "../../Output.js"
+import type { Any, Text } from "../../Task.js"
+import type { Entry } from "./entry.js"
+
+const encoder = new TextEncoder()
+const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
+const nothing = new Uint8Array()
+const bytes = (text: Text | undefined): Uint8Array =>
+  text === undefined ? nothing : typeof text === "string" ? encoder.encode(text) : text
+const string = (text: Text | undefined): string =>
+  text === undefined ? "" : typeof text === "string" ? text : decoder.decode(text)
+
+interface Facts {
+  readonly exitCode?: number | undefined
+  readonly signal?: string | undefined
+  readonly cause?: unknown
+  readonly details?: Readonly<Record<string, unknown>>
+}
+
+export const taskError = (entry: Entry, reason: TaskErrorReason, facts: Facts = {}): TaskError =>
+  new TaskError({
+    taskUid: entry.uid,
+    task: entry.name,
+    reason,
+    ...(facts.exitCode === undefined ? {} : { exitCode: facts.exitCode }),
+    ...(facts.signal === undefined ? {} : { signal: facts.signal }),
+    ...(facts.cause === undefined ? {} : { cause: facts.cause }),
+    details: facts.details ?? {}
+  })
+
+/** A message of one line about a thrown thing; the thing itself goes into `cause`. */
+export const describe = (cause: unknown): string =>
+  cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause)
+
+/** The last lines of standard error: enough to see why, little enough for a log line. */
+const tail = (text: Text | undefined): string => {
+  const all = bytes(text)
+  return string(all.subarray(Math.max(0, all.length - 4096)))
+    .trimEnd()
+    .split("\n")
+    .slice(-20)
+    .join("\n")
+}
+
+const output = (exit: ProcessExit): Output =>
+  new Output(
+    {
+      exitCode: exit.exitCode ?? 0,
+      stdoutBytes: bytes(exit.stdout),
+      stderrBytes: bytes(exit.stderr),
+      ...(exit.stdoutPath === undefined ? {} : { stdoutPath: exit.stdoutPath }),
+      ...(exit.stderrPath === undefined ? {} : { stderrPath: exit.stderrPath }),
+      wallMillis: exit.wallMillis ?? 0
+    },
+    { disableValidation: true }
+  )
+
+const decode = (entry: Entry, { codec }: Any, value: unknown) =>
+  Effect.mapError(codec.decodeSuccess(value), ({ message }) =>
+    taskError(entry, "InvalidResult", { details: { message } })
+  )
+
+const exited = (entry: Entry, task: Any, exit: ProcessExit): Effect.Effect<unknown, unknown> => {
+  const { body, codec } = task
+  const details = {
+    ...(exit.stdoutPath === undefined ? {} : { stdoutPath: exit.stdoutPath }),
+    ...(exit.stderrPath === undefined ? {} : { stderrPath: exit.stderrPath }),
+    ...(exit.stderr === undefined || exit.stderr.length === 0 ? {} : { stderr: tail(exit.stderr) })
+  }
+  if (exit.signal !== undefined) return Effect.fail(taskError(entry, "Signal", { signal: exit.signal, details }))
+  const exitCode = exit.exitCode ?? 0
+  const codes = body._tag === "executable" ? body.exitCodes : [0]
+  if (codes.includes(exitCode)) {
+    switch (codec.result) {
+      case "output":
+        return Effect.succeed(output(exit))
+      case "bytes":
+        return decode(entry, task, bytes(exit.stdout))
+      case "text":
+        return decode(entry, task, string(exit.stdout))
+    }
+  }
+  const own = body._tag === "executable" ? body.failure?.(output(exit)) : undefined
+  return Effect.fail(own ?? taskError(entry, "Exit", { exitCode, details }))
+}
+
+/** May throw where a user's `failure` throws: the engine makes a Defect of that. */
+export const interpret = (entry: Entry, task: Any, outcome: Outcome): Effect.Effect<unknown, unknown> => {
+  switch (outcome._tag) {
+    case "Success":
+      return decode(entry, task, outcome.value)
+    case "Failure":
+      return Effect.matchEffect(task.codec.decodeError(outcome.error), {
+        onSuccess: Effect.fail,
+        onFailure: ({ message }) => Effect.fail(taskError(entry, "InvalidResult", { details: { message } }))
+      })
+    case "Exited":
+      return exited(entry, task, outcome.exit)
+    case "Invalid":
+      return Effect.fail(taskError(entry, outcome.reason, { details: { message: outcome.message } }))
+  }
+}

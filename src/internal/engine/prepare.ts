@@ -1,0 +1,279 @@
+/**
+ * From an instance to what a driver takes: everything that can be wrong with a request is found here, before the task
+ * exists, and told with the field and the remedy.
+ */
+import * as Context from "effect/Context"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Option from "effect/Option"
+import * as ParseResult from "effect/ParseResult"
+import * as Redacted from "effect/Redacted"
+import type * as Schema from "effect/Schema"
+import type { Values } from "../../Defaults.js"
+import type { Driver, Executable, Program, Spec } from "../../Driver.js"
+import type { BackendError, ConfigurationErrorReason } from "../../Errors.js"
+import { ConfigurationError } from "../../Errors.js"
+import * as Task from "../../Task.js"
+import type { Prepared } from "./entry.js"
+import { policy } from "./retry.js"
+
+type Refusal = ConfigurationError | undefined
+
+const refuse = (
+  configKey: string | undefined,
+  reason: ConfigurationErrorReason,
+  message: string,
+  cause?: unknown
+): ConfigurationError =>
+  new ConfigurationError({
+    ...(configKey === undefined ? {} : { configKey }),
+    reason,
+    details: { message },
+    ...(cause === undefined ? {} : { cause })
+  })
+
+export const duplicate = (uid: string): ConfigurationError =>
+  refuse(
+    "uid",
+    "DuplicateUid",
+    `a task with uid ${uid} is live or ended recently in this backend; choose another or leave it out`
+  )
+
+const isText = (u: unknown): u is Task.Text => typeof u === "string" || u instanceof Uint8Array
+const hasNul = (text: Task.Text) => (typeof text === "string" ? text.includes("\0") : text.includes(0))
+
+const loneSurrogate = /\p{Surrogate}/u
+
+const checkText = (key: string, value: unknown): Refusal =>
+  !isText(value)
+    ? refuse(key, "InvalidPayload", `must be a string or a Uint8Array, not ${typeof value}`)
+    : hasNul(value)
+      ? refuse(key, "InvalidPayload", "must not contain a NUL character: the system cannot pass it on")
+      : typeof value === "string" && loneSurrogate.test(value)
+        ? refuse(
+            key,
+            "InvalidPayload",
+            "contains half of a surrogate pair, which no encoding can express; give bytes instead"
+          )
+        : undefined
+
+const checkEnv = (env: Task.Env | undefined): Refusal => {
+  for (const name in env) {
+    const value = env[name]
+    if (name === "" || name.includes("=") || name.includes("\0")) {
+      return refuse(`env.${name}`, "InvalidOption", "a variable's name must not be empty nor contain = or NUL")
+    }
+    if (value === undefined) continue
+    const wrong = checkText(`env.${name}`, Redacted.isRedacted(value) ? Redacted.value(value) : value)
+    if (wrong !== undefined) return wrong
+  }
+  return undefined
+}
+
+const uidPattern = /^(?!\.{1,2}$)[^/\p{Cc}]{1,200}$/u
+
+const nonNegative = (key: string, value: number | undefined): Refusal =>
+  value === undefined || (typeof value === "number" && value >= 0 && Number.isFinite(value))
+    ? undefined
+    : refuse(key, "InvalidOption", `must be a finite number, 0 or more, not ${value}`)
+
+const checkResources = (resources: Task.Resources): Refusal => {
+  for (const key of ["cores", "gpus", "memory", "ranks", "nodes"] as const) {
+    const wrong = nonNegative(`resources.${key}`, resources[key])
+    if (wrong !== undefined) return wrong
+  }
+  return resources.walltime === undefined ? undefined : millis("resources.walltime", resources.walltime).wrong
+}
+
+const millis = (key: string, input: Duration.DurationInput): { readonly millis: number; readonly wrong: Refusal } => {
+  const duration = Duration.decodeUnknown(input)
+  const value = Option.isSome(duration) ? Duration.toMillis(duration.value) : Number.NaN
+  return value > 0
+    ? { millis: value, wrong: undefined }
+    : { millis: value, wrong: refuse(key, "InvalidOption", `must be a positive duration such as "30 seconds"`) }
+}
+
+const checkOptions = ({ capture, cwd, env, priority, resources, retry, uid }: Task.Options<any>): Refusal => {
+  if (uid !== undefined && !(typeof uid === "string" && uidPattern.test(uid))) {
+    return refuse("uid", "InvalidOption", "must be a string of 1 to 200 characters without slash or control character")
+  }
+  if (priority !== undefined && !Number.isFinite(priority))
+    return refuse("priority", "InvalidOption", "must be a finite number")
+  if (retry?.times !== undefined && !(Number.isInteger(retry.times) && retry.times >= 0)) {
+    return refuse("retry.times", "InvalidOption", "must be an integer, 0 or more")
+  }
+  return (
+    (resources === undefined ? undefined : checkResources(resources)) ??
+    nonNegative("capture.limit", capture?.limit) ??
+    (cwd === undefined ? undefined : checkText("cwd", cwd)) ??
+    (capture?.merged === true && capture.stderr !== undefined
+      ? refuse(
+          "capture.stderr",
+          "InvalidOption",
+          "is without effect when the streams are merged; name capture.stdout alone"
+        )
+      : undefined) ??
+    checkEnv(env)
+  )
+}
+
+const noEnv: Task.Env = {}
+const noArgs: ReadonlyArray<Task.Text> = []
+const noResources: Task.Resources = {}
+
+/** The command of an executable or a service. */
+const command = (
+  task: Task.Any,
+  make: (payload: any) => Task.Command,
+  payload: unknown,
+  { capture, cwd, env }: Task.Options<any>
+): Either.Either<Omit<Executable, "_tag">, ConfigurationError> => {
+  let command: Task.Command
+  try {
+    command = make(payload)
+  } catch (cause) {
+    return Either.left(
+      refuse("command", "InvalidPayload", `the command function of task ${task.name} threw: ${cause}`, cause)
+    )
+  }
+  const args = command.args ?? noArgs
+  const wrong =
+    checkText("executable", command.executable) ??
+    (command.executable.length === 0 ? refuse("executable", "InvalidPayload", "must not be empty") : undefined) ??
+    args.reduce<Refusal>((wrong, arg, i) => wrong ?? checkText(`args[${i}]`, arg), undefined) ??
+    (command.stdin === undefined || isText(command.stdin)
+      ? undefined
+      : refuse("stdin", "InvalidPayload", "must be a string or a Uint8Array")) ??
+    (command.cwd === undefined ? undefined : checkText("cwd", command.cwd)) ??
+    checkEnv(command.env)
+  if (wrong !== undefined) return Either.left(wrong)
+  return Either.right({
+    executable: command.executable,
+    args,
+    stdin: command.stdin,
+    env: command.env === undefined ? (env ?? noEnv) : env === undefined ? command.env : { ...command.env, ...env },
+    cwd: cwd ?? command.cwd,
+    capture: {
+      limit: capture?.limit ?? Task.defaultCaptureLimit,
+      stdout: capture?.stdout,
+      stderr: capture?.stderr,
+      merged: capture?.merged ?? false,
+      wanted: task.codec.result !== "output"
+    }
+  })
+}
+
+const program = (
+  { options, task }: Task.Instance<unknown, unknown, unknown>,
+  payload: unknown,
+  context: Context.Context<never>
+): Either.Either<Program, ConfigurationError> => {
+  const { body } = task
+  switch (body._tag) {
+    case "executable":
+      return Either.map(command(task, body.command, payload, options), (_) => ({ _tag: "executable", ..._ }))
+    case "service":
+      return Either.map(command(task, body.command, payload, options), (_) => ({
+        ..._,
+        _tag: "service",
+        ready: body.ready
+      }))
+    case "function": {
+      const handler = Context.getOption(context, Task.Handler(task.name))
+      if (Option.isSome(handler) && handler.value.task === task)
+        return Either.right({ _tag: "function", handler: handler.value })
+      return Either.left(
+        refuse(
+          "handler",
+          "WrongHandler",
+          Option.isNone(handler)
+            ? `task ${task.name} has no handler here; provide the layer that its toLayer makes`
+            : `the handler provided for ${task.name} belongs to another definition of that name; rename one of them`
+        )
+      )
+    }
+    default:
+      return Either.right(body)
+  }
+}
+
+const settings = (driver: Driver, { settings }: Task.Options<any>): Either.Either<unknown, ConfigurationError> => {
+  if (settings === undefined) return Either.right(undefined)
+  if (settings.backend !== driver.type || driver.settings === undefined) {
+    return Either.left(
+      refuse(
+        "settings",
+        "WrongSettings",
+        `these settings are for backend ${settings.backend}, and backend ${driver.type} would run the task; leave them out or submit it there`
+      )
+    )
+  }
+  const decode = ParseResult.decodeUnknownEither(driver.settings.schema as Schema.Schema<unknown, unknown>, {
+    onExcessProperty: "error"
+  })
+  return Either.mapLeft(decode(settings.values), (error) => {
+    const { message, path } = ParseResult.ArrayFormatter.formatIssueSync(error)[0]!
+    return refuse(["settings", ...path].join("."), "InvalidOption", message)
+  })
+}
+
+/** Refuses, or answers with everything that the engine needs. */
+export const prepare = (
+  driver: Driver,
+  defaults: Values,
+  instance: Task.Instance<unknown, unknown, unknown>,
+  context: Context.Context<never>
+): Effect.Effect<Prepared, ConfigurationError | BackendError> => {
+  if (!Task.isInstance(instance)) {
+    return Effect.fail(refuse(undefined, "NotATask", "only what a task definition's make returns can be submitted"))
+  }
+  const { options, task } = instance
+  if (!driver.kinds.includes(task.kind)) {
+    return Effect.fail(
+      refuse(
+        "kind",
+        "UnsupportedKind",
+        `backend ${driver.type} runs ${driver.kinds.join(", ")}; task ${task.name} is of kind ${task.kind}`
+      )
+    )
+  }
+  const time = options.timeout === undefined ? undefined : millis("timeout", options.timeout)
+  const wrong = checkOptions(options) ?? time?.wrong
+  if (wrong !== undefined) return Effect.fail(wrong)
+  const own = settings(driver, options)
+  if (Either.isLeft(own)) return Effect.fail(own.left)
+
+  let payload: unknown
+  try {
+    payload = task.codec.withDefaults(instance.payload)
+  } catch (cause) {
+    return Effect.fail(refuse("payload", "InvalidPayload", `payload of ${task.name}: ${cause}`, cause))
+  }
+  const assemble = (encoded: unknown): Effect.Effect<Prepared, ConfigurationError | BackendError> => {
+    const what = program(instance, payload, context)
+    if (Either.isLeft(what)) return Effect.fail(what.left)
+    const spec: Omit<Spec, "uid" | "attempt"> = {
+      name: task.name,
+      payload: encoded,
+      program: what.right,
+      resources: options.resources ?? noResources,
+      priority: options.priority ?? 0,
+      settings: own.right
+    }
+    const timeout = time?.millis ?? (defaults.timeout === undefined ? undefined : Duration.toMillis(defaults.timeout))
+    const prepared: Prepared = {
+      task,
+      uid: options.uid,
+      spec,
+      retry: policy(options.retry, defaults),
+      timeout: timeout === Infinity ? undefined : timeout
+    }
+    return driver.check === undefined ? Either.right(prepared) : Effect.as(driver.check(spec), prepared)
+  }
+  const encoded = task.codec.encodePayload(payload)
+  const unencodable = ({ message, path }: { readonly path: string | undefined; readonly message: string }) =>
+    refuse(path ?? "payload", "InvalidPayload", `payload of ${task.name}: ${message}`)
+  if (!Either.isEither(encoded)) return Effect.flatMap(Effect.mapError(encoded, unencodable), assemble)
+  return Either.isRight(encoded) ? assemble(encoded.right) : Effect.fail(unencodable(encoded.left as any))
+}

@@ -1,0 +1,101 @@
+/**
+ * Launches through `node:child_process`: one spawn per program, which blocks the event loop for about a millisecond.
+ *
+ * Limits, by design of Node: arguments and variables must be UTF-8, as must what is inherited; a process that leaves
+ * its group (`setsid`) is not found; nothing is stopped when this process is killed with SIGKILL.
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Redacted from "effect/Redacted"
+import type { Executable, ProcessExit } from "../../Driver.js"
+import { ConfigurationError } from "../../Errors.js"
+import type { Text } from "../../TaskOptions.js"
+import type { Launch, Launcher, LaunchFailure } from "./launcher.js"
+import { ChildProcess } from "./nodeProcess.js"
+
+// ignoreBOM keeps a byte order mark, which is three bytes like any others here
+const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
+const text = (value: Text): string => (typeof value === "string" ? value : utf8.decode(value))
+
+const undecodable = (value: Text): boolean => {
+  if (typeof value === "string") return false
+  try {
+    utf8.decode(value)
+    return false
+  } catch {
+    return true
+  }
+}
+
+const check = ({ args, env, executable }: Executable): ConfigurationError | undefined => {
+  const refuse = (configKey: string) =>
+    new ConfigurationError({
+      configKey,
+      reason: "InvalidPayload",
+      details: {
+        message: "these bytes are not UTF-8, and Node cannot pass them on unchanged; pass them on stdin or in a file"
+      }
+    })
+  if (undecodable(executable)) return refuse("executable")
+  const arg = args.findIndex(undecodable)
+  if (arg >= 0) return refuse(`args[${arg}]`)
+  for (const name in env) {
+    const value = env[name]
+    if (value instanceof Uint8Array && undecodable(value)) return refuse(`env.${name}`)
+  }
+  return undefined
+}
+
+const environment = ({ env, program }: Launch): NodeJS.ProcessEnv => {
+  // the environment of this very process is what a program inherits
+  const all: NodeJS.ProcessEnv = { ...process.env, ...env }
+  for (const [name, value] of Object.entries(program.env)) {
+    if (value === undefined) delete all[name]
+    else all[name] = Redacted.isRedacted(value) ? Redacted.value(value) : text(value)
+  }
+  return all
+}
+
+// If this process ends without closing its scopes (process.exit, an uncaught error), its children end with it.
+const running = new Set<ChildProcess>()
+const killAll = () => {
+  for (const child of running) child.kill("SIGKILL")
+}
+const track = (child: ChildProcess) => {
+  if (running.size === 0) process.on("exit", killAll)
+  running.add(child)
+}
+const untrack = (child: ChildProcess) => {
+  running.delete(child)
+  if (running.size === 0) process.off("exit", killAll)
+}
+
+const spawn = (launch: Launch) =>
+  Effect.async<ChildProcess, LaunchFailure>((resume) => {
+    const { args, executable } = launch.program
+    const child = new ChildProcess(launch.program, text(executable), args.map(text), environment(launch), (failure) => {
+      if (failure !== undefined) return resume(Effect.fail(failure))
+      track(child)
+      resume(Effect.succeed(child))
+    })
+  })
+
+export const launcher: Launcher = {
+  check,
+  launch: (launch) =>
+    Effect.acquireUseRelease(
+      spawn(launch),
+      (child) =>
+        Effect.zipRight(
+          launch.started,
+          Effect.async<ProcessExit, LaunchFailure>((resume) => child.onEnd(resume))
+        ),
+      (child, exit) =>
+        Effect.ensuring(
+          Exit.isInterrupted(exit)
+            ? Effect.async<void>((resume) => child.stop(launch.grace, () => resume(Effect.void)))
+            : Effect.void,
+          Effect.sync(() => untrack(child))
+        )
+    )
+}

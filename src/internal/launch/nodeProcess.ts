@@ -1,0 +1,283 @@
+/** One child process and its group: start, capture, stop. Callbacks only; the launcher makes Effects of them. */
+
+import type { ChildProcess as NodeChild } from "node:child_process"
+import { spawn } from "node:child_process"
+import * as fs from "node:fs"
+import { tmpdir } from "node:os"
+import * as path from "node:path"
+import { performance } from "node:perf_hooks"
+import type { Readable } from "node:stream"
+import * as Either from "effect/Either"
+import type { Executable, ProcessExit } from "../../Driver.js"
+import type { LaunchFailure } from "./launcher.js"
+
+/** How long pipes may stay open after the program ended: somebody who left its group may hold them for ever. */
+const pipeGrace = 1000
+/** How long a killed group may take to be gone: the system has to reap it. */
+const groupGrace = 1000
+/** From when on it is asked whether the group is only not reaped. */
+const zombieGrace = 7
+/** How often the size of a file that stands in for memory is looked at. */
+const sizeInterval = 20
+
+type Stream = "stdout" | "stderr"
+type End = Either.Either<ProcessExit, LaunchFailure>
+
+let serial = 0
+/** Read and written through its descriptor alone: nobody has to delete it. */
+const openNameless = (): number => {
+  const file = path.join(tmpdir(), `effect-rhapsody-${process.pid}-${++serial}`)
+  const fd = fs.openSync(file, "wx+", 0o600)
+  fs.unlinkSync(file)
+  return fd
+}
+
+const launchFailed = (message: string, cause: unknown, where: string | undefined): LaunchFailure => {
+  const { code: errno, syscall } = cause as NodeJS.ErrnoException
+  return { reason: "LaunchFailed", details: { message, errno, syscall, path: where }, cause }
+}
+
+export class ChildProcess {
+  private child: NodeChild | undefined
+  private readonly startedAt = performance.now()
+  private readonly chunks: Record<Stream, Array<Buffer>> = { stdout: [], stderr: [] }
+  private readonly size: Record<Stream, number> = { stdout: 0, stderr: 0 }
+  private readonly paths: Partial<Record<Stream, string>> = {}
+  /** Stands in for memory where both streams are wanted in one, in order. */
+  private memory: number | undefined
+  private sizeTimer: NodeJS.Timeout | undefined
+  private overflow: Stream | undefined
+  private status: { readonly code: number | null; readonly signal: NodeJS.Signals | null } | undefined
+  private end: End | undefined
+  private readonly listeners: Array<(end: End) => void> = []
+
+  /** `started` is called once, later, with the failure if there is one. */
+  constructor(
+    private readonly program: Executable,
+    executable: string,
+    args: ReadonlyArray<string>,
+    env: NodeJS.ProcessEnv,
+    started: (failure: LaunchFailure | undefined) => void
+  ) {
+    const cwd = program.cwd
+    const opened: Array<number> = []
+    const close = () => {
+      for (const fd of opened) fs.closeSync(fd)
+    }
+    const failed = (failure: LaunchFailure) => {
+      close()
+      if (this.memory !== undefined) fs.closeSync(this.memory)
+      queueMicrotask(() => started(failure))
+    }
+    let stdio: Array<"ignore" | "pipe" | number>
+    try {
+      stdio = this.stdio(cwd ?? ".", opened)
+    } catch (cause) {
+      const where = (cause as NodeJS.ErrnoException).path
+      failed(launchFailed(`its output file ${where} cannot be opened: ${(cause as Error).message}`, cause, where))
+      return
+    }
+    try {
+      // detached: a session and a process group of its own, so that the whole tree can be told to stop
+      this.child = spawn(executable, args, { cwd, env, stdio, detached: true })
+    } catch (cause) {
+      failed(launchFailed((cause as Error).message, cause, executable))
+      return
+    }
+    const { child } = this
+    child.once("error", (cause) => {
+      if (child.pid !== undefined) return // a signal that could not be sent
+      const noCwd = cwd !== undefined && !fs.existsSync(cwd)
+      failed(
+        noCwd
+          ? launchFailed(`its working directory ${cwd} does not exist`, cause, cwd)
+          : launchFailed(
+              `${executable}: ${cause.message}; give a path, or a name that is in the task's PATH`,
+              cause,
+              executable
+            )
+      )
+    })
+    if (child.pid === undefined) return
+    close()
+    if (child.stdin !== null) {
+      child.stdin.on("error", () => {}) // a program may end without reading its input
+      child.stdin.end(program.stdin)
+    }
+    this.keep("stdout", child.stdout)
+    this.keep("stderr", child.stderr)
+    if (this.memory !== undefined) {
+      const fd = this.memory
+      this.sizeTimer = setInterval(() => {
+        if (fs.fstatSync(fd).size > program.capture.limit) this.overflowed("stdout")
+      }, sizeInterval)
+    }
+    child.once("exit", (code, signal) => {
+      this.status = { code, signal }
+      // what it left running in its group ends with it
+      const pipes = setTimeout(() => this.drop(), pipeGrace)
+      const left = this.signalGroup("SIGKILL")
+      child.once("close", () => {
+        clearTimeout(pipes)
+        if (left) this.whenGroupGone(() => this.settle())
+        else this.settle()
+      })
+    })
+    queueMicrotask(() => started(undefined))
+  }
+
+  onEnd(listener: (end: End) => void): void {
+    if (this.end === undefined) this.listeners.push(listener)
+    else listener(this.end)
+  }
+
+  /** TERM, KILL after `grace` milliseconds, and back when the group is gone. */
+  stop(grace: number, stopped: () => void): void {
+    if (this.end !== undefined) {
+      stopped()
+      return
+    }
+    this.kill("SIGTERM")
+    const timer = setTimeout(() => this.kill("SIGKILL"), grace)
+    this.onEnd(() => {
+      clearTimeout(timer)
+      stopped()
+    })
+  }
+
+  /** Signals the group while its leader has not been reaped: after that, its number may be somebody else's. */
+  kill(signal: NodeJS.Signals): void {
+    if (this.status === undefined) this.signalGroup(signal)
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- private
+
+  private stdio(cwd: string, opened: Array<number>): Array<"ignore" | "pipe" | number> {
+    const { capture, stdin } = this.program
+    const open = (stream: Stream, name: string): number => {
+      const file = path.resolve(cwd, name)
+      const fd = fs.openSync(file, "w")
+      opened.push(fd)
+      this.paths[stream] = file
+      return fd
+    }
+    const input = stdin === undefined ? "ignore" : "pipe"
+    if (capture.merged) {
+      if (capture.stdout === undefined) this.memory = openNameless()
+      const fd = this.memory ?? open("stdout", capture.stdout!)
+      return [input, fd, fd]
+    }
+    return [
+      input,
+      capture.stdout === undefined ? "pipe" : open("stdout", capture.stdout),
+      capture.stderr === undefined ? "pipe" : open("stderr", capture.stderr)
+    ]
+  }
+
+  private keep(stream: Stream, source: Readable | null): void {
+    source?.on("data", (chunk: Buffer) => {
+      this.size[stream] += chunk.length
+      if (this.size[stream] > this.program.capture.limit) this.overflowed(stream)
+      else this.chunks[stream].push(chunk)
+    })
+  }
+
+  private overflowed(stream: Stream): void {
+    this.overflow ??= stream
+    this.chunks.stdout = []
+    this.chunks.stderr = []
+    this.kill("SIGKILL")
+  }
+
+  /** Gives up on pipes that others hold. */
+  private drop(): void {
+    this.child?.stdout?.destroy()
+    this.child?.stderr?.destroy()
+  }
+
+  /** False when nobody is in the group. */
+  private signalGroup(signal: NodeJS.Signals | 0): boolean {
+    try {
+      process.kill(-this.child!.pid!, signal)
+      return true
+    } catch (cause) {
+      return (cause as NodeJS.ErrnoException).code !== "ESRCH"
+    }
+  }
+
+  private whenGroupGone(gone: () => void, waited = 0, next = 1): void {
+    if (waited >= groupGrace || !this.signalGroup(0) || (waited >= zombieGrace && !this.groupLives())) gone()
+    else setTimeout(() => this.whenGroupGone(gone, waited + next, Math.min(2 * next, 32)), next)
+  }
+
+  /** The dead that nobody has reaped yet still are in their group; the system's process table tells them apart. */
+  private groupLives(): boolean {
+    let pids: Array<string>
+    try {
+      pids = fs.readdirSync("/proc").filter((name) => /^\d+$/.test(name))
+    } catch {
+      return true // no such table here
+    }
+    return pids.some((pid) => {
+      try {
+        const stat = fs.readFileSync(`/proc/${pid}/stat`, "latin1")
+        const [state, , group] = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
+        return group === String(this.child!.pid) && state !== "Z" && state !== "X"
+      } catch {
+        return false // ended meanwhile
+      }
+    })
+  }
+
+  private settle(): void {
+    clearInterval(this.sizeTimer)
+    this.end = this.result()
+    if (this.memory !== undefined) fs.closeSync(this.memory)
+    for (const listener of this.listeners) listener(this.end)
+    this.listeners.length = 0
+  }
+
+  private result(): End {
+    const { capture } = this.program
+    const status = this.status!
+    let stdout: Buffer | undefined
+    try {
+      stdout = this.read()
+    } catch (cause) {
+      return Either.left(
+        launchFailed(`its output cannot be read back: ${(cause as Error).message}`, cause, this.paths.stdout)
+      )
+    }
+    if (this.overflow !== undefined) {
+      return Either.left({ reason: "OutputLimit", details: { stream: this.overflow, limit: capture.limit } })
+    }
+    return Either.right({
+      ...(status.code === null ? { signal: status.signal! } : { exitCode: status.code }),
+      ...(stdout === undefined ? {} : { stdout }),
+      stderr: Buffer.concat(this.chunks.stderr),
+      stdoutPath: this.paths.stdout,
+      stderrPath: this.paths.stderr ?? (capture.merged ? this.paths.stdout : undefined),
+      wallMillis: performance.now() - this.startedAt
+    })
+  }
+
+  /** Standard output from where it was kept; undefined when it is in a file and nobody wants it back. */
+  private read(): Buffer | undefined {
+    const file = this.memory ?? (this.program.capture.wanted ? this.paths.stdout : undefined)
+    if (file === undefined) return this.paths.stdout === undefined ? Buffer.concat(this.chunks.stdout) : undefined
+    const fd = typeof file === "number" ? file : fs.openSync(file, "r")
+    try {
+      const { size } = fs.fstatSync(fd)
+      if (size > this.program.capture.limit) {
+        this.overflow ??= "stdout"
+        return undefined
+      }
+      const content = Buffer.alloc(size)
+      let at = 0
+      for (let n = -1; at < size && n !== 0; at += n) n = fs.readSync(fd, content, at, size - at, at)
+      return content.subarray(0, at)
+    } finally {
+      if (typeof file === "string") fs.closeSync(fd)
+    }
+  }
+}
