@@ -22,29 +22,22 @@
  * export const energy = Effect.map(ExecutionBackend.execute(Simulate.make({ seed: 1 })), (_) => _.energy)
  * ```
  */
-import * as Context from "effect/Context"
-import * as Effect from "effect/Effect"
-import { NodeInspectSymbol } from "effect/Inspectable"
-import * as Layer from "effect/Layer"
+import type * as Context from "effect/Context"
+import type * as Effect from "effect/Effect"
+import type * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import * as Tracer from "effect/Tracer"
 import type { Outcome } from "./Driver.js"
 import type { ReservedTag } from "./Errors.js"
 import type { ExecutionBackend } from "./ExecutionBackend.js"
 import type { Codec } from "./internal/codec.js"
-import { makeCodec, refuseReserved } from "./internal/codec.js"
+import { define, handlerTag, InstanceTypeId, ServiceTypeId, TypeId } from "./internal/definition.js"
 import type { Output } from "./Output.js"
 import type { DefinitionOptions, Env, Options, Text } from "./TaskOptions.js"
 
 export * from "./Output.js"
 export * from "./TaskOptions.js"
 
-export const TypeId = "~effect-rhapsody/Task" as const
-export type TypeId = typeof TypeId
-export const InstanceTypeId = "~effect-rhapsody/Task/Instance" as const
-export type InstanceTypeId = typeof InstanceTypeId
-export const ServiceTypeId = "~effect-rhapsody/Task/Service" as const
-export type ServiceTypeId = typeof ServiceTypeId
+export { InstanceTypeId, ServiceTypeId, TypeId }
 
 /** The ways to run: a program, an Effect in this process, a CPU-bound export of a module, Python, a long-lived program. */
 export const Kind = Schema.Literal("executable", "function", "worker", "python", "service")
@@ -80,7 +73,7 @@ export type Body =
 
 /** Any definition. */
 export interface Any {
-  readonly [TypeId]: TypeId
+  readonly [TypeId]: typeof TypeId
   readonly name: string
   readonly kind: Kind
   readonly payloadSchema: Schema.Schema.AnyNoContext
@@ -145,8 +138,7 @@ export interface HandlerService {
 }
 
 /** @internal */
-export const Handler = <Name extends string>(name: Name) =>
-  Context.GenericTag<Handler<Name>, HandlerService>(`effect-rhapsody/Handler/${name}`)
+export const Handler = <Name extends string>(name: Name): Context.Tag<Handler<Name>, HandlerService> => handlerTag(name)
 
 /** Only function tasks have a handler that is written in the host program. */
 export interface FunctionTask<
@@ -171,7 +163,7 @@ interface Unit {
 
 /** Definition, payload and options: one unit of work. The last three members are types only, as `Schema["Type"]`. */
 export interface Instance<out A, out E, out R> extends Unit {
-  readonly [InstanceTypeId]: InstanceTypeId
+  readonly [InstanceTypeId]: typeof InstanceTypeId
   readonly Success: A
   readonly Error: E
   readonly Context: R
@@ -179,7 +171,7 @@ export interface Instance<out A, out E, out R> extends Unit {
 
 /** An instance of a service task: it is started, not awaited. */
 export interface Service<out Info, out E, out R> extends Unit {
-  readonly [ServiceTypeId]: ServiceTypeId
+  readonly [ServiceTypeId]: typeof ServiceTypeId
   readonly Info: Info
   readonly Error: E
   readonly Context: R
@@ -187,34 +179,6 @@ export interface Service<out Info, out E, out R> extends Unit {
 
 export const isInstance = (u: unknown): u is Instance<unknown, unknown, unknown> =>
   typeof u === "object" && u !== null && InstanceTypeId in u
-
-// Payloads and options may hold secrets: whatever prints an instance sees its name and uid alone.
-class UnitImpl implements Unit {
-  constructor(
-    readonly task: Any,
-    readonly payload: Readonly<Record<string, unknown>>,
-    readonly options: Options<any>
-  ) {}
-  toJSON() {
-    return { _id: "effect-rhapsody/Task/Instance", task: this.task.name, kind: this.task.kind, uid: this.options.uid }
-  }
-  toString() {
-    return `${this.task.kind} task ${this.task.name}${this.options.uid === undefined ? "" : ` (${this.options.uid})`}`
-  }
-  [NodeInspectSymbol]() {
-    return this.toJSON()
-  }
-}
-class InstanceImpl extends UnitImpl {
-  get [InstanceTypeId](): InstanceTypeId {
-    return InstanceTypeId
-  }
-}
-class ServiceImpl extends UnitImpl {
-  get [ServiceTypeId](): ServiceTypeId {
-    return ServiceTypeId
-  }
-}
 
 // ------------------------------------------------------------------------------------------------------ constructors
 
@@ -235,82 +199,6 @@ interface Schemas<
   /** The task's own failures. Default: none; what else can go wrong is a `TaskError`. */
   readonly error?: Error & NotReserved<Error["Type"]>
 }
-
-const proto = (
-  name: string,
-  body: Body,
-  { error, payload, success, ...options }: Schemas<any, any, any>,
-  fallback: Schema.Schema.AnyNoContext
-): any => {
-  const Unit = body._tag === "service" ? ServiceImpl : InstanceImpl
-  const errorSchema: Schema.Schema.All = error ?? Schema.Never
-  refuseReserved(name, errorSchema)
-  const payloadSchema = Schema.Struct(payload ?? {}) as any
-  const successSchema: Schema.Schema.AnyNoContext = success ?? fallback
-  const self: Any & { make: unknown; toLayer?: unknown } = {
-    [TypeId]: TypeId,
-    name,
-    kind: body._tag,
-    payloadSchema,
-    successSchema,
-    errorSchema,
-    body,
-    options,
-    codec: makeCodec(payloadSchema, successSchema, errorSchema),
-    make: (payload: any, own?: Options<any>) =>
-      new Unit(
-        self,
-        payload ?? {},
-        own === undefined
-          ? options
-          : options.env !== undefined && own.env !== undefined
-            ? { ...options, ...own, env: { ...options.env, ...own.env } }
-            : { ...options, ...own }
-      )
-  }
-  if (body._tag === "function") self.toLayer = (handler: any) => toLayer(self, handler)
-  return self
-}
-
-const toLayer = (task: Any, handler: (payload: any, info: Info) => Effect.Effect<unknown, unknown, any>) =>
-  Layer.effect(
-    Handler(task.name),
-    Effect.map(Effect.context<any>(), (context): HandlerService => {
-      // the span that built the layer has ended by the time the handler runs
-      const own = Context.omit(Tracer.ParentSpan)(context) as Context.Context<any>
-      const { codec } = task
-      const invalid =
-        (reason: "InvalidPayload" | "InvalidResult") =>
-        (message: string): Outcome => ({
-          _tag: "Invalid",
-          reason,
-          message
-        })
-      return {
-        task,
-        run: (payload, info) =>
-          Effect.matchEffect(codec.decodePayload(payload), {
-            onFailure: (issue) => Effect.succeed(invalid("InvalidPayload")(issue.message)),
-            onSuccess: (decoded) =>
-              Effect.matchEffect(
-                Effect.suspend(() => handler(decoded, info)),
-                {
-                  onSuccess: (value) =>
-                    Effect.match(codec.encodeSuccess(value), {
-                      onSuccess: (value): Outcome => ({ _tag: "Success", value }),
-                      onFailure: (issue) => invalid("InvalidResult")(issue.message)
-                    }),
-                  onFailure: (error) =>
-                    Effect.match(codec.encodeError(error), {
-                      onSuccess: (error): Outcome => ({ _tag: "Failure", error }),
-                      onFailure: (issue) => invalid("InvalidResult")(issue.message)
-                    })
-                }
-              )
-          }).pipe(Effect.provide(own))
-      }
-    })
-  )
 
 /** What a success schema may decode: standard output as text, as bytes, or the whole `Output`. */
 export type Stdout = Schema.Schema<any, string> | Schema.Schema<any, Uint8Array> | typeof Output
@@ -339,7 +227,7 @@ export const executable = <
   }
 ): Task<Name, "executable", Fields, Success, Error> => {
   const { command, exitCodes, failure, ...rest } = options
-  return proto(name, { _tag: "executable", command, failure, exitCodes: exitCodes ?? [0] }, rest, Schema.String)
+  return define(name, { _tag: "executable", command, failure, exitCodes: exitCodes ?? [0] }, rest, Schema.String)
 }
 
 const function_ = <
@@ -350,7 +238,7 @@ const function_ = <
 >(
   name: Name,
   options: Schemas<Fields, Success, Error> = {}
-): FunctionTask<Name, Fields, Success, Error> => proto(name, { _tag: "function" }, options, Schema.Void)
+): FunctionTask<Name, Fields, Success, Error> => define(name, { _tag: "function" }, options, Schema.Void)
 
 export {
   /**
@@ -388,7 +276,7 @@ export const worker = <
   }
 ): Task<Name, "worker", Fields, Success, Error> => {
   const { export: exported, module, ...rest } = options
-  return proto(name, { _tag: "worker", module, export: exported }, rest, Schema.Void)
+  return define(name, { _tag: "worker", module, export: exported }, rest, Schema.Void)
 }
 
 /** A Python function by reference, `"package.module:callable"`. No backend of this version runs it. */
@@ -404,7 +292,7 @@ export const python = <
   }
 ): Task<Name, "python", Fields, Success, Error> => {
   const { callable, ...rest } = options
-  return proto(name, { _tag: "python", callable }, rest, Schema.Void)
+  return define(name, { _tag: "python", callable }, rest, Schema.Void)
 }
 
 /**
@@ -424,5 +312,5 @@ export const service = <
   }
 ): Task<Name, "service", Fields, Info, typeof Schema.Never> => {
   const { command, info, ready, ...rest } = options
-  return proto(name, { _tag: "service", command, ready }, rest as Schemas<any, any, any>, info ?? Schema.Void)
+  return define(name, { _tag: "service", command, ready }, rest as Schemas<any, any, any>, info ?? Schema.Void)
 }

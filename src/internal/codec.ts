@@ -70,7 +70,8 @@ export const makeCodec = (payload: Schema.Struct<any>, success: Schema.Schema.Al
     encodeError: encoder(error),
     decodeError: decoder(error),
     get result() {
-      return (result ??= resultOf(success))
+      result ??= resultOf(success)
+      return result
     },
     withDefaults: defaulted ? (input) => payload.make(input, { disableValidation: true }) : (input) => input
   }

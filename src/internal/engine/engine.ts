@@ -212,7 +212,10 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(
     return Effect.suspend(() => {
       let answer: boolean | undefined
       const wait = Effect.async<boolean>((resume) => {
-        const waiter = new Waiter((ok) => resume(Effect.succeed((answer = ok))))
+        const waiter = new Waiter((ok) => {
+          answer = ok
+          resume(Effect.succeed(ok))
+        })
         machine.wait(waiter)
         return Effect.sync(() => void machine.unwait(waiter))
       })

@@ -1,0 +1,127 @@
+/** What stands behind the constructors of `Task`: definitions, instances, handler layers. */
+import * as Context from "effect/Context"
+import * as Effect from "effect/Effect"
+import { NodeInspectSymbol } from "effect/Inspectable"
+import * as Layer from "effect/Layer"
+import * as Schema from "effect/Schema"
+import * as Tracer from "effect/Tracer"
+import type { Outcome } from "../Driver.js"
+import type { Any, Body, HandlerService, Info } from "../Task.js"
+import type { DefinitionOptions, Options } from "../TaskOptions.js"
+import { makeCodec, refuseReserved } from "./codec.js"
+
+export const TypeId = "~effect-rhapsody/Task" as const
+export const InstanceTypeId = "~effect-rhapsody/Task/Instance" as const
+export const ServiceTypeId = "~effect-rhapsody/Task/Service" as const
+
+export const handlerTag = (name: string) => Context.GenericTag<any, HandlerService>(`effect-rhapsody/Handler/${name}`)
+
+// Payloads and options may hold secrets: whatever prints an instance sees its name and uid alone.
+class Unit {
+  constructor(
+    readonly task: Any,
+    readonly payload: Readonly<Record<string, unknown>>,
+    readonly options: Options<any>
+  ) {}
+  toJSON() {
+    return { _id: "effect-rhapsody/Task/Instance", task: this.task.name, kind: this.task.kind, uid: this.options.uid }
+  }
+  toString() {
+    return `${this.task.kind} task ${this.task.name}${this.options.uid === undefined ? "" : ` (${this.options.uid})`}`
+  }
+  [NodeInspectSymbol]() {
+    return this.toJSON()
+  }
+}
+class Instance extends Unit {
+  get [InstanceTypeId](): typeof InstanceTypeId {
+    return InstanceTypeId
+  }
+}
+class Service extends Unit {
+  get [ServiceTypeId](): typeof ServiceTypeId {
+    return ServiceTypeId
+  }
+}
+
+interface Schemas extends DefinitionOptions<any> {
+  readonly payload?: Schema.Struct.Fields
+  readonly success?: Schema.Schema.AnyNoContext
+  readonly error?: Schema.Schema.All
+}
+
+export const define = (
+  name: string,
+  body: Body,
+  { error, payload, success, ...options }: Schemas,
+  fallback: Schema.Schema.AnyNoContext
+): any => {
+  const Kind = body._tag === "service" ? Service : Instance
+  const errorSchema: Schema.Schema.All = error ?? Schema.Never
+  refuseReserved(name, errorSchema)
+  const payloadSchema = Schema.Struct(payload ?? {}) as any
+  const successSchema: Schema.Schema.AnyNoContext = success ?? fallback
+  const self: Any & { make: unknown; toLayer?: unknown } = {
+    [TypeId]: TypeId,
+    name,
+    kind: body._tag,
+    payloadSchema,
+    successSchema,
+    errorSchema,
+    body,
+    options,
+    codec: makeCodec(payloadSchema, successSchema, errorSchema),
+    make: (payload: any, own?: Options<any>) =>
+      new Kind(
+        self,
+        payload ?? {},
+        own === undefined
+          ? options
+          : options.env !== undefined && own.env !== undefined
+            ? { ...options, ...own, env: { ...options.env, ...own.env } }
+            : { ...options, ...own }
+      )
+  }
+  if (body._tag === "function") self.toLayer = (handler: any) => toLayer(self, handler)
+  return self
+}
+
+const toLayer = (task: Any, handler: (payload: any, info: Info) => Effect.Effect<unknown, unknown, any>) =>
+  Layer.effect(
+    handlerTag(task.name),
+    Effect.map(Effect.context<any>(), (context): HandlerService => {
+      // the span that built the layer has ended by the time the handler runs
+      const own = Context.omit(Tracer.ParentSpan)(context) as Context.Context<any>
+      const { codec } = task
+      const invalid =
+        (reason: "InvalidPayload" | "InvalidResult") =>
+        (message: string): Outcome => ({
+          _tag: "Invalid",
+          reason,
+          message
+        })
+      return {
+        task,
+        run: (payload, info) =>
+          Effect.matchEffect(codec.decodePayload(payload), {
+            onFailure: (issue) => Effect.succeed(invalid("InvalidPayload")(issue.message)),
+            onSuccess: (decoded) =>
+              Effect.matchEffect(
+                Effect.suspend(() => handler(decoded, info)),
+                {
+                  onSuccess: (value) =>
+                    Effect.match(codec.encodeSuccess(value), {
+                      onSuccess: (value): Outcome => ({ _tag: "Success", value }),
+                      onFailure: (issue) => invalid("InvalidResult")(issue.message)
+                    }),
+                  onFailure: (error) =>
+                    Effect.match(codec.encodeError(error), {
+                      onSuccess: (error): Outcome => ({ _tag: "Failure", error }),
+                      onFailure: (issue) => invalid("InvalidResult")(issue.message)
+                    })
+                }
+              )
+          }).pipe(Effect.provide(own))
+      }
+    })
+  )
