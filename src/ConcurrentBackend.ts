@@ -22,6 +22,7 @@ import type { ConfigError } from "effect/ConfigError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Defaults from "./Defaults.js"
 import { ConfigurationError } from "./Errors.js"
@@ -74,6 +75,9 @@ const run =
     )
   }
 
+const invalid = (configKey: string, message: string) =>
+  new ConfigurationError({ configKey, reason: "InvalidOption", details: { message } })
+
 /** The driver alone: to put something of your own around `run`. */
 export const driver = <const K extends Kinds = Kinds>(
   options: Options<K> = {}
@@ -81,15 +85,18 @@ export const driver = <const K extends Kinds = Kinds>(
   Effect.gen(function* () {
     const maxWorkers = options.maxWorkers ?? (yield* Defaults.Defaults).maxWorkers
     if (!Number.isInteger(maxWorkers) || maxWorkers < 1) {
-      return yield* new ConfigurationError({
-        configKey: "maxWorkers",
-        reason: "InvalidOption",
-        details: { message: `must be an integer, 1 or more, not ${maxWorkers}` }
-      })
+      return yield* invalid("maxWorkers", `must be an integer, 1 or more, not ${maxWorkers}`)
     }
+    const kinds = options.kinds ?? (allKinds as ReadonlyArray<K>)
+    const foreign = kinds.find((kind) => !allKinds.includes(kind))
+    if (kinds.length === 0 || foreign !== undefined) {
+      return yield* invalid("kinds", `must be some of ${allKinds.join(", ")}, not ${foreign ?? "none"}`)
+    }
+    const killGrace = Duration.decodeUnknown(options.killGrace ?? "5 seconds")
+    if (Option.isNone(killGrace)) return yield* invalid("killGrace", `must be a duration such as "5 seconds"`)
     return {
       type,
-      kinds: options.kinds ?? (allKinds as ReadonlyArray<K>),
+      kinds,
       concurrency: maxWorkers,
       reportsExecuting: true,
       // stopping a program is bounded by the launcher; a handler may do as it likes
@@ -99,7 +106,7 @@ export const driver = <const K extends Kinds = Kinds>(
         const refusal = program._tag === "executable" ? launcher.check(program) : undefined
         return refusal === undefined ? Effect.void : Effect.fail(refusal)
       },
-      run: run(Duration.toMillis(options.killGrace ?? "5 seconds"))
+      run: run(Duration.toMillis(killGrace.value))
     }
   })
 

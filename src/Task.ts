@@ -137,7 +137,7 @@ export interface HandlerService {
   readonly run: (payload: unknown, info: Info) => Effect.Effect<Outcome>
 }
 
-/** @internal */
+/** The key of a handler: `toLayer` provides it, and so may a test or a runner that has another way to run the task. */
 export const Handler = <Name extends string>(name: Name): Context.Tag<Handler<Name>, HandlerService> => handlerTag(name)
 
 /** Only function tasks have a handler that is written in the host program. */
@@ -147,10 +147,13 @@ export interface FunctionTask<
   Success extends Schema.Schema.AnyNoContext,
   Error extends Schema.Schema.All
 > extends Task<Name, "function", Fields, Success, Error> {
-  /** The implementation. A program that submits the task and is not given this layer does not compile. */
+  /**
+   * The implementation. A program that submits the task and is not given this layer does not compile. What the handler
+   * needs is taken from where the layer is built; the task itself, which it may submit again, is there.
+   */
   toLayer<R = never>(
     handler: (payload: Schema.Struct.Type<Fields>, info: Info) => Effect.Effect<Success["Type"], Error["Type"], R>
-  ): Layer.Layer<Handler<Name>, never, R>
+  ): Layer.Layer<Handler<Name>, never, Exclude<R, Handler<Name>>>
 }
 
 // --------------------------------------------------------------------------------------------------------- instances

@@ -9,6 +9,7 @@
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import { NodeInspectSymbol } from "effect/Inspectable"
+import type { BackendError } from "./Errors.js"
 import type { TaskState } from "./TaskState.js"
 
 export const TypeId = "~effect-rhapsody/TaskFiber" as const
@@ -21,12 +22,12 @@ export interface TaskFiber<out A, out E = never> extends Fiber.RuntimeFiber<A, E
   readonly task: string
 }
 
-/** @internal what the engine keeps of a task, as far as its fiber shows it */
+/** What a backend keeps of a task, as far as its fiber shows it. */
 export interface Handle {
   readonly uid: string
   readonly name: string
   readonly state: TaskState
-  readonly cancel: Effect.Effect<boolean, any>
+  readonly cancel: Effect.Effect<boolean, BackendError>
 }
 
 export const isTaskFiber = (u: unknown): u is TaskFiber<unknown, unknown> =>

@@ -8,6 +8,7 @@ import * as Tracer from "effect/Tracer"
 import type { Outcome } from "../Driver.js"
 import type { Any, Body, HandlerService, Info } from "../Task.js"
 import type { DefinitionOptions, Options } from "../TaskOptions.js"
+import type { Issue } from "./codec.js"
 import { makeCodec, refuseReserved } from "./codec.js"
 
 export const TypeId = "~effect-rhapsody/Task" as const
@@ -86,42 +87,41 @@ export const define = (
   return self
 }
 
-const toLayer = (task: Any, handler: (payload: any, info: Info) => Effect.Effect<unknown, unknown, any>) =>
-  Layer.effect(
-    handlerTag(task.name),
-    Effect.map(Effect.context<any>(), (context): HandlerService => {
-      // the span that built the layer has ended by the time the handler runs
-      const own = Context.omit(Tracer.ParentSpan)(context) as Context.Context<any>
-      const { codec } = task
-      const invalid =
-        (reason: "InvalidPayload" | "InvalidResult") =>
-        (message: string): Outcome => ({
-          _tag: "Invalid",
-          reason,
-          message
-        })
-      return {
+type HandlerFunction = (payload: any, info: Info) => Effect.Effect<unknown, unknown, any>
+
+const invalid =
+  (reason: "InvalidPayload" | "InvalidResult") =>
+  ({ message }: Issue): Outcome => ({ _tag: "Invalid", reason, message })
+const succeeded = (value: unknown): Outcome => ({ _tag: "Success", value })
+const failed = (error: unknown): Outcome => ({ _tag: "Failure", error })
+
+const handle = ({ codec }: Any, handler: HandlerFunction, payload: unknown, info: Info) =>
+  Effect.matchEffect(codec.decodePayload(payload), {
+    onFailure: (issue) => Effect.succeed(invalid("InvalidPayload")(issue)),
+    onSuccess: (decoded) =>
+      Effect.matchEffect(
+        Effect.suspend(() => handler(decoded, info)),
+        {
+          onSuccess: (value) =>
+            Effect.match(codec.encodeSuccess(value), { onSuccess: succeeded, onFailure: invalid("InvalidResult") }),
+          onFailure: (error) =>
+            Effect.match(codec.encodeError(error), { onSuccess: failed, onFailure: invalid("InvalidResult") })
+        }
+      )
+  })
+
+const toLayer = (task: Any, handler: HandlerFunction) => {
+  const tag = handlerTag(task.name)
+  return Layer.effect(
+    tag,
+    Effect.map(Effect.context<any>(), (context) => {
+      const service: HandlerService = {
         task,
-        run: (payload, info) =>
-          Effect.matchEffect(codec.decodePayload(payload), {
-            onFailure: (issue) => Effect.succeed(invalid("InvalidPayload")(issue.message)),
-            onSuccess: (decoded) =>
-              Effect.matchEffect(
-                Effect.suspend(() => handler(decoded, info)),
-                {
-                  onSuccess: (value) =>
-                    Effect.match(codec.encodeSuccess(value), {
-                      onSuccess: (value): Outcome => ({ _tag: "Success", value }),
-                      onFailure: (issue) => invalid("InvalidResult")(issue.message)
-                    }),
-                  onFailure: (error) =>
-                    Effect.match(codec.encodeError(error), {
-                      onSuccess: (error): Outcome => ({ _tag: "Failure", error }),
-                      onFailure: (issue) => invalid("InvalidResult")(issue.message)
-                    })
-                }
-              )
-          }).pipe(Effect.provide(own))
+        run: (payload, info) => Effect.provide(handle(task, handler, payload, info), own)
       }
+      // Without the span that built the layer, which has ended when the handler runs; with the task itself.
+      const own = Context.add(Context.omit(Tracer.ParentSpan)(context), tag, service) as Context.Context<any>
+      return service
     })
   )
+}

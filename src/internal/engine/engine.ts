@@ -295,7 +295,7 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(
         ? "SHUTDOWN"
         : machine.live.size > 0
           ? "RUNNING"
-          : machine.started
+          : machine.used
             ? "IDLE"
             : "INITIALIZED"
 

@@ -66,6 +66,8 @@ export class Machine<J extends Job> {
   readonly live = new Map<string, J>()
   readonly history: History
   closed = false
+  /** There has been a job. */
+  used = false
   /** Jobs in WAITING. */
   waiting = 0
   /** Jobs that hold a slot. */
@@ -100,9 +102,6 @@ export class Machine<J extends Job> {
       this.queue.size === 0 &&
       this.waiting === 0
     )
-  }
-  get started(): boolean {
-    return this.serial > 0 || this.live.size > 0
   }
 
   // ------------------------------------------------------------------------------------------------------- admission
@@ -152,6 +151,7 @@ export class Machine<J extends Job> {
 
   /** A job with a place becomes live. */
   accept(job: J): void {
+    this.used = true
     this.live.set(job.uid, job)
     const { parent } = job
     if (parent !== undefined && parent.children++ === 0 && parent.holds) this.counted--
@@ -186,9 +186,10 @@ export class Machine<J extends Job> {
     this.live.delete(job.uid)
     this.history.add(job.uid, state)
     this.move(job, state)
-    this.release(job)
     const { parent } = job
+    // before the release, which lets another start where nobody takes the slot back
     if (parent !== undefined && --parent.children === 0 && parent.holds) this.counted++
+    this.release(job)
     this.leave(parent !== undefined)
     return true
   }

@@ -2,7 +2,8 @@
  * Launches through `node:child_process`: one spawn per program, which blocks the event loop for about a millisecond.
  *
  * Limits, by design of Node: arguments and variables must be UTF-8, as must what is inherited; a process that leaves
- * its group (`setsid`) is not found; nothing is stopped when this process is killed with SIGKILL.
+ * its group (`setsid`) is not found; nothing is stopped when this process is killed with SIGKILL or dies of any other
+ * signal, which `NodeRuntime.runMain` prevents for TERM and INT.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -48,7 +49,7 @@ const check = ({ args, env, executable }: Executable): ConfigurationError | unde
 
 const environment = ({ env, program }: Launch): NodeJS.ProcessEnv => {
   // the environment of this very process is what a program inherits
-  const all: NodeJS.ProcessEnv = { ...process.env, ...env }
+  const all: NodeJS.ProcessEnv = Object.assign(Object.create(null), process.env, env) // __proto__ is a name, too
   for (const [name, value] of Object.entries(program.env)) {
     if (value === undefined) delete all[name]
     else all[name] = Redacted.isRedacted(value) ? Redacted.value(value) : text(value)

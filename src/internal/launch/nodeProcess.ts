@@ -17,8 +17,12 @@ const pipeGrace = 1000
 const groupGrace = 1000
 /** From when on it is asked whether the group is only not reaped. */
 const zombieGrace = 7
+/** How often at least it is asked whether the group is gone. */
+const groupInterval = 50
 /** How often the size of a file that stands in for memory is looked at. */
 const sizeInterval = 20
+/** The longest that a timer of Node can wait: 24 days. Beyond it a timer fires at once. */
+const longest = 2 ** 31 - 1
 
 type Stream = "stdout" | "stderr"
 type End = Either.Either<ProcessExit, LaunchFailure>
@@ -32,6 +36,18 @@ const openNameless = (): number => {
   return fd
 }
 
+const concat = (chunks: ReadonlyArray<Uint8Array>, size: number): Uint8Array => {
+  const all = new Uint8Array(size)
+  let at = 0
+  for (const chunk of chunks) {
+    all.set(chunk, at)
+    at += chunk.length
+  }
+  return all
+}
+
+const isDirectory = (file: string): boolean => fs.statSync(file, { throwIfNoEntry: false })?.isDirectory() === true
+
 const launchFailed = (message: string, cause: unknown, where: string | undefined): LaunchFailure => {
   const { code: errno, syscall } = cause as NodeJS.ErrnoException
   return { reason: "LaunchFailed", details: { message, errno, syscall, path: where }, cause }
@@ -43,11 +59,14 @@ export class ChildProcess {
   private readonly chunks: Record<Stream, Array<Buffer>> = { stdout: [], stderr: [] }
   private readonly size: Record<Stream, number> = { stdout: 0, stderr: 0 }
   private readonly paths: Partial<Record<Stream, string>> = {}
-  /** Stands in for memory where both streams are wanted in one, in order. */
-  private memory: number | undefined
+  /** The file that standard output is read from at the end. */
+  private kept: number | undefined
   private sizeTimer: NodeJS.Timeout | undefined
   private overflow: Stream | undefined
   private status: { readonly code: number | null; readonly signal: NodeJS.Signals | null } | undefined
+  /** It was told to stop and has its grace. */
+  private stopping = false
+  private groupGone = false
   private end: End | undefined
   private readonly listeners: Array<(end: End) => void> = []
 
@@ -66,7 +85,7 @@ export class ChildProcess {
     }
     const failed = (failure: LaunchFailure) => {
       close()
-      if (this.memory !== undefined) fs.closeSync(this.memory)
+      if (this.kept !== undefined) fs.closeSync(this.kept)
       queueMicrotask(() => started(failure))
     }
     let stdio: Array<"ignore" | "pipe" | number>
@@ -81,22 +100,13 @@ export class ChildProcess {
       // detached: a session and a process group of its own, so that the whole tree can be told to stop
       this.child = spawn(executable, args, { cwd, env, stdio, detached: true })
     } catch (cause) {
-      failed(launchFailed((cause as Error).message, cause, executable))
+      failed(this.notSpawned(executable, cause as Error))
       return
     }
     const { child } = this
     child.once("error", (cause) => {
       if (child.pid !== undefined) return // a signal that could not be sent
-      const noCwd = cwd !== undefined && !fs.existsSync(cwd)
-      failed(
-        noCwd
-          ? launchFailed(`its working directory ${cwd} does not exist`, cause, cwd)
-          : launchFailed(
-              `${executable}: ${cause.message}; give a path, or a name that is in the task's PATH`,
-              cause,
-              executable
-            )
-      )
+      failed(this.notSpawned(executable, cause))
     })
     if (child.pid === undefined) return
     close()
@@ -106,21 +116,28 @@ export class ChildProcess {
     }
     this.keep("stdout", child.stdout)
     this.keep("stderr", child.stderr)
-    if (this.memory !== undefined) {
-      const fd = this.memory
+    if (program.capture.merged && program.capture.stdout === undefined) {
+      const fd = this.kept!
       this.sizeTimer = setInterval(() => {
         if (fs.fstatSync(fd).size > program.capture.limit) this.overflowed("stdout")
       }, sizeInterval)
     }
+    let open = 2
+    let pipes: NodeJS.Timeout | undefined
+    const closed = () => {
+      if (--open > 0) return
+      clearTimeout(pipes)
+      this.settle()
+    }
+    child.once("close", closed)
     child.once("exit", (code, signal) => {
       this.status = { code, signal }
-      // what it left running in its group ends with it
-      const pipes = setTimeout(() => this.drop(), pipeGrace)
-      const left = this.signalGroup("SIGKILL")
-      child.once("close", () => {
-        clearTimeout(pipes)
-        if (left) this.whenGroupGone(() => this.settle())
-        else this.settle()
+      // what it left running in its group ends with it, at once unless the group has its grace
+      if (!this.stopping) this.kill("SIGKILL")
+      this.whenGroupGone(() => {
+        // a loop that was blocked for longer than the grace first gets to read what is there
+        pipes = setTimeout(() => setImmediate(() => this.drop()), pipeGrace)
+        closed()
       })
     })
     queueMicrotask(() => started(undefined))
@@ -137,17 +154,27 @@ export class ChildProcess {
       stopped()
       return
     }
-    this.kill("SIGTERM")
-    const timer = setTimeout(() => this.kill("SIGKILL"), grace)
+    let timer: NodeJS.Timeout | undefined
+    if (this.status === undefined) {
+      this.stopping = true
+      this.kill("SIGTERM")
+      timer = setTimeout(
+        () => {
+          this.stopping = false
+          this.kill("SIGKILL")
+        },
+        Math.min(grace, longest)
+      )
+    }
     this.onEnd(() => {
       clearTimeout(timer)
       stopped()
     })
   }
 
-  /** Signals the group while its leader has not been reaped: after that, its number may be somebody else's. */
+  /** Signals the group while somebody is in it: after that, its number may be somebody else's. */
   kill(signal: NodeJS.Signals): void {
-    if (this.status === undefined) this.signalGroup(signal)
+    if (!this.groupGone) this.signalGroup(signal)
   }
 
   // ---------------------------------------------------------------------------------------------------------- private
@@ -156,22 +183,34 @@ export class ChildProcess {
     const { capture, stdin } = this.program
     const open = (stream: Stream, name: string): number => {
       const file = path.resolve(cwd, name)
-      const fd = fs.openSync(file, "w")
-      opened.push(fd)
       this.paths[stream] = file
+      // for reading too, else to open a FIFO would block this whole process until somebody reads it
+      return fs.openSync(file, "w+")
+    }
+    const output = (): number | "pipe" => {
+      if (capture.stdout === undefined) {
+        if (capture.merged) this.kept = openNameless()
+        return this.kept ?? "pipe"
+      }
+      const fd = open("stdout", capture.stdout)
+      if (capture.wanted) this.kept = fd
+      else opened.push(fd)
       return fd
     }
-    const input = stdin === undefined ? "ignore" : "pipe"
-    if (capture.merged) {
-      if (capture.stdout === undefined) this.memory = openNameless()
-      const fd = this.memory ?? open("stdout", capture.stdout!)
-      return [input, fd, fd]
+    const error = (out: number | "pipe"): number | "pipe" => {
+      if (capture.merged) return out
+      if (capture.stderr === undefined) return "pipe"
+      if (this.paths.stdout === path.resolve(cwd, capture.stderr)) {
+        // opened twice, one stream would overwrite the other
+        this.paths.stderr = this.paths.stdout
+        return out
+      }
+      const fd = open("stderr", capture.stderr)
+      opened.push(fd)
+      return fd
     }
-    return [
-      input,
-      capture.stdout === undefined ? "pipe" : open("stdout", capture.stdout),
-      capture.stderr === undefined ? "pipe" : open("stderr", capture.stderr)
-    ]
+    const out = output()
+    return [stdin === undefined ? "ignore" : "pipe", out, error(out)]
   }
 
   private keep(stream: Stream, source: Readable | null): void {
@@ -195,6 +234,18 @@ export class ChildProcess {
     this.child?.stderr?.destroy()
   }
 
+  /** The system tells of a missing directory as of a missing program. */
+  private notSpawned(executable: string, cause: Error): LaunchFailure {
+    const { cwd } = this.program
+    if (cwd !== undefined && !isDirectory(cwd)) {
+      const why = fs.existsSync(cwd) ? "is not a directory" : "does not exist"
+      return launchFailed(`its working directory ${cwd} ${why}`, cause, cwd)
+    }
+    const missing = (cause as NodeJS.ErrnoException).code === "ENOENT"
+    const remedy = missing ? "; give a path, or a name that is in the task's PATH" : ""
+    return launchFailed(`${executable}: ${cause.message}${remedy}`, cause, executable)
+  }
+
   /** False when nobody is in the group. */
   private signalGroup(signal: NodeJS.Signals | 0): boolean {
     try {
@@ -205,9 +256,19 @@ export class ChildProcess {
     }
   }
 
-  private whenGroupGone(gone: () => void, waited = 0, next = 1): void {
-    if (waited >= groupGrace || !this.signalGroup(0) || (waited >= zombieGrace && !this.groupLives())) gone()
-    else setTimeout(() => this.whenGroupGone(gone, waited + next, Math.min(2 * next, 32)), next)
+  /** Bounded once the group was killed: the system has to reap it. */
+  private whenGroupGone(gone: () => void, graceful = this.stopping, waited = 0, next = 1): void {
+    if (graceful && !this.stopping) {
+      this.whenGroupGone(gone)
+      return
+    }
+    const given = !graceful && waited >= groupGrace
+    if (given || !this.signalGroup(0) || (waited >= zombieGrace && !this.groupLives())) {
+      this.groupGone = true
+      gone()
+      return
+    }
+    setTimeout(() => this.whenGroupGone(gone, graceful, waited + next, Math.min(2 * next, groupInterval)), next)
   }
 
   /** The dead that nobody has reaped yet still are in their group; the system's process table tells them apart. */
@@ -232,7 +293,7 @@ export class ChildProcess {
   private settle(): void {
     clearInterval(this.sizeTimer)
     this.end = this.result()
-    if (this.memory !== undefined) fs.closeSync(this.memory)
+    if (this.kept !== undefined) fs.closeSync(this.kept)
     for (const listener of this.listeners) listener(this.end)
     this.listeners.length = 0
   }
@@ -240,7 +301,7 @@ export class ChildProcess {
   private result(): End {
     const { capture } = this.program
     const status = this.status!
-    let stdout: Buffer | undefined
+    let stdout: Uint8Array | undefined
     try {
       stdout = this.read()
     } catch (cause) {
@@ -254,7 +315,7 @@ export class ChildProcess {
     return Either.right({
       ...(status.code === null ? { signal: status.signal! } : { exitCode: status.code }),
       ...(stdout === undefined ? {} : { stdout }),
-      stderr: Buffer.concat(this.chunks.stderr),
+      stderr: concat(this.chunks.stderr, this.size.stderr),
       stdoutPath: this.paths.stdout,
       stderrPath: this.paths.stderr ?? (capture.merged ? this.paths.stdout : undefined),
       wallMillis: performance.now() - this.startedAt
@@ -262,22 +323,19 @@ export class ChildProcess {
   }
 
   /** Standard output from where it was kept; undefined when it is in a file and nobody wants it back. */
-  private read(): Buffer | undefined {
-    const file = this.memory ?? (this.program.capture.wanted ? this.paths.stdout : undefined)
-    if (file === undefined) return this.paths.stdout === undefined ? Buffer.concat(this.chunks.stdout) : undefined
-    const fd = typeof file === "number" ? file : fs.openSync(file, "r")
-    try {
-      const { size } = fs.fstatSync(fd)
-      if (size > this.program.capture.limit) {
-        this.overflow ??= "stdout"
-        return undefined
-      }
-      const content = Buffer.alloc(size)
-      let at = 0
-      for (let n = -1; at < size && n !== 0; at += n) n = fs.readSync(fd, content, at, size - at, at)
-      return content.subarray(0, at)
-    } finally {
-      if (typeof file === "string") fs.closeSync(fd)
+  private read(): Uint8Array | undefined {
+    const { kept: fd } = this
+    if (fd === undefined) {
+      return this.paths.stdout === undefined ? concat(this.chunks.stdout, this.size.stdout) : undefined
     }
+    const { size } = fs.fstatSync(fd)
+    if (size > this.program.capture.limit) {
+      this.overflow ??= "stdout"
+      return undefined
+    }
+    const content = new Uint8Array(size)
+    let at = 0
+    for (let n = -1; at < size && n !== 0; at += n) n = fs.readSync(fd, content, at, size - at, at)
+    return content.subarray(0, at)
   }
 }

@@ -1,0 +1,53 @@
+/**
+ * Everything that is asked of a change: the package's `check` and `lint` scripts, each counted as one test, then
+ * vitest. All of them run, whatever fails before. The last line of the output is `N passed, N failed, N skipped`.
+ *
+ * Works in the current directory, so that it can be tested on a small project. Arguments go to vitest.
+ */
+import { spawnSync } from "node:child_process"
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { tmpdir } from "node:os"
+import { join } from "node:path"
+import { fileURLToPath } from "node:url"
+import type { Counts } from "./reporter.js"
+
+const inCI = !["", "0", "false"].includes(process.env["CI"] ?? "")
+
+const succeeds = (command: string, args: ReadonlyArray<string>, env = process.env): boolean =>
+  spawnSync(command, args, { stdio: "inherit", env }).status === 0
+
+const check = (script: string): Counts => {
+  const passed = succeeds("npm", ["run", "--silent", script])
+  console.log(`${passed ? "passed" : "FAILED"}: npm run ${script}\n`)
+  return { passed: passed ? 1 : 0, failed: passed ? 0 : 1, skipped: [] }
+}
+
+const vitest = (args: ReadonlyArray<string>): Counts => {
+  const directory = mkdtempSync(join(tmpdir(), "test-counts-"))
+  const file = join(directory, "counts.json")
+  const executable = fileURLToPath(new URL("../node_modules/vitest/vitest.mjs", import.meta.url))
+  const reporter = fileURLToPath(new URL("reporter.ts", import.meta.url))
+  try {
+    const passed = succeeds(
+      process.execPath,
+      [executable, "run", "--reporter=default", `--reporter=${reporter}`, ...args],
+      { ...process.env, TEST_COUNTS: file }
+    )
+    const counts: Counts = existsSync(file)
+      ? JSON.parse(readFileSync(file, "utf8"))
+      : { passed: 0, failed: 0, skipped: [] }
+    // Vitest can end badly for a reason that no test has: a crash, a wrong option, no file found.
+    return !passed && counts.failed === 0 ? { ...counts, failed: 1 } : counts
+  } finally {
+    rmSync(directory, { recursive: true, force: true })
+  }
+}
+
+const results = [check("check"), check("lint"), vitest(process.argv.slice(2))]
+const skipped = results.flatMap((counts) => counts.skipped)
+const passed = results.reduce((sum, counts) => sum + counts.passed, 0)
+const failed = results.reduce((sum, counts) => sum + counts.failed, 0) + (inCI ? skipped.length : 0)
+
+for (const name of skipped) console.log(inCI ? `FAILED, as it was skipped in CI: ${name}` : `SKIPPED: ${name}`)
+console.log(`${passed} passed, ${failed} failed, ${inCI ? 0 : skipped.length} skipped`)
+process.exitCode = failed > 0 || passed === 0 ? 1 : 0

@@ -1,0 +1,114 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Chunk, Deferred, Effect, Exit, Fiber, Layer, Redacted, Schema, Scope, Stream, TestClock } from "effect"
+import { ExecutionBackend, StateChange, TaskEvent } from "effect-rhapsody"
+import { executables, idle, isChange, nothingLeft, ok, Program } from "../support.js"
+
+const submit = (n: number) =>
+  Effect.flatMap(Effect.replicateEffect(ExecutionBackend.submit(Program.make()), n), Fiber.joinAll)
+
+describe("events", () => {
+  it.scoped("are there from the subscription on, although the stream runs later; each fits its schema", () =>
+    Effect.gen(function* () {
+      yield* submit(1)
+      const events = yield* ExecutionBackend.events
+      yield* TestClock.adjust("1 minute")
+      yield* submit(2)
+      const seen = [...(yield* Stream.runCollect(Stream.take(events, 8)))].filter(isChange)
+      assert.deepStrictEqual(
+        seen.filter(({ uid }) => uid === "task.000003").map(({ state, time }) => [state, time]),
+        ["NEW", "READY", "EXECUTING", "COMPLETED"].map((state) => [state, 60_000])
+      )
+      assert.isTrue(seen.every((event) => event.uid !== "task.000001"))
+      for (const event of seen) {
+        assert.deepStrictEqual(yield* Schema.decodeUnknown(TaskEvent)(yield* Schema.encode(StateChange)(event)), event)
+      }
+    }).pipe(Effect.provide(executables(() => ok)))
+  )
+
+  it.scoped("a slow subscriber loses the newest and is told how many; nobody else does", () =>
+    Effect.gen(function* () {
+      const [slow, quick] = yield* Effect.all([ExecutionBackend.events, ExecutionBackend.events])
+      const all = yield* Effect.fork(Stream.runCollect(Stream.take(quick, 400)))
+      for (let i = 0; i < 100; i++) yield* submit(1)
+      assert.isTrue([...(yield* Fiber.join(all))].every(isChange))
+      const first = [...(yield* Stream.runCollect(Stream.take(slow, 11)))]
+      assert.isTrue(first.slice(0, 10).every(isChange))
+      assert.deepStrictEqual(first[10], { _tag: "EventsDropped", count: 390 })
+      // and it goes on
+      yield* submit(1)
+      assert.deepStrictEqual(
+        [...(yield* Stream.runCollect(Stream.take(slow, 4)))].map((event) => isChange(event) && event.state),
+        ["NEW", "READY", "EXECUTING", "COMPLETED"]
+      )
+    }).pipe(Effect.provide(executables(() => ok, {}, { eventBuffer: 10 })))
+  )
+
+  it.scoped("a failing subscriber, and one that is forgotten, harm no task", () =>
+    Effect.gen(function* () {
+      const failing = yield* ExecutionBackend.events
+      const forgotten = yield* ExecutionBackend.events // its scope stays open and nobody reads
+      const failed = yield* Effect.fork(Stream.runForEach(failing, () => Effect.fail("no")))
+      const dying = yield* ExecutionBackend.events
+      const died = yield* Effect.fork(Stream.runForEach(dying, () => Effect.die("no")))
+      yield* submit(1_000)
+      assert.isTrue(Exit.isFailure(yield* Fiber.await(failed)))
+      assert.isTrue(Exit.isFailure(yield* Fiber.await(died)))
+      assert.strictEqual(Chunk.size(yield* Stream.runCollect(Stream.take(forgotten, 11))), 11)
+      assert.deepStrictEqual(yield* idle, nothingLeft)
+    }).pipe(Effect.provide(executables(() => ok, {}, { eventBuffer: 10 })))
+  )
+
+  it.effect("a subscription ends with its scope, and the stream with the backend, after the last event", () =>
+    Effect.gen(function* () {
+      const scope = yield* Scope.make()
+      const context = yield* Layer.buildWithScope(
+        executables(() => Effect.never),
+        scope
+      )
+      const short = yield* Effect.scoped(Effect.provide(ExecutionBackend.events, context))
+      assert.strictEqual(Chunk.size(yield* Stream.runCollect(short)), 0)
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          const events = yield* ExecutionBackend.events
+          yield* ExecutionBackend.submit(Program.make())
+          yield* Scope.close(scope, Exit.void)
+          const seen = [...(yield* Stream.runCollect(events))].filter(isChange)
+          assert.deepStrictEqual(
+            seen.map(({ state }) => state).filter((state) => state !== "EXECUTING"),
+            ["NEW", "READY", "CANCELED"]
+          )
+          assert.strictEqual(seen.at(-1)!.reason, "Canceled")
+        }).pipe(Effect.provide(context))
+      )
+      const late = yield* Effect.scoped(
+        Effect.flatMap(Effect.provide(ExecutionBackend.events, context), Stream.runCollect)
+      )
+      assert.strictEqual(Chunk.size(late), 0)
+    })
+  )
+
+  it.scoped("a reader that waits is woken by the first event and by the end", () =>
+    Effect.gen(function* () {
+      const events = yield* ExecutionBackend.events
+      const first = yield* Deferred.make<TaskEvent>()
+      const reader = yield* Effect.fork(Stream.runForEach(events, (event) => Deferred.succeed(first, event)))
+      yield* Effect.yieldNow()
+      yield* submit(1)
+      const event = yield* Deferred.await(first)
+      assert.isTrue(isChange(event) && event.state === "NEW")
+      yield* Fiber.interrupt(reader)
+    }).pipe(Effect.provide(executables(() => ok)))
+  )
+
+  it.scoped("show no secret", () =>
+    Effect.gen(function* () {
+      const events = yield* ExecutionBackend.events
+      const env = { TOKEN: Redacted.make("hunter2") }
+      const error = yield* Effect.flip(ExecutionBackend.execute(Program.make(undefined, { env })))
+      const seen = yield* Stream.runCollect(Stream.take(events, 4))
+      for (const text of [JSON.stringify([...seen]), JSON.stringify(error), String(error), error.message]) {
+        assert.notInclude(text, "hunter2")
+      }
+    }).pipe(Effect.provide(executables(({ program }) => Effect.die(new Error(JSON.stringify(program))))))
+  )
+})

@@ -1,0 +1,205 @@
+import { assert, describe, it } from "@effect/vitest"
+import { FastCheck as fc } from "effect"
+import { Job, Machine, Waiter } from "../../src/internal/engine/machine.js"
+import { ReadyQueue } from "../../src/internal/engine/queue.js"
+import type { TaskState } from "../../src/TaskState.js"
+import { isTerminal, transitions } from "../../src/TaskState.js"
+
+/** What a model of the machine may be told to do, each with the job it is about (a number, taken modulo). */
+type Command =
+  | { readonly _tag: "submit"; readonly parent: number | undefined; readonly priority: number }
+  | { readonly _tag: "executing" | "retry" | "ready" | "complete" | "fail" | "cancel"; readonly job: number }
+  | { readonly _tag: "leave"; readonly job: number }
+
+const command: fc.Arbitrary<Command> = fc.oneof(
+  {
+    weight: 4,
+    arbitrary: fc.record({
+      _tag: fc.constant("submit" as const),
+      parent: fc.option(fc.nat(), { nil: undefined }),
+      priority: fc.integer({ min: -1, max: 1 })
+    })
+  },
+  {
+    weight: 6,
+    arbitrary: fc.record({
+      _tag: fc.constantFrom(
+        "executing" as const,
+        "retry" as const,
+        "ready" as const,
+        "complete" as const,
+        "fail" as const,
+        "cancel" as const
+      ),
+      job: fc.nat()
+    })
+  },
+  { weight: 1, arbitrary: fc.record({ _tag: fc.constant("leave" as const), job: fc.nat() }) }
+)
+
+const limits = { concurrency: 2, admission: 5, nested: 4, history: 3 }
+
+const play = (commands: ReadonlyArray<Command>) => {
+  const log = new Map<Job, Array<TaskState>>()
+  const machine = new Machine<Job>(limits, {
+    granted: (job) => {
+      assert.strictEqual(job.state, "READY")
+      assert.isTrue(job.holds)
+    },
+    changed: (job) => {
+      log.set(job, [...(log.get(job) ?? []), job.state])
+    }
+  })
+  const waiting: Array<{ readonly waiter: Waiter; readonly priority: number }> = []
+  let serial = 0
+  const create = (priority: number, parent: Job | undefined) => {
+    const job = new Job(`j${++serial}`, "j", priority, parent)
+    machine.accept(job)
+    machine.ready(job)
+  }
+  /** Jobs that hold a slot and have no live child: these alone count. */
+  const counted = () => [...machine.live.values()].filter((job) => job.holds && job.children === 0).length
+  /** A parent counts again when its children end, whatever runs meanwhile: only starts are limited. */
+  let allowed = limits.concurrency
+  const check = () => {
+    const live = [...machine.live.values()]
+    const roots = live.filter((job) => job.parent === undefined).length
+    assert.isAtMost(roots, limits.admission)
+    assert.isAtMost(live.length - roots, limits.nested)
+    const now = counted()
+    assert.isAtMost(now, Math.max(allowed, limits.concurrency))
+    allowed = Math.max(limits.concurrency, now)
+    // work conserving: nobody is queued while a slot is free
+    if (machine.queued > 0) assert.isAtLeast(now, limits.concurrency)
+    assert.strictEqual(machine.active, live.filter((job) => job.holds).length)
+    assert.strictEqual(machine.waiting, live.filter((job) => job.state === "WAITING").length)
+    assert.strictEqual(machine.queued, live.filter((job) => job.state === "READY" && !job.holds).length)
+    assert.isTrue(live.every((job) => !isTerminal(job.state)))
+    if (waiting.length > 0) assert.strictEqual(roots, limits.admission)
+  }
+  const step = (command: Command) => {
+    const live = [...machine.live.values()]
+    if (command._tag === "submit") {
+      const running = live.filter((job) => job.state === "EXECUTING")
+      const parent = command.parent === undefined ? undefined : running[command.parent % running.length]
+      if (machine.enter(parent !== undefined)) create(command.priority, parent)
+      else if (parent === undefined) {
+        const entry = {
+          priority: command.priority,
+          waiter: new Waiter((admitted) => {
+            waiting.splice(waiting.indexOf(entry), 1)
+            if (admitted) create(command.priority, undefined)
+          })
+        }
+        waiting.push(entry)
+        machine.wait(entry.waiter)
+      }
+      return
+    }
+    if (command._tag === "leave") {
+      const entry = waiting[command.job % waiting.length]
+      if (entry !== undefined && machine.unwait(entry.waiter)) waiting.splice(waiting.indexOf(entry), 1)
+      return
+    }
+    const job = live[command.job % live.length]
+    if (job === undefined) return
+    switch (command._tag) {
+      case "executing":
+        return machine.executing(job)
+      case "retry":
+        return job.holds ? machine.retry(job) : undefined
+      case "ready":
+        return job.state === "WAITING" ? machine.ready(job) : undefined
+      case "complete":
+        return job.holds ? void machine.finish(job, "COMPLETED") : undefined
+      case "fail":
+        return void machine.finish(job, "FAILED")
+      case "cancel":
+        return void machine.finish(job, "CANCELED")
+    }
+  }
+  for (const command of commands) {
+    step(command)
+    check()
+  }
+  return { machine, log, waiting }
+}
+
+describe("the state machine", () => {
+  it("keeps its limits, loses nobody and starts all it can, whatever happens in whatever order", () => {
+    fc.assert(
+      fc.property(fc.array(command, { maxLength: 120 }), (commands) => {
+        const { log, machine, waiting } = play(commands)
+        for (const states of log.values()) {
+          for (let i = 1; i < states.length; i++) {
+            assert.include(transitions[states[i - 1]!] as ReadonlyArray<TaskState>, states[i])
+          }
+          assert.isAtMost(states.filter(isTerminal).length, 1)
+        }
+        // everything ends: nothing is left, the second end of a job is refused
+        while (machine.live.size > 0) {
+          const [job] = machine.live.values()
+          assert.isTrue(machine.finish(job!, "CANCELED"))
+          assert.isFalse(machine.finish(job!, "COMPLETED"))
+        }
+        assert.strictEqual(waiting.length, 0)
+        assert.isTrue(machine.empty)
+        assert.isTrue([...log.values()].every((states) => isTerminal(states.at(-1)!)))
+        assert.isAtMost([...machine.history.entries()].length, limits.history)
+      }),
+      { numRuns: 1_000 }
+    )
+  })
+
+  it("closed, starts and admits nobody and answers everybody who waits", () => {
+    const { machine, waiting } = play(
+      Array.from({ length: 9 }, (): Command => ({ _tag: "submit", parent: undefined, priority: 0 }))
+    )
+    assert.strictEqual(waiting.length, 4)
+    machine.close()
+    assert.strictEqual(waiting.length, 0)
+    const [first] = machine.live.values()
+    machine.finish(first!, "CANCELED")
+    assert.strictEqual(machine.active, 1)
+  })
+
+  it("remembers the last that ended, in a ring", () => {
+    const { machine } = play([])
+    for (const uid of ["a", "b", "c", "d", "e"]) {
+      assert.isTrue(machine.enter(false))
+      const job = new Job(uid, "j", 0, undefined)
+      machine.accept(job)
+      machine.finish(job, "CANCELED")
+    }
+    assert.deepStrictEqual(
+      ["a", "b", "c", "d", "e"].map((uid) => machine.history.get(uid)),
+      [undefined, undefined, "CANCELED", "CANCELED", "CANCELED"]
+    )
+  })
+})
+
+describe("the ready queue", () => {
+  it("gives what a sorted list gives, also after removals", () => {
+    const item = fc.record({ priority: fc.integer({ min: -2, max: 2 }), parent: fc.boolean(), remove: fc.boolean() })
+    fc.assert(
+      fc.property(fc.array(item, { maxLength: 60 }), (items) => {
+        const queue = new ReadyQueue<Job>()
+        const root = new Job("root", "j", 0, undefined)
+        const jobs = items.map(({ parent, priority }, i) => new Job(`${i}`, "j", priority, parent ? root : undefined))
+        for (const job of jobs) queue.push(job)
+        const kept = jobs.filter((job, i) => !items[i]!.remove || !queue.remove(job))
+        assert.isFalse(queue.remove(root))
+        assert.strictEqual(queue.size, kept.length)
+        const expected = kept
+          .map((job, i) => ({ job, i }))
+          .sort((a, b) => b.job.priority - a.job.priority || b.job.depth - a.job.depth || a.i - b.i)
+          .map(({ job }) => job.uid)
+        const given: Array<string> = []
+        for (let job = queue.shift(); job !== undefined; job = queue.shift()) given.push(job.uid)
+        assert.deepStrictEqual(given, expected)
+        assert.strictEqual(queue.size, 0)
+      }),
+      { numRuns: 300 }
+    )
+  })
+})

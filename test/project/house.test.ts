@@ -1,0 +1,71 @@
+import { execFileSync } from "node:child_process"
+import { existsSync, readdirSync, readFileSync } from "node:fs"
+import { join } from "node:path"
+import { describe, expect, it } from "vitest"
+import { root } from "./support.js"
+
+const notOurs = new Set([".git", "node_modules", "dist", "coverage", ".rhapsody"])
+
+const walk = (directory: string): ReadonlyArray<string> =>
+  readdirSync(join(root, directory), { withFileTypes: true })
+    .filter((entry) => !notOurs.has(entry.name))
+    .flatMap((entry) => {
+      const path = join(directory, entry.name)
+      return entry.isDirectory() ? walk(path) : [path]
+    })
+
+const listFiles = (): ReadonlyArray<string> => {
+  try {
+    const args = ["ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    const listed = execFileSync("git", args, { cwd: root, encoding: "utf8", stdio: ["ignore", "pipe", "ignore"] })
+    return listed.split("\0").filter((path) => path !== "" && existsSync(join(root, path)))
+  } catch {
+    // An archive of the sources has no repository.
+    return walk("")
+  }
+}
+
+const files = listFiles()
+const read = (path: string): string => readFileSync(join(root, path), "utf8")
+const withoutComments = (text: string): string => text.replace(/\/\*[\s\S]*?\*\//g, "").replace(/(?<!:)\/\/.*/g, "")
+
+const sources = files.filter((path) => /^src\/.*\.ts$/.test(path))
+const tests = files.filter((path) => /^test\/.*\.ts$/.test(path))
+
+describe("the house", () => {
+  it("has no top-level entry beyond the agreed ones", () => {
+    const allowed = ["src", "test", "examples", "README.md", "LICENSE", "vitest.config.ts"]
+    const manifests = ["package.json", "package-lock.json", "tsconfig.json"]
+    const top = [...new Set(files.map((path) => path.split("/")[0]!))]
+    expect(sources.length).toBeGreaterThan(0)
+    expect(top.filter((name) => !name.startsWith(".") && ![...allowed, ...manifests].includes(name))).toEqual([])
+  })
+
+  it("has no source file over 400 lines", () => {
+    const lines = (path: string) => read(path).trimEnd().split("\n").length
+    expect(files.filter((path) => path.startsWith("src/") && lines(path) > 400)).toEqual([])
+  })
+
+  // Put together here, so that this file does not hold them itself.
+  it.each([
+    ["registry", "npmjs"].join("."),
+    ["pypi", "org"].join("."),
+    ["files", "pythonhosted"].join("."),
+    ["", "work", ""].join("/")
+  ])("has no file that names %s", (text) => {
+    expect(files.filter((path) => read(path).includes(text))).toEqual([])
+  })
+
+  it.each([/\bEffect\.run(Sync|Promise|Fork|Callback)/, /\bDate\.now\(/])("has no source with %s", (pattern) => {
+    expect(sources.filter((path) => pattern.test(withoutComments(read(path))))).toEqual([])
+  })
+
+  it("reads the environment of the process in the launch agent alone", () => {
+    const readers = sources.filter((path) => /\bprocess\.env\b/.test(withoutComments(read(path))))
+    expect(readers.filter((path) => !path.startsWith("src/internal/launch"))).toEqual([])
+  })
+
+  it("runs all of its tests", () => {
+    expect(tests.filter((path) => /\.(only|todo)\(/.test(read(path)))).toEqual([])
+  })
+})

@@ -1,0 +1,19 @@
+import { configDefaults, defineConfig } from "vitest/config"
+
+// `import "effect-rhapsody"` in tests and examples means src, the same modules as a relative import.
+const conditions = ["effect-rhapsody-source", "module", "node", "development|production"]
+
+export default defineConfig({
+  resolve: { conditions },
+  ssr: { resolve: { conditions } },
+  test: {
+    include: ["test/**/*.test.ts"],
+    exclude: [...configDefaults.exclude, "test/project/fixtures/**"],
+    pool: "forks",
+    fileParallelism: true,
+    maxWorkers: 2,
+    minWorkers: 1,
+    testTimeout: 30_000,
+    hookTimeout: 30_000
+  }
+})
