@@ -56,9 +56,18 @@ export type Any = ExecutionBackend<never>
 /** The plain key: the backend itself, of the layer merged last. */
 export const ExecutionBackend = Context.GenericTag<Any, Service>("effect-rhapsody/ExecutionBackend")
 
-/** The key of one kind. */
-export const forKind = <K extends Task.Kind>(kind: K): Context.Tag<ExecutionBackend<K>, Service> =>
+const key = <K extends Task.Kind>(kind: K) =>
   Context.GenericTag<ExecutionBackend<K>, Service>(`effect-rhapsody/ExecutionBackend/${kind}`)
+const keys: { readonly [K in Task.Kind]: Context.Tag<ExecutionBackend<K>, Service> } = {
+  executable: key("executable"),
+  function: key("function"),
+  worker: key("worker"),
+  python: key("python"),
+  service: key("service")
+}
+
+/** The key of one kind. */
+export const forKind = <K extends Task.Kind>(kind: K): Context.Tag<ExecutionBackend<K>, Service> => keys[kind]
 
 type Anything = Task.Instance<any, any, any>
 /** The fiber of an instance. */
@@ -91,8 +100,9 @@ const backendOf = <A, E, R>(
 ): Effect.Effect<A, E, R> =>
   Effect.contextWithEffect((context: Context.Context<any>) => {
     const kind = (task as Partial<Anything> | undefined)?.task?.kind
-    const own = kind === undefined ? Option.none<Service>() : Context.getOption(context, forKind(kind) as any)
-    return use(Option.isSome(own) ? (own.value as Service) : Context.unsafeGet(context, ExecutionBackend))
+    const tag: Context.Tag<any, Service> | undefined = kind === undefined ? undefined : keys[kind]
+    const own = tag === undefined ? Option.none() : Context.getOption(context, tag)
+    return use(Option.isSome(own) ? own.value : Context.unsafeGet(context, ExecutionBackend))
   })
 
 /**

@@ -8,7 +8,7 @@
  * import { Effect, Schema } from "effect"
  * import { ExecutionBackend, Task } from "effect-rhapsody"
  *
- * class Diverged extends Schema.TaggedError<Diverged>("Diverged")("Diverged", { step: Schema.Int }) {}
+ * class Diverged extends Schema.TaggedError<Diverged>()("Diverged", { step: Schema.Int }) {}
  *
  * const Simulate = Task.executable("Simulate", {
  *   payload: { seed: Schema.Int },
@@ -83,6 +83,8 @@ export interface Any {
   readonly options: DefinitionOptions
   /** @internal compiled at first use */
   readonly codec: Codec
+  /** @internal of a function: what its handler is found by */
+  readonly handler: Context.Tag<any, HandlerService> | undefined
 }
 
 /** What `make` takes: nothing for a task without payload, else the fields; those with a default may be left out. */

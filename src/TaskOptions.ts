@@ -38,7 +38,7 @@ export interface Resources {
  * When to try again: the shape of `Effect.retry`. Failures of the task are retried; cancellation, an invalid payload
  * and the loss of the backend are not. A bare `times` waits `Defaults.retryDelay` (1 second) between attempts.
  */
-export interface Retry<in E = never> {
+export interface Retry<in E = unknown> {
   /** Further attempts at most. Without `times`, the schedule decides. */
   readonly times?: number
   /** The delays; its input is the error. */
@@ -96,8 +96,11 @@ export interface SettingsConstructor<in I> {
 export const settings = <A, I>(backend: string, schema: Schema.Schema<A, I>): SettingsConstructor<I> =>
   Object.assign((values: I): Settings => ({ [SettingsTypeId]: SettingsTypeId, backend, values }), { backend, schema })
 
-/** What a definition may carry as defaults for its instances. `E` is the task's own error. */
-export interface DefinitionOptions<in E = never> {
+/**
+ * What a definition may carry as defaults for its instances. `E` is the task's own error, which `retry` sees; options
+ * that fit every task leave it out.
+ */
+export interface DefinitionOptions<in E = unknown> {
   readonly resources?: Resources
   readonly retry?: Retry<E>
   /** Longest time of one attempt, from the moment it has its slot; the process tree is gone when it is told. */
@@ -112,7 +115,7 @@ export interface DefinitionOptions<in E = never> {
 }
 
 /** Options of an instance. */
-export interface Options<in E = never> extends DefinitionOptions<E> {
+export interface Options<in E = unknown> extends DefinitionOptions<E> {
   /**
    * Name of this unit of work, unique in its backend among live tasks and the last 10,000 that ended. It names files
    * too: at most 200 characters, no slash, no control character. Default: `task.000001` and so on.

@@ -77,12 +77,14 @@ export const makeCodec = (payload: Schema.Struct<any>, success: Schema.Schema.Al
   }
 }
 
+const literals = (ast: AST.AST): ReadonlyArray<unknown> =>
+  AST.isLiteral(ast) ? [ast.literal] : AST.isUnion(ast) ? ast.types.flatMap(literals) : []
+
 const tagsOf = (ast: AST.AST): ReadonlyArray<unknown> => {
   if (AST.isUnion(ast)) return ast.types.flatMap(tagsOf)
   if (AST.isSuspend(ast)) return tagsOf(ast.f())
   if (!AST.isTypeLiteral(ast)) return []
-  const tag = ast.propertySignatures.find((signature) => signature.name === "_tag")
-  return tag !== undefined && AST.isLiteral(tag.type) ? [tag.type.literal] : []
+  return ast.propertySignatures.filter(({ name }) => name === "_tag").flatMap(({ type }) => literals(type))
 }
 
 /** Throws where the definition is written: such a program is wrong before it runs. */

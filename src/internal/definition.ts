@@ -72,6 +72,7 @@ export const define = (
     body,
     options,
     codec: makeCodec(payloadSchema, successSchema, errorSchema),
+    handler: body._tag === "function" ? handlerTag(name) : undefined,
     make: (payload: any, own?: Options<any>) =>
       new Kind(
         self,
@@ -111,7 +112,7 @@ const handle = ({ codec }: Any, handler: HandlerFunction, payload: unknown, info
   })
 
 const toLayer = (task: Any, handler: HandlerFunction) => {
-  const tag = handlerTag(task.name)
+  const tag = task.handler!
   return Layer.effect(
     tag,
     Effect.map(Effect.context<any>(), (context) => {

@@ -90,7 +90,7 @@ describe("states", () => {
 })
 
 describe("retry", () => {
-  const attemptsOf = (options: Task.Options, last = Number.POSITIVE_INFINITY) => {
+  const attemptsOf = (options: Task.Options<never>, last = Number.POSITIVE_INFINITY) => {
     let attempts = 0
     return ExecutionBackend.submit(Program.make(undefined, options)).pipe(
       Effect.tap(() => TestClock.adjust("1 hour")),

@@ -11,10 +11,11 @@ import * as ParseResult from "effect/ParseResult"
 import * as Redacted from "effect/Redacted"
 import type * as Schema from "effect/Schema"
 import type { Values } from "../../Defaults.js"
-import type { Driver, Executable, Program, Spec } from "../../Driver.js"
+import type { Driver, Executable, Program } from "../../Driver.js"
 import type { BackendError, ConfigurationErrorReason } from "../../Errors.js"
 import { ConfigurationError } from "../../Errors.js"
 import * as Task from "../../Task.js"
+import type { Issue } from "../codec.js"
 import type { Prepared } from "./entry.js"
 import { policy } from "./retry.js"
 
@@ -180,7 +181,7 @@ const program = (
         ready: body.ready
       }))
     case "function": {
-      const handler = Context.getOption(context, Task.Handler(task.name))
+      const handler = Context.getOption(context, task.handler!)
       if (Option.isSome(handler) && handler.value.task === task)
         return Either.right({ _tag: "function", handler: handler.value })
       return Either.left(
@@ -200,7 +201,7 @@ const program = (
 
 const settings = (driver: Driver, { settings }: Task.Options<any>): Either.Either<unknown, ConfigurationError> => {
   if (settings === undefined) return Either.right(undefined)
-  if (settings.backend !== driver.type || driver.settings === undefined) {
+  if (settings.backend !== driver.settings?.backend) {
     return Either.left(
       refuse(
         "settings",
@@ -250,30 +251,50 @@ export const prepare = (
   } catch (cause) {
     return Effect.fail(refuse("payload", "InvalidPayload", `payload of ${task.name}: ${cause}`, cause))
   }
-  const assemble = (encoded: unknown): Effect.Effect<Prepared, ConfigurationError | BackendError> => {
-    const what = program(instance, payload, context)
-    if (Either.isLeft(what)) return Effect.fail(what.left)
-    const spec: Omit<Spec, "uid" | "attempt"> = {
-      name: task.name,
-      payload: encoded,
-      program: what.right,
-      resources: options.resources ?? noResources,
-      priority: options.priority ?? 0,
-      settings: own.right
-    }
-    const timeout = time?.millis ?? (defaults.timeout === undefined ? undefined : Duration.toMillis(defaults.timeout))
-    const prepared: Prepared = {
-      task,
-      uid: options.uid,
-      spec,
-      retry: policy(options.retry, defaults),
-      timeout: timeout === Infinity ? undefined : timeout
-    }
-    return driver.check === undefined ? Either.right(prepared) : Effect.as(driver.check(spec), prepared)
-  }
   const encoded = task.codec.encodePayload(payload)
-  const unencodable = ({ message, path }: { readonly path: string | undefined; readonly message: string }) =>
-    refuse(path ?? "payload", "InvalidPayload", `payload of ${task.name}: ${message}`)
-  if (!Either.isEither(encoded)) return Effect.flatMap(Effect.mapError(encoded, unencodable), assemble)
-  return Either.isRight(encoded) ? assemble(encoded.right) : Effect.fail(unencodable(encoded.left as any))
+  // synchronous schemas, which are nearly all, answer with an Either
+  if (Either.isEither(encoded)) {
+    return Either.isRight(encoded)
+      ? assemble(driver, defaults, instance, context, payload, encoded.right, own.right, time?.millis)
+      : Effect.fail(unencodable(task, encoded.left as Issue))
+  }
+  return Effect.matchEffect(encoded, {
+    onSuccess: (encoded) => assemble(driver, defaults, instance, context, payload, encoded, own.right, time?.millis),
+    onFailure: (issue) => Effect.fail(unencodable(task, issue))
+  })
+}
+
+const unencodable = ({ name }: Task.Any, { message, path }: Issue) =>
+  refuse(path ?? "payload", "InvalidPayload", `payload of ${name}: ${message}`)
+
+const assemble = (
+  driver: Driver,
+  defaults: Values,
+  instance: Task.Instance<unknown, unknown, unknown>,
+  context: Context.Context<never>,
+  payload: unknown,
+  encoded: unknown,
+  settings: unknown,
+  own: number | undefined
+): Effect.Effect<Prepared, ConfigurationError | BackendError> => {
+  const { options, task } = instance
+  const what = program(instance, payload, context)
+  if (Either.isLeft(what)) return Effect.fail(what.left)
+  const spec: Prepared["spec"] = {
+    name: task.name,
+    payload: encoded,
+    program: what.right,
+    resources: options.resources ?? noResources,
+    priority: options.priority ?? 0,
+    settings
+  }
+  const timeout = own ?? (defaults.timeout === undefined ? undefined : Duration.toMillis(defaults.timeout))
+  const prepared: Prepared = {
+    task,
+    uid: options.uid,
+    spec,
+    retry: policy(options.retry, defaults),
+    timeout: timeout === Infinity ? undefined : timeout
+  }
+  return driver.check === undefined ? Either.right(prepared) : Effect.as(driver.check(spec), prepared)
 }

@@ -1,0 +1,38 @@
+// Each example runs as the README says and prints what it should. The quickstart has a file of its own.
+
+import { execFileSync } from "node:child_process"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { describe, expect, it } from "vitest"
+
+const root = path.resolve(import.meta.dirname, "../..")
+const run = (name: string) =>
+  execFileSync(
+    process.execPath,
+    ["--conditions=effect-rhapsody-source", "--import", "tsx", path.join("examples", `${name}.ts`)],
+    { cwd: root, encoding: "utf8" }
+  )
+
+describe("examples", () => {
+  it("all have a test", () => {
+    const all = fs.readdirSync(path.join(root, "examples")).filter((name) => name.endsWith(".ts"))
+    expect(all.sort()).toEqual(["custom-backend.ts", "error-handling.ts", "quickstart.ts"])
+  })
+
+  it("custom-backend: a backend in under 30 lines", () => {
+    const lines = fs.readFileSync(path.join(root, "examples/custom-backend.ts"), "utf8").trimEnd().split("\n")
+    expect(lines.length).toBeLessThan(30)
+    expect(run("custom-backend")).toBe("logging: runs Echo as task.000001\nhello\n")
+  })
+
+  it("error-handling: every failure arrives as its type", () => {
+    expect(run("error-handling").trimEnd().split("\n")).toEqual([
+      "completed: fine",
+      "diverged at step 7",
+      "task test_task failed: Exit, exit code 2, no input",
+      "task task.000003 failed: Timeout, exit code undefined, undefined",
+      "wrong retry.times: retry.times: must be an integer, 0 or more",
+      "task Simulate (task.000004) was killed by SIGKILL"
+    ])
+  })
+})

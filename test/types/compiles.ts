@@ -1,0 +1,109 @@
+// What must compile, and to exactly which types. Checked by the type check alone.
+import type { Scope } from "effect"
+import { Effect, Fiber, Layer, Option, Redacted, Schedule, Schema } from "effect"
+import type { BackendError, ConfigurationError, TaskError, TaskFiber } from "effect-rhapsody"
+import { ConcurrentBackend, ExecutionBackend, Task } from "effect-rhapsody"
+import type { Diverged } from "./tasks.js"
+import { Hostname, Mean, Simulate, Train } from "./tasks.js"
+
+type Equal<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
+const is = <_T extends true>() => {}
+type Lib = TaskError | BackendError | ConfigurationError
+
+// one execute, exactly
+const one = ExecutionBackend.execute(Simulate.make({ seed: 1, steps: 1 }))
+type One = Effect.Effect<{ readonly energy: number }, Diverged | Lib, ExecutionBackend.ExecutionBackend<"executable">>
+is<Equal<typeof one, One>>()
+
+// one submit and one submitScoped
+const submitted = ExecutionBackend.submit(Mean.make({ values: [] }))
+is<Equal<Effect.Effect.Success<typeof submitted>, TaskFiber.TaskFiber<number, TaskError | BackendError>>>()
+is<Equal<Effect.Effect.Error<typeof submitted>, ConfigurationError | BackendError>>()
+const scoped = ExecutionBackend.submitScoped(Hostname.make())
+is<Equal<Effect.Effect.Context<typeof scoped>, ExecutionBackend.ExecutionBackend<"executable"> | Scope.Scope>>()
+
+// generic helpers keep the types, both ways
+const twice = <A, E, R>(t: Task.Instance<A, E, R>) =>
+  Effect.zip(ExecutionBackend.execute(t), ExecutionBackend.execute(t))
+const t = twice(Mean.make({ values: [] }))
+is<Equal<Effect.Effect.Success<typeof t>, [number, number]>>()
+is<Equal<Effect.Effect.Context<typeof t>, ExecutionBackend.ExecutionBackend<"function"> | Task.Handler<"Mean">>>()
+const many = <I extends Task.Instance<any, any, any>>(ts: ReadonlyArray<I>) =>
+  Effect.forEach(ts, ExecutionBackend.execute)
+const m = many([Mean.make({ values: [] }), Simulate.make({ seed: 1, steps: 1 })])
+is<Equal<Effect.Effect.Success<typeof m>, Array<number | { readonly energy: number }>>>()
+
+// tuples stay tuples
+const tuple = Effect.all([
+  ExecutionBackend.submit(Mean.make({ values: [1] })),
+  ExecutionBackend.submit(Simulate.make({ seed: 1, steps: 1 }))
+])
+const joined = Effect.flatMap(tuple, ([a, b]) => Fiber.join(Fiber.zip(a, b)))
+is<Equal<Effect.Effect.Success<typeof joined>, [number, { readonly energy: number }]>>()
+
+// payload shapes
+const Shapes = Task.function("Shapes", {
+  payload: {
+    when: Schema.Date,
+    maybe: Schema.optional(Schema.Number),
+    withDefault: Schema.Number.pipe(
+      Schema.propertySignature,
+      Schema.withConstructorDefault(() => 1)
+    ),
+    option: Schema.Option(Schema.Number),
+    lit: Schema.Literal("a", "b"),
+    id: Schema.String.pipe(Schema.brand("Id")),
+    nested: Schema.Struct({ x: Schema.Number })
+  }
+})
+declare const when: Date
+const id = Schema.String.pipe(Schema.brand("Id")).make("x")
+export const shapes = [
+  Shapes.make({ when, option: Option.some(1), lit: "a", id, nested: { x: 1 } }),
+  Shapes.make({ when, option: Option.none(), lit: "b", id, nested: { x: 1 }, maybe: 1, withDefault: 2 })
+]
+
+// no payload, default result
+const hostname = ExecutionBackend.execute(Hostname.make())
+is<Equal<Effect.Effect.Success<typeof hostname>, string>>()
+
+// a helper may state what it needs in one go; one layer with both kinds is enough, one of the two is not
+declare const both: Layer.Layer<ExecutionBackend.ExecutionBackend<"executable" | "python">>
+export const helper: Effect.Effect<
+  unknown,
+  unknown,
+  ExecutionBackend.ExecutionBackend<"executable" | "python">
+> = Effect.all([hostname, ExecutionBackend.execute(Train.make({ target: 1 }))])
+const provided = Effect.provide(helper, both)
+is<Equal<Effect.Effect.Context<typeof provided>, never>>()
+const half = Effect.provide(helper, ConcurrentBackend.layer())
+is<Equal<Effect.Effect.Context<typeof half>, ExecutionBackend.ExecutionBackend<"executable" | "python">>>()
+
+// what needs no kind takes any backend; a hand-made layer promises nothing
+is<Equal<Effect.Effect.Context<typeof ExecutionBackend.state>, ExecutionBackend.ExecutionBackend<never>>>()
+const stateOf = Effect.provide(ExecutionBackend.state, ConcurrentBackend.layer({ kinds: ["function"] }))
+is<Equal<Effect.Effect.Context<typeof stateOf>, never>>()
+const handMade = Layer.effect(ExecutionBackend.ExecutionBackend, ExecutionBackend.ExecutionBackend)
+is<Equal<Layer.Layer.Success<typeof handMade>, ExecutionBackend.ExecutionBackend<never>>>()
+
+// kinds of a layer are those it was asked for
+const onlyFunctions = ConcurrentBackend.layer({ kinds: ["function"] })
+is<Equal<Layer.Layer.Success<typeof onlyFunctions>, ExecutionBackend.ExecutionBackend<"function">>>()
+
+// retry sees the task's own error; general options fit every task
+export const retried = Simulate.make(
+  { seed: 1, steps: 1 },
+  {
+    retry: { times: 2, schedule: Schedule.exponential("1 second"), while: (error) => error._tag === "Diverged" }
+  }
+)
+declare const general: Task.Options
+export const generalTask = Simulate.make({ seed: 1, steps: 1 }, general)
+export const environment: Task.Env = { A: "a", B: new Uint8Array(), C: Redacted.make("c"), D: undefined }
+
+// a recursive function needs no handler but its own
+const Fib = Task.function("Fib", { payload: { n: Schema.Int }, success: Schema.Int })
+const FibLive = Fib.toLayer(({ n }) =>
+  n < 2 ? Effect.succeed(n) : Effect.orDie(ExecutionBackend.execute(Fib.make({ n: n - 1 })))
+)
+is<Equal<typeof FibLive, Layer.Layer<Task.Handler<"Fib">, never, ExecutionBackend.ExecutionBackend<"function">>>>()

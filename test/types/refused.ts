@@ -1,0 +1,67 @@
+// What must not compile. Each line below a directive is an error, or the type check fails.
+// @effect-diagnostics missingEffectContext:off missingEffectError:off
+// The language service sees the same errors, and knows no directive that expects them.
+import type { Layer } from "effect"
+import { Effect, Schema } from "effect"
+import { ConcurrentBackend, ExecutionBackend, Task } from "effect-rhapsody"
+import type { Diverged } from "./tasks.js"
+import { Echo, Mean, Simulate, Train } from "./tasks.js"
+
+const train = ExecutionBackend.execute(Train.make({ target: 1 }))
+const mean = ExecutionBackend.execute(Mean.make({ values: [1] }))
+const simulate = ExecutionBackend.execute(Simulate.make({ seed: 1, steps: 1 }))
+const local = ConcurrentBackend.layer()
+
+// @ts-expect-error a Python task against the Concurrent layer
+export const a: Effect.Effect<unknown, unknown> = Effect.provide(train, local)
+
+// @ts-expect-error a function task without its handler
+export const b: Effect.Effect<unknown, unknown> = Effect.provide(mean, local)
+
+// @ts-expect-error no backend at all
+export const c: Effect.Effect<unknown, unknown> = simulate
+
+// @ts-expect-error a payload field of the wrong type
+Simulate.make({ seed: "1", steps: 1 })
+
+// @ts-expect-error a payload field is missing
+Simulate.make({ seed: 1 })
+
+// @ts-expect-error a service is started, not executed
+export const d = ExecutionBackend.execute(Echo.make())
+
+// @ts-expect-error a handler for a failure that cannot happen
+export const e = mean.pipe(Effect.catchTag("Diverged", () => Effect.void))
+export const f = simulate.pipe(Effect.catchTag("Diverged", (error: Diverged) => Effect.succeed(error.step)))
+
+// @ts-expect-error failures are left
+export const g: Effect.Effect<unknown, never, any> = simulate.pipe(Effect.catchTag("TaskError", () => Effect.void))
+
+// @ts-expect-error a handler with the wrong result
+export const h = Mean.toLayer(() => Effect.succeed("1"))
+
+// @ts-expect-error the schema of an executable decodes text or bytes
+export const i = Task.executable("X", { success: Schema.Number, command: () => ({ executable: "x" }) })
+
+// @ts-expect-error a layer claims the kinds of its driver and no other
+export const j: Layer.Layer<ExecutionBackend.ExecutionBackend<"function">> = ExecutionBackend.layer({
+  type: "x",
+  kinds: ["executable"],
+  concurrency: 1,
+  run: () => Effect.never
+})
+
+// @ts-expect-error a kind that Concurrent does not run yet
+export const k = ConcurrentBackend.layer({ kinds: ["worker"] })
+
+// @ts-expect-error a signature that forgets the capability
+export const l = (): Effect.Effect<unknown, unknown, ExecutionBackend.Any> => train
+
+// @ts-expect-error a callable looks like "module:function"
+export const m = Task.python("Y", { callable: "nocolon" })
+
+// @ts-expect-error only function tasks have a handler
+export const n = Simulate.toLayer
+
+// @ts-expect-error settings are typed
+export const o = ConcurrentBackend.settings({ killGrace: "soon" })
