@@ -186,13 +186,16 @@ export interface Options {
 export const make = <const K extends Task.Kind>(
   driver: Driver<K>,
   options: Options = {}
-): Effect.Effect<Service, never, Scope.Scope> => engine.make(driver, options)
+): Effect.Effect<Service, ConfigurationError, Scope.Scope> => engine.make(driver, options)
 
-/** A backend: the one way to a layer that claims kinds, which are those of the driver. */
+/**
+ * A backend: the one way to a layer that claims kinds, which are those of the driver. Fails with `ConfigurationError`
+ * when a limit has a value that cannot be honoured.
+ */
 export const layer = <const K extends Task.Kind, E = never, R = never>(
   driver: Driver<K> | Effect.Effect<Driver<K>, E, R>,
   options?: Options
-): Layer.Layer<ExecutionBackend<K>, E, Exclude<R, Scope.Scope>> =>
+): Layer.Layer<ExecutionBackend<K>, E | ConfigurationError, Exclude<R, Scope.Scope>> =>
   Layer.scopedContext(
     Effect.gen(function* () {
       const built = Effect.isEffect(driver) ? yield* driver : driver

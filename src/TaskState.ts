@@ -60,8 +60,10 @@ export const StateChange = Schema.TaggedStruct("StateChange", {
   attempt: Schema.Int,
   /** Milliseconds since the epoch, by the backend's `Clock`. */
   time: Schema.Number,
-  /** With RETRYING, FAILED and CANCELED: why. Absent for a user's own error and an interrupted fiber. */
+  /** With RETRYING, FAILED and CANCELED: why, and how the program ended if it did. Absent for a user's own error and an interrupted fiber. */
   reason: Schema.optional(Schema.Union(TaskErrorReason, BackendErrorReason)),
+  exitCode: Schema.optional(Schema.Int),
+  signal: Schema.optional(Schema.String),
   /** `false` with CANCELED or FAILED: the work could not be stopped within the grace and may still be running. */
   stopped: Schema.optional(Schema.Literal(false))
 })

@@ -42,7 +42,8 @@ describe("states", () => {
         "EXECUTING 2",
         "COMPLETED 2"
       ])
-      assert.strictEqual(changes[3]!.reason, "Exit")
+      assert.deepStrictEqual([changes[3]!.reason, changes[3]!.exitCode], ["Exit", 1])
+      assert.isTrue(changes.every(({ reason, state }) => (reason === undefined) === (state !== "RETRYING")))
     }).pipe(Effect.provide(executables(until(2))))
   )
 

@@ -28,10 +28,10 @@ const LevelLive = Level.toLayer(({ depth, how }) =>
 )
 
 /** A parent's handler over that of its child, both over the backend. */
-const over = <P, PR, C, CR, B>(
+const over = <P, PR, C, CR, B, E>(
   parent: Layer.Layer<P, never, PR>,
   child: Layer.Layer<C, never, CR>,
-  backend: Layer.Layer<B>
+  backend: Layer.Layer<B, E>
 ) => Layer.provideMerge(parent, Layer.provideMerge(child, backend))
 
 describe("a task that waits for tasks of its own", () => {

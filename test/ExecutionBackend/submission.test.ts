@@ -448,3 +448,27 @@ describe("a closed backend", () => {
     })
   )
 })
+
+describe("limits of a backend", () => {
+  const cases: ReadonlyArray<
+    readonly [key: string, ExecutionBackend.Options, Partial<ExecutionBackend.Driver<"executable">>]
+  > = [
+    ["admission", { admission: 0 }, {}],
+    ["admission", { admission: Number.NaN }, {}],
+    ["nestedAdmission", { nestedAdmission: 1.5 }, {}],
+    ["eventBuffer", { eventBuffer: 0 }, {}],
+    ["history", { history: -1 }, {}],
+    ["stopGrace", { stopGrace: "forever" as any }, {}],
+    ["stopGrace", { stopGrace: Duration.infinity }, {}],
+    ["concurrency", {}, { concurrency: 0 }],
+    ["kinds", {}, { kinds: [] }]
+  ]
+  it.effect("with a value that cannot be honoured are refused, named, when the layer is built", () =>
+    Effect.forEach(cases, ([key, options, driver]) =>
+      Effect.gen(function* () {
+        const error = yield* Effect.flip(Effect.scoped(Layer.build(executables(() => ok, driver, options))))
+        assert.deepStrictEqual([error.configKey, error.reason], [key, "InvalidOption"])
+      })
+    )
+  )
+})

@@ -44,7 +44,7 @@ export const h = Mean.toLayer(() => Effect.succeed("1"))
 export const i = Task.executable("X", { success: Schema.Number, command: () => ({ executable: "x" }) })
 
 // @ts-expect-error a layer claims the kinds of its driver and no other
-export const j: Layer.Layer<ExecutionBackend.ExecutionBackend<"function">> = ExecutionBackend.layer({
+export const j: Layer.Layer<ExecutionBackend.ExecutionBackend<"function">, unknown> = ExecutionBackend.layer({
   type: "x",
   kinds: ["executable"],
   concurrency: 1,

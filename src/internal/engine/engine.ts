@@ -7,7 +7,6 @@
  */
 import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
@@ -18,19 +17,20 @@ import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Defaults from "../../Defaults.js"
 import type { Driver } from "../../Driver.js"
-import type { BackendErrorReason } from "../../Errors.js"
+import type { BackendErrorReason, ConfigurationError } from "../../Errors.js"
 import { BackendError, TaskError } from "../../Errors.js"
 import type { Options, Refusal, Service } from "../../ExecutionBackend.js"
 import type { Instance, Kind } from "../../Task.js"
 import type { TaskFiber } from "../../TaskFiber.js"
 import { decorate, isTaskFiber, TypeId } from "../../TaskFiber.js"
-import type { BackendStatus, TaskState } from "../../TaskState.js"
+import type { BackendStatus, StateChange, TaskState } from "../../TaskState.js"
 import { isTerminal } from "../../TaskState.js"
 import * as Attempt from "./attempt.js"
 import * as Deadlines from "./deadlines.js"
 import type { Prepared } from "./entry.js"
 import { currentTask, Entry } from "./entry.js"
 import { Events } from "./events.js"
+import { limitsOf } from "./limits.js"
 import { Machine, Waiter } from "./machine.js"
 import { describe, taskError } from "./outcome.js"
 import { duplicate, prepare } from "./prepare.js"
@@ -40,22 +40,30 @@ type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, 
 
 const reasoned = new Set<TaskState>(["RETRYING", "FAILED", "CANCELED"])
 
+const known = (error: unknown): TaskError | BackendError | undefined =>
+  error instanceof TaskError || error instanceof BackendError ? error : undefined
+
+const why = ({ failure, stopped }: Entry): Partial<StateChange> => ({
+  ...(failure === undefined ? undefined : { reason: failure.reason }),
+  ...(failure instanceof TaskError && failure.exitCode !== undefined ? { exitCode: failure.exitCode } : undefined),
+  ...(failure instanceof TaskError && failure.signal !== undefined ? { signal: failure.signal } : undefined),
+  ...(stopped ? undefined : { stopped })
+})
+
 export const make = Effect.fnUntraced(function* <K extends Kind>(
   driver: Driver<K>,
   options: Options
-): Effect.fn.Return<Service, never, Scope.Scope> {
+): Effect.fn.Return<Service, ConfigurationError, Scope.Scope> {
+  const limits = yield* limitsOf(driver, options)
   const scope = yield* Effect.scope
   const clock = yield* Effect.clock
   const defaults = yield* Defaults.Defaults
-  const grace = Duration.toMillis(options.stopGrace ?? driver.stopGrace ?? "5 seconds")
-  const admission = options.admission ?? 10_000
   const deadlines = yield* Deadlines.make
-  const events = new Events(options.eventBuffer ?? 4 * admission)
+  const events = new Events(limits.eventBuffer)
   let closing = false
 
   const changed = (entry: Entry) => {
     if (!events.wanted) return
-    const told = reasoned.has(entry.state)
     events.publish({
       _tag: "StateChange",
       uid: entry.uid,
@@ -63,20 +71,11 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(
       state: entry.state,
       attempt: entry.attempt,
       time: clock.unsafeCurrentTimeMillis(),
-      ...(told && entry.reason !== undefined ? { reason: entry.reason } : {}),
-      ...(told && !entry.stopped ? { stopped: false } : {})
+      ...(reasoned.has(entry.state) ? why(entry) : undefined)
     })
   }
-  const machine = new Machine<Entry>(
-    {
-      concurrency: driver.concurrency === "unbounded" ? Infinity : driver.concurrency,
-      admission,
-      nested: options.nestedAdmission ?? admission,
-      history: options.history ?? 10_000
-    },
-    { changed, granted: (entry) => entry.resume?.(Effect.void) }
-  )
-  const attempt = Attempt.make(driver, machine, deadlines, grace)
+  const machine = new Machine<Entry>(limits, { changed, granted: (entry) => entry.resume?.(Effect.void) })
+  const attempt = Attempt.make(driver, machine, deadlines, limits.grace)
 
   const backendError = (reason: BackendErrorReason, message: string) =>
     new BackendError({ backendType: driver.type, reason, details: { message } })
@@ -86,12 +85,11 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(
 
   const finish = (entry: Entry, state: "COMPLETED" | "FAILED" | "CANCELED") => {
     machine.finish(entry, state)
-    entry.prepared = entry.memory = entry.resume = undefined
+    entry.prepared = entry.memory = entry.resume = entry.failure = undefined
   }
   const fail = (entry: Entry, error: unknown) => {
-    const known = error instanceof TaskError || error instanceof BackendError
-    entry.reason = known ? error.reason : undefined
-    finish(entry, entry.reason === "Canceled" ? "CANCELED" : "FAILED")
+    entry.failure = known(error)
+    finish(entry, entry.failure?.reason === "Canceled" ? "CANCELED" : "FAILED")
     return Effect.fail(error)
   }
   const canceled = (entry: Entry, cause: Cause.Cause<unknown>) => {
@@ -140,8 +138,9 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(
     return Effect.matchCauseEffect(Effect.interruptible(delay), {
       onSuccess: (millis) => {
         if (Option.isNone(millis) || machine.closed) return fail(entry, error)
-        entry.reason = error instanceof TaskError ? error.reason : undefined
+        entry.failure = known(error)
         machine.retry(entry)
+        entry.failure = undefined
         return Effect.matchCauseEffect(Effect.interruptible(deadlines.sleep(millis.value)), {
           onSuccess: () => {
             machine.ready(entry)

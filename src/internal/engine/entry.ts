@@ -5,7 +5,7 @@ import * as FiberRef from "effect/FiberRef"
 import { globalValue } from "effect/GlobalValue"
 import { NodeInspectSymbol } from "effect/Inspectable"
 import type { Spec } from "../../Driver.js"
-import type { BackendError, BackendErrorReason, TaskErrorReason } from "../../Errors.js"
+import type { BackendError, TaskError } from "../../Errors.js"
 import type { Any } from "../../Task.js"
 import type { Handle } from "../../TaskFiber.js"
 import { Job } from "./machine.js"
@@ -29,7 +29,8 @@ export class Entry extends Job implements Handle {
   canceled: string | undefined
   timedOut = false
   stopped = true
-  reason: TaskErrorReason | BackendErrorReason | undefined
+  /** Of the last attempt, for the event that tells of it. */
+  failure: TaskError | BackendError | undefined
   /** Of the retry policy. */
   memory: unknown
   /** Dropped when the task ends: somebody may keep its fiber for long. */
