@@ -8,6 +8,7 @@
 import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
@@ -180,64 +181,71 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(
       }
     })
 
-  /** Makes the task live and forks its fiber into `owner`. Its place is taken already. */
-  const start = (prepared: Prepared, parent: Entry | undefined, owner: Scope.Scope) =>
-    Effect.uninterruptible(
-      Effect.suspend(() => {
-        const refusal: Refusal | undefined = machine.closed
-          ? closed()
-          : prepared.uid !== undefined && machine.known(prepared.uid)
-            ? duplicate(prepared.uid)
-            : undefined
-        if (refusal !== undefined) {
-          machine.leave(parent !== undefined)
-          return Effect.fail(refusal)
-        }
-        const entry = new Entry(prepared.uid ?? machine.uid(), prepared, parent, cancelEntry)
-        machine.accept(entry)
-        machine.ready(entry)
-        return Effect.map(Effect.forkIn(body(entry, prepared), owner), (fiber) => {
-          entry.fiber = fiber
-          return decorate(fiber, entry)
-        })
-      })
-    )
+  const refused = ({ uid }: Prepared): Refusal | undefined =>
+    machine.closed ? closed() : uid !== undefined && machine.known(uid) ? duplicate(uid) : undefined
 
-  const enter = (prepared: Prepared, nested: boolean, restore: Restore): Effect.Effect<void, Refusal> => {
-    if (machine.closed) return Effect.fail(closed())
-    if (prepared.uid !== undefined && machine.known(prepared.uid)) return Effect.fail(duplicate(prepared.uid))
-    if (machine.enter(nested)) return Effect.void
-    if (nested) return Effect.fail(backendError("Rejected", "too many live tasks were submitted by running tasks"))
-    return Effect.suspend(() => {
-      let answer: boolean | undefined
-      const wait = Effect.async<boolean>((resume) => {
+  /** Makes the task live and forks its fiber, uninterruptible, into `owner`. Its place is taken already. */
+  const start = (prepared: Prepared, parent: Entry | undefined, owner: Scope.Scope) => {
+    const refusal = refused(prepared)
+    if (refusal !== undefined) {
+      machine.leave(parent !== undefined)
+      return Effect.fail(refusal)
+    }
+    const entry = new Entry(prepared.uid ?? machine.uid(), prepared, parent, cancelEntry)
+    machine.accept(entry)
+    machine.ready(entry)
+    return Effect.map(Effect.forkIn(body(entry, prepared), owner), (fiber) => {
+      entry.fiber = fiber
+      return decorate(fiber, entry)
+    })
+  }
+
+  /** Waits for a place; whoever is interrupted just after it was let in passes it on. */
+  const wait = (restore: Restore): Effect.Effect<void, BackendError> =>
+    Effect.suspend(() => {
+      let admitted: boolean | undefined
+      const answer = Effect.async<boolean>((resume) => {
         const waiter = new Waiter((ok) => {
-          answer = ok
+          admitted = ok
           resume(Effect.succeed(ok))
         })
         machine.wait(waiter)
         return Effect.sync(() => void machine.unwait(waiter))
       })
-      return Effect.matchCauseEffect(restore(wait), {
+      return Effect.matchCauseEffect(restore(answer), {
         onSuccess: (ok) => (ok ? Effect.void : Effect.fail(closed())),
-        // interrupted after it was let in: the place goes to the next
         onFailure: (cause) => {
-          if (answer === true) machine.leave(false)
+          if (admitted === true) machine.leave(false)
           return Effect.failCause(cause)
         }
       })
     })
+
+  const enter = (
+    prepared: Prepared,
+    parent: Entry | undefined,
+    owner: Scope.Scope,
+    restore: Restore
+  ): Effect.Effect<TaskFiber<any, any>, Refusal> => {
+    const refusal = refused(prepared)
+    if (refusal !== undefined) return Effect.fail(refusal)
+    if (machine.enter(parent !== undefined)) return start(prepared, parent, owner)
+    return parent === undefined
+      ? Effect.flatMap(wait(restore), () => start(prepared, parent, owner))
+      : Effect.fail(backendError("Rejected", "too many live tasks were submitted by running tasks"))
   }
 
-  /** Runs uninterruptible; only what may last is interruptible as the caller is. */
+  /** Runs uninterruptible: only what may last is interruptible as the caller is. */
   const submitInto = (instance: Instance<any, any, any>, owner: Scope.Scope, restore: Restore) =>
-    Effect.withFiberRuntime<TaskFiber<any, any>, any>((fiber) => {
+    Effect.withFiberRuntime<TaskFiber<any, any>, Refusal>((fiber) => {
       const current = fiber.getFiberRef(currentTask)
       const parent = current !== undefined && machine.live.get(current.uid) === current ? current : undefined
       const context = fiber.getFiberRef(FiberRef.currentContext) as Context.Context<never>
-      return Effect.flatMap(restore(prepare(driver, defaults, instance, context)), (prepared) =>
-        Effect.flatMap(enter(prepared, parent !== undefined, restore), () => start(prepared, parent, owner))
-      )
+      const prepared = prepare(driver, defaults, instance, context)
+      // an Either where nothing had to be awaited, which is nearly always
+      return Either.isEither(prepared) && Either.isRight(prepared)
+        ? enter(prepared.right as Prepared, parent, owner, restore)
+        : Effect.flatMap(restore(prepared), (prepared) => enter(prepared, parent, owner, restore))
     })
 
   // -------------------------------------------------------------------------------------------------------- cancel
