@@ -46,18 +46,20 @@ export const make = (driver: Driver, machine: Machine<Entry>, deadlines: Deadlin
         const clear = () => {
           if (deadline !== undefined) deadlines.cancel(deadline)
         }
-        /** Calls back at the end of the fiber, or when it was told to stop and has not stopped after the grace. */
         const atEnd = (ended: (exit: Exit.Exit<unknown, unknown>) => void) =>
           child.addObserver((exit) => {
             clear()
             ended(exit)
           })
+        /** Calls back when it has not stopped after the grace; where the driver bounds its stopping, that is trusted. */
         const stop = (ended: (exit: Exit.Exit<unknown, unknown>) => void) => {
           clear()
-          deadline = deadlines.add(grace, () => {
-            entry.stopped = false
-            ended(abandoned)
-          })
+          if (!bounded.has(prepared.task.kind)) {
+            deadline = deadlines.add(grace, () => {
+              entry.stopped = false
+              ended(abandoned)
+            })
+          }
           child.unsafeInterruptAsFork(FiberId.none)
         }
         const end = Effect.async<Exit.Exit<unknown, unknown>>((resume) => {

@@ -2,8 +2,10 @@
  * Launches through `node:child_process`: one spawn per program, which blocks the event loop for about a millisecond.
  *
  * Limits, by design of Node: arguments and variables must be UTF-8, as must what is inherited; a process that leaves
- * its group (`setsid`) is not found; nothing is stopped when this process is killed with SIGKILL or dies of any other
- * signal, which `NodeRuntime.runMain` prevents for TERM and INT.
+ * its group (`setsid`, but also `timeout` inside of a script) is not found; pipes are sockets, so that a program cannot
+ * open /dev/stdout or /dev/stderr, only write to them; death by a real-time signal is told as exit code 0; nothing is
+ * stopped when this process is killed with SIGKILL or dies of any other signal, which `NodeRuntime.runMain` prevents
+ * for TERM and INT.
  */
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"

@@ -46,7 +46,13 @@ const concat = (chunks: ReadonlyArray<Uint8Array>, size: number): Uint8Array => 
   return all
 }
 
-const isDirectory = (file: string): boolean => fs.statSync(file, { throwIfNoEntry: false })?.isDirectory() === true
+const isDirectory = (file: string): boolean => {
+  try {
+    return fs.statSync(file).isDirectory()
+  } catch {
+    return false
+  }
+}
 
 const launchFailed = (message: string, cause: unknown, where: string | undefined): LaunchFailure => {
   const { code: errno, syscall } = cause as NodeJS.ErrnoException
@@ -325,12 +331,13 @@ export class ChildProcess {
   /** Standard output from where it was kept; undefined when it is in a file and nobody wants it back. */
   private read(): Uint8Array | undefined {
     const { kept: fd } = this
+    if (this.overflow !== undefined) return undefined
     if (fd === undefined) {
       return this.paths.stdout === undefined ? concat(this.chunks.stdout, this.size.stdout) : undefined
     }
     const { size } = fs.fstatSync(fd)
     if (size > this.program.capture.limit) {
-      this.overflow ??= "stdout"
+      this.overflow = "stdout"
       return undefined
     }
     const content = new Uint8Array(size)
