@@ -17,10 +17,13 @@
  */
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
+import type * as Scope from "effect/Scope"
+import type * as Stream from "effect/Stream"
 import type { BackendError, ConfigurationError, TaskErrorReason } from "./Errors.js"
 import { TaskError } from "./Errors.js"
 import type { HandlerService, Kind } from "./Task.js"
 import type { Env, Resources, SettingsConstructor, Text } from "./TaskOptions.js"
+import type { TaskState } from "./TaskState.js"
 
 /** A program and all that is said about it, with the defaults applied. */
 export interface Executable {
@@ -92,6 +95,36 @@ export const Outcome = {
   exited: (exit: ProcessExit): Outcome => ({ _tag: "Exited", exit })
 }
 
+/** A service that is ready. */
+export interface Serving {
+  /** Encoded with the info schema: the named groups of `ready`, for a program. */
+  readonly info: unknown
+  /** Fails when the service ends before it was stopped. */
+  readonly exited: Effect.Effect<never, TaskError | BackendError>
+}
+
+/** What both forms of a driver have. */
+export interface Common<out K extends Kind = Kind> {
+  /** Names the backend in errors, events and settings. */
+  readonly type: string
+  readonly kinds: ReadonlyArray<K>
+  /** Refuses at submission what this engine can never run, naming the field; leaves no trace. */
+  readonly check?: (spec: Omit<Spec, "uid" | "attempt">) => Effect.Effect<void, ConfigurationError | BackendError>
+  /** What `Task.settings` made; without it, every task that carries settings is refused. */
+  readonly settings?: SettingsConstructor<never>
+  /** `false`: running work cannot be stopped; `cancel` of it fails with CancelUnsupported. Default `true`. */
+  readonly cancelable?: boolean
+  /** Longest wait for work that was told to stop. Default 5 seconds. */
+  readonly stopGrace?: Duration.DurationInput
+  /**
+   * Starts a service and returns when it is ready; the scope stops it. Needed from a backend that runs the kind
+   * `"service"`.
+   */
+  readonly serve?: (spec: Spec) => Effect.Effect<Serving, TaskError | BackendError, Scope.Scope>
+  /** The engine's own names of states, and what each means here: data of this backend instance. */
+  readonly nativeStates?: Readonly<Record<string, TaskState>>
+}
+
 /** What only the driver can know while it runs an attempt. */
 export interface Report {
   /** The work has really started. Needed only from a driver with `reportsExecuting`. */
@@ -99,20 +132,13 @@ export interface Report {
 }
 
 /** The slot form of a backend: at most `concurrency` attempts at a time. */
-export interface Driver<out K extends Kind = Kind> {
-  /** Names the backend in errors, events and settings. */
-  readonly type: string
-  readonly kinds: ReadonlyArray<K>
+export interface Driver<out K extends Kind = Kind> extends Common<K> {
   readonly concurrency: number | "unbounded"
   /**
    * Runs one attempt. Interruption must stop the work and return when it has stopped. Fails with `taskError(spec, ...)`
    * or a `BackendError`; anything else that goes wrong becomes `TaskError` Defect.
    */
   readonly run: (spec: Spec, report: Report) => Effect.Effect<Outcome, TaskError | BackendError>
-  /** Refuses at submission what this engine can never run, naming the field; leaves no trace. */
-  readonly check?: (spec: Omit<Spec, "uid" | "attempt">) => Effect.Effect<void, ConfigurationError | BackendError>
-  /** What `Task.settings` made; without it, every task that carries settings is refused. */
-  readonly settings?: SettingsConstructor<never>
   /** `true`: a task is EXECUTING when the driver says so through `report`. Default: when `run` is called. */
   readonly reportsExecuting?: boolean
   /**
@@ -120,11 +146,50 @@ export interface Driver<out K extends Kind = Kind> {
    * all other attempts get one and are abandoned, and reported as not stopped, `stopGrace` after they were told to stop.
    */
   readonly boundedStop?: ReadonlyArray<K>
-  /** `false`: running work cannot be stopped; `cancel` of it fails with CancelUnsupported. Default `true`. */
-  readonly cancelable?: boolean
-  /** Longest wait for work that was told to stop. Default 5 seconds. */
-  readonly stopGrace?: Duration.DurationInput
+  /** Kills everything that runs, at once and without grace: what `terminate` asks for after it told all to stop. */
+  readonly kill?: Effect.Effect<void>
 }
+
+/** An attempt by its two names: the engine must give both back. */
+export interface AttemptKey {
+  readonly uid: string
+  readonly attempt: number
+}
+
+/**
+ * What an engine says of an attempt. The first `Ended`, `Failed` or `Canceled` counts; what is said of an attempt that
+ * has ended, or that nobody knows, is ignored.
+ */
+export type Update = AttemptKey &
+  (
+    | { readonly _tag: "Accepted" }
+    /** It really runs. */
+    | { readonly _tag: "Started" }
+    /** Its state by the engine's own name, as in `nativeStates`; one that is not there is a protocol error. */
+    | { readonly _tag: "Native"; readonly state: string }
+    | { readonly _tag: "Ended"; readonly outcome: Outcome }
+    | { readonly _tag: "Failed"; readonly error: TaskError | BackendError }
+    /** The work has stopped: as it was asked to, or by the engine's own decision. */
+    | { readonly _tag: "Canceled" }
+  )
+
+/**
+ * The batch form: for an engine with a queue of its own. No fiber of the driver's waits for a task; the engine may hold
+ * as many as admission allows.
+ */
+export interface BatchDriver<out K extends Kind = Kind> extends Common<K> {
+  /** Hands attempts over. A failure ends those attempts, and no other. */
+  readonly submit: (specs: ReadonlyArray<Spec>) => Effect.Effect<void, BackendError>
+  /** Asks to stop attempts. Only `updates` confirms it. */
+  readonly cancel: (attempts: ReadonlyArray<AttemptKey>) => Effect.Effect<void, BackendError>
+  /** All that the engine says, from the first submission on. Its end, or its failure, is the loss of the engine. */
+  readonly updates: Stream.Stream<Update, BackendError>
+}
+
+/** Either form. */
+export type AnyDriver<K extends Kind = Kind> = Driver<K> | BatchDriver<K>
+
+export const isBatch = <K extends Kind>(driver: AnyDriver<K>): driver is BatchDriver<K> => "updates" in driver
 
 /** The `TaskError` of an attempt, for drivers. */
 export const taskError = (

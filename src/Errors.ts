@@ -48,6 +48,8 @@ export const TaskErrorReason = Schema.Literal(
   "Timeout",
   /** Cancelled by uid, by cancel all, or because its backend closed. Interrupting your own fiber is an interrupt. */
   "Canceled",
+  /** It failed with an error of its own, told where only ours can be: see `cause`. */
+  "Failed",
   /** A task that this one needs did not succeed. */
   "DependencyFailed",
   /** The handler or a callback of the definition died: see `cause`. */
@@ -101,6 +103,8 @@ export class TaskError extends Schema.TaggedError<TaskError>("effect-rhapsody/Ta
         )
       case "Canceled":
         return sentence(`${who} was cancelled`, because)
+      case "Failed":
+        return sentence(`${who} failed with an error of its own`, because)
       case "DependencyFailed":
         return sentence(`${who} was not started, for a task it needs failed`, because)
       case "Defect":

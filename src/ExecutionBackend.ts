@@ -26,17 +26,22 @@
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import type * as Either from "effect/Either"
+import * as ExecutionStrategy from "effect/ExecutionStrategy"
+import type * as Exit from "effect/Exit"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
-import type { Driver } from "./Driver.js"
-import type { BackendError, ConfigurationError, TaskError } from "./Errors.js"
+import type { AnyDriver } from "./Driver.js"
+import type { BackendError, TaskError } from "./Errors.js"
+import { ConfigurationError } from "./Errors.js"
 import * as engine from "./internal/engine/engine.js"
+import * as service from "./internal/engine/service.js"
 import type * as Task from "./Task.js"
 import type { TaskFiber } from "./TaskFiber.js"
 import { TypeId } from "./TaskFiber.js"
-import type { BackendState, TaskEvent, TaskState } from "./TaskState.js"
+import type { BackendState, StateChange, TaskEvent, TaskState } from "./TaskState.js"
 
 export * from "./Driver.js"
 
@@ -75,31 +80,82 @@ export type FiberOf<I extends Anything> = TaskFiber<I["Success"], I["Error"] | T
 /** What submission may fail with. Nothing is left behind then. */
 export type Refusal = ConfigurationError | BackendError
 
+type AnyService = Task.Service<any, any, any>
+
+/** A service that is ready. */
+export interface Running<out Info, out E> {
+  readonly uid: string
+  /** What it told when it became ready, decoded. */
+  readonly info: Info
+  /** Fails when it ends before its scope closes: race what depends on it against this. */
+  readonly exited: Effect.Effect<never, E | TaskError | BackendError>
+}
+
+/** How a task of a stream ended; a rejected one has the refusal in its exit, and a uid only if it was given one. */
+export interface Ended<out I extends Anything> {
+  readonly uid: string | undefined
+  /** Name of the definition. */
+  readonly task: string
+  readonly exit: Exit.Exit<I["Success"], I["Error"] | TaskError | Refusal>
+}
+
+export interface AwaitOptions {
+  /** Longest wait; then BackendError Timeout, with how many have ended. Cancels nothing. Default: no limit. */
+  readonly timeout?: Duration.DurationInput
+  /** Fail with the first error instead of answering with it. Default: false. */
+  readonly failFast?: boolean
+}
+
 export interface Service {
   /** The driver's type, e.g. `"concurrent"`. */
   readonly type: string
   readonly kinds: ReadonlySet<Task.Kind>
+  /** The engine's own names of states, and what each means here. */
+  readonly nativeStates: Readonly<Record<string, TaskState>>
   readonly submit: <I extends Anything>(task: I) => Effect.Effect<FiberOf<I>, Refusal, I["Context"]>
   readonly submitScoped: <I extends Anything>(task: I) => Effect.Effect<FiberOf<I>, Refusal, I["Context"] | Scope.Scope>
+  readonly submitMany: SubmitMany
   readonly execute: <I extends Anything>(
     task: I
   ) => Effect.Effect<I["Success"], I["Error"] | TaskError | Refusal, I["Context"]>
+  readonly start: <S extends AnyService>(
+    task: S
+  ) => Effect.Effect<Running<S["Info"], S["Error"]>, S["Error"] | TaskError | Refusal, S["Context"] | Scope.Scope>
   readonly cancel: (target: string | TaskFiber<unknown, unknown>) => Effect.Effect<boolean, BackendError>
   readonly cancelAll: Effect.Effect<number>
+  readonly terminate: Effect.Effect<void>
+  readonly awaitAll: (
+    options?: AwaitOptions
+  ) => Effect.Effect<ReadonlyMap<string, Exit.Exit<unknown, unknown>>, TaskError | BackendError>
   readonly taskState: (uid: string) => Effect.Effect<Option.Option<TaskState>>
+  readonly taskStates: Effect.Effect<ReadonlyMap<string, TaskState>>
   readonly state: Effect.Effect<BackendState>
   readonly events: Effect.Effect<Stream.Stream<TaskEvent>, never, Scope.Scope>
+  readonly onStateChange: (
+    callback: (task: StateChange, state: TaskState) => void | Effect.Effect<void>
+  ) => Effect.Effect<void, never, Scope.Scope>
+}
+
+export interface SubmitMany {
+  <I extends Anything>(
+    tasks: Iterable<I>,
+    options: { readonly atomic: true }
+  ): Effect.Effect<Array<FiberOf<I>>, Refusal, I["Context"]>
+  <I extends Anything>(
+    tasks: Iterable<I>,
+    options?: { readonly atomic?: false }
+  ): Effect.Effect<Array<Either.Either<FiberOf<I>, Refusal>>, never, I["Context"]>
 }
 
 // ------------------------------------------------------------------------------------------------------------- verbs
 
 // A layer may claim a kind that it turns out not to run (one chosen by name at run time): its plain key refuses typed.
 const backendOf = <A, E, R>(
-  task: Anything,
+  task: Task.Unit,
   use: (backend: Service) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
   Effect.contextWithEffect((context: Context.Context<any>) => {
-    const kind = (task as Partial<Anything> | undefined)?.task?.kind
+    const kind = (task as Partial<Task.Unit> | undefined)?.task?.kind
     const tag: Context.Tag<any, Service> | undefined = kind === undefined ? undefined : keys[kind]
     const own = tag === undefined ? Option.none() : Context.getOption(context, tag)
     return use(Option.isSome(own) ? own.value : Context.unsafeGet(context, ExecutionBackend))
@@ -128,6 +184,48 @@ export const execute = <I extends Anything>(
 ): Effect.Effect<I["Success"], I["Error"] | TaskError | Refusal, I["Context"]> =>
   backendOf(task, (backend) => backend.execute(task))
 
+const oneBackend = new ConfigurationError({
+  configKey: "atomic",
+  reason: "InvalidOption",
+  details: { message: "tasks for several backends cannot be submitted all or none; submit those of each on their own" }
+})
+
+/**
+ * Submits several: in order, each answered with its fiber or with why it was refused; the others go on. With `atomic`,
+ * all of them are accepted or none is. Interrupted, it cancels what it had submitted.
+ */
+export const submitMany: SubmitMany = (tasks: Iterable<Anything>, options?: { readonly atomic?: boolean }): any => {
+  const all = [...tasks]
+  const [first] = all
+  if (first === undefined) return Effect.succeed([])
+  return Effect.flatMap(
+    Effect.forEach(all, (task) => backendOf(task, Effect.succeed)),
+    (backends): Effect.Effect<any, any, any> => {
+      if (backends.every((backend) => backend === backends[0])) return backends[0]!.submitMany(all, options as any)
+      return options?.atomic ? Effect.fail(oneBackend) : Effect.map(eachTo(backends, all), (parts) => parts.flat())
+    }
+  )
+}
+
+// Runs of tasks for one backend go to it together: the order of submission stays.
+const eachTo = (backends: ReadonlyArray<Service>, tasks: ReadonlyArray<Anything>) =>
+  Effect.forEach(tasks, (task, i) => backends[i]!.submitMany([task]))
+
+/**
+ * Submits the tasks of a stream as the backend admits them, and answers with how each ended, in the order of ending.
+ * At most `buffer` (default 4,096) are submitted and not yet read. Whoever stops reading cancels those.
+ */
+export const submitAll = <I extends Anything, E, R>(
+  tasks: Stream.Stream<I, E, R>,
+  { buffer = 4096 }: { readonly buffer?: number } = {}
+): Stream.Stream<Ended<I>, E, R | I["Context"]> => service.submitAll(tasks, submit, buffer)
+
+/** Starts a service and returns when it is ready; it is stopped when the scope closes. */
+export const start = <S extends AnyService>(
+  task: S
+): Effect.Effect<Running<S["Info"], S["Error"]>, S["Error"] | TaskError | Refusal, S["Context"] | Scope.Scope> =>
+  backendOf(task, (backend) => backend.start(task))
+
 /**
  * Cancels a task by uid or by its fiber and returns when its work has stopped: true when it was live. Whoever waits
  * for it gets `TaskError` Canceled, or its result when that came first. A fiber finds its own backend.
@@ -144,6 +242,27 @@ export const cancel: {
 export const cancelAll: Effect.Effect<number, never, Any> = Effect.flatMap(
   ExecutionBackend,
   (backend) => backend.cancelAll
+)
+
+/**
+ * Ends the backend without grace: everything that runs is killed and every waiter told, within 2 seconds. What is
+ * submitted afterwards is refused as by a closed backend.
+ */
+export const terminate: Effect.Effect<void, never, Any> = Effect.flatMap(
+  ExecutionBackend,
+  (backend) => backend.terminate
+)
+
+/** Waits for the tasks that are live now: how each of them ended, by uid. */
+export const awaitAll = (
+  options?: AwaitOptions
+): Effect.Effect<ReadonlyMap<string, Exit.Exit<unknown, unknown>>, TaskError | BackendError, Any> =>
+  Effect.flatMap(ExecutionBackend, (backend) => backend.awaitAll(options))
+
+/** The states of all tasks that are live or among the last 10,000 that ended. */
+export const taskStates: Effect.Effect<ReadonlyMap<string, TaskState>, never, Any> = Effect.flatMap(
+  ExecutionBackend,
+  (backend) => backend.taskStates
 )
 
 /** The state of a task that is live or among the last 10,000 that ended. */
@@ -166,6 +285,15 @@ export const events: Effect.Effect<Stream.Stream<TaskEvent>, never, Any | Scope.
   (backend) => backend.events
 )
 
+/**
+ * Calls back at every change of state from now on, while the scope is open. A callback that throws, fails or is slow
+ * harms no task; see `events` for what is dropped when it is too slow.
+ */
+export const onStateChange = (
+  callback: (task: StateChange, state: TaskState) => void | Effect.Effect<void>
+): Effect.Effect<void, never, Any | Scope.Scope> =>
+  Effect.flatMap(ExecutionBackend, (backend) => backend.onStateChange(callback))
+
 // ------------------------------------------------------------------------------------------------------------ layers
 
 /** Limits of a backend. */
@@ -184,16 +312,21 @@ export interface Options {
 
 /** The service over a driver, for as long as the scope is open. Use `layer` unless you build a layer of your own. */
 export const make = <const K extends Task.Kind>(
-  driver: Driver<K>,
+  driver: AnyDriver<K>,
   options: Options = {}
-): Effect.Effect<Service, ConfigurationError, Scope.Scope> => engine.make(driver, options)
+): Effect.Effect<Service, ConfigurationError, Scope.Scope> =>
+  Effect.gen(function* () {
+    // a scope of its own, for its finalizers have an order, and the caller's scope may run its own in parallel
+    const scope = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)
+    return service.make(driver, yield* Scope.extend(engine.make(driver, options), scope))
+  })
 
 /**
  * A backend: the one way to a layer that claims kinds, which are those of the driver. Fails with `ConfigurationError`
  * when a limit has a value that cannot be honoured.
  */
 export const layer = <const K extends Task.Kind, E = never, R = never>(
-  driver: Driver<K> | Effect.Effect<Driver<K>, E, R>,
+  driver: AnyDriver<K> | Effect.Effect<AnyDriver<K>, E, R>,
   options?: Options
 ): Layer.Layer<ExecutionBackend<K>, E | ConfigurationError, Exclude<R, Scope.Scope>> =>
   Layer.scopedContext(

@@ -160,7 +160,8 @@ export interface FunctionTask<
 
 // --------------------------------------------------------------------------------------------------------- instances
 
-interface Unit {
+/** What instances of every kind have. */
+export interface Unit {
   readonly task: Any
   readonly payload: Readonly<Record<string, unknown>>
   readonly options: Options<any>
@@ -181,6 +182,9 @@ export interface Service<out Info, out E, out R> extends Unit {
   readonly Error: E
   readonly Context: R
 }
+
+export const isService = (u: unknown): u is Service<unknown, unknown, unknown> =>
+  typeof u === "object" && u !== null && ServiceTypeId in u
 
 export const isInstance = (u: unknown): u is Instance<unknown, unknown, unknown> =>
   typeof u === "object" && u !== null && InstanceTypeId in u

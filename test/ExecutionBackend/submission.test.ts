@@ -128,12 +128,12 @@ describe("what is refused at submission leaves nothing behind", () => {
       const worker = Task.worker("W", { module: new URL("file:///w.js"), export: "w" }).make()
       const python = Task.python("P", { callable: "m:f" }).make()
       const service = Task.service("S", { command: () => ({ executable: "s" }), ready: /r/ }).make() as any
-      for (const instance of [worker, python, Task.function("F").make()]) {
+      for (const instance of [worker, python, service, Task.function("F").make()]) {
         const error = yield* refusal(instance)
         assert.deepStrictEqual([error.configKey, error.reason], ["kind", "UnsupportedKind"])
         assert.include(error.message, "backend fake runs executable")
       }
-      for (const thing of [service, {}, undefined, null, 1]) {
+      for (const thing of [{}, undefined, null, 1]) {
         assert.strictEqual((yield* refusal(thing as any)).reason, "NotATask")
       }
     }).pipe(Effect.provide(executables(() => ok)))

@@ -86,7 +86,7 @@ const play = (commands: ReadonlyArray<Command>) => {
       else if (parent === undefined) {
         const entry = {
           priority: command.priority,
-          waiter: new Waiter((admitted) => {
+          waiter: new Waiter(1, (admitted) => {
             waiting.splice(waiting.indexOf(entry), 1)
             if (admitted) create(command.priority, undefined)
           })
@@ -98,7 +98,9 @@ const play = (commands: ReadonlyArray<Command>) => {
     }
     if (command._tag === "leave") {
       const entry = waiting[command.job % waiting.length]
-      if (entry !== undefined && machine.unwait(entry.waiter)) waiting.splice(waiting.indexOf(entry), 1)
+      if (entry === undefined) return
+      machine.unwait(entry.waiter)
+      waiting.splice(waiting.indexOf(entry), 1)
       return
     }
     const job = live[command.job % live.length]

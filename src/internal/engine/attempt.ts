@@ -10,24 +10,53 @@ import type { Deadline, Deadlines } from "./deadlines.js"
 import type { Entry, Prepared } from "./entry.js"
 import { currentTask } from "./entry.js"
 import type { Machine } from "./machine.js"
-import { interpret } from "./outcome.js"
+import { decodeInfo, interpret } from "./outcome.js"
+
+/** A service: its timeout ends when it is ready, and its end is a failure. */
+const serveWith =
+  (start: Driver["serve"]) =>
+  (entry: Entry, prepared: Prepared, spec: Spec, ready: () => void): Effect.Effect<unknown, unknown> =>
+    start === undefined
+      ? Effect.dieMessage("a driver that runs services needs serve")
+      : Effect.scoped(
+          Effect.flatMap(start(spec), ({ exited, info }) =>
+            Effect.flatMap(decodeInfo(entry, prepared.task, info), (decoded) => {
+              ready()
+              entry.served = true
+              entry.ready?.(decoded)
+              return exited
+            })
+          )
+        )
+
+/** Runs attempts. */
+export interface Attempts {
+  /** How the attempt ended; never fails. Runs in an uninterruptible region and opens its own. */
+  readonly attempt: (entry: Entry, prepared: Prepared) => Effect.Effect<Exit.Exit<unknown, unknown>>
+  /** Kills what runs, without grace. */
+  readonly kill: Effect.Effect<void>
+}
 
 /** Ends an attempt that was told to stop and did not, in place of its own exit. */
 const abandoned: Exit.Exit<never> = Exit.interrupt(FiberId.none)
 
 const silent: Report = { executing: Effect.void }
 
-export const make = (driver: Driver, machine: Machine<Entry>, deadlines: Deadlines, grace: number) => {
+export const make = (driver: Driver, machine: Machine<Entry>, deadlines: Deadlines, grace: () => number): Attempts => {
   const bounded = new Set(driver.boundedStop)
+  const serve = serveWith(driver.serve)
 
-  const work = (entry: Entry, prepared: Prepared): Effect.Effect<unknown, unknown> => {
+  const work = (entry: Entry, prepared: Prepared, ready: () => void): Effect.Effect<unknown, unknown> => {
     const spec: Spec = { ...prepared.spec, uid: entry.uid, attempt: entry.attempt }
+    if (spec.program._tag === "service") return serve(entry, prepared, spec, ready)
     const run = Effect.flatMap(
       Effect.suspend(() => driver.run(spec, driver.reportsExecuting ? report(entry, spec.attempt) : silent)),
       (outcome) => interpret(entry, prepared.task, outcome)
     )
-    // only a handler can submit tasks of its own
-    return spec.program._tag === "function" ? Effect.locally(run, currentTask, entry) : run
+    // only a handler can submit tasks of its own, or log
+    return spec.program._tag === "function"
+      ? Effect.annotateLogs(Effect.locally(run, currentTask, entry.token), { task: entry.name, uid: entry.uid })
+      : run
   }
   const report = (entry: Entry, attempt: number): Report => ({
     executing: Effect.sync(() => {
@@ -36,16 +65,16 @@ export const make = (driver: Driver, machine: Machine<Entry>, deadlines: Deadlin
     })
   })
 
-  const supervised = (entry: Entry, prepared: Prepared): Effect.Effect<Exit.Exit<unknown, unknown>> =>
-    Effect.flatMap(
+  const supervised = (entry: Entry, prepared: Prepared): Effect.Effect<Exit.Exit<unknown, unknown>> => {
+    let deadline: Deadline | undefined
+    const clear = () => {
+      if (deadline !== undefined) deadlines.cancel(deadline)
+    }
+    return Effect.flatMap(
       // No scope owns this fiber, for closing a scope waits without limit. The task's fiber, which a scope owns, ends
       // only after this one has ended or has outstayed its grace.
-      Effect.forkDaemon(Effect.interruptible(work(entry, prepared))),
+      Effect.forkDaemon(Effect.interruptible(Effect.suspend(() => work(entry, prepared, clear)))),
       (child) => {
-        let deadline: Deadline | undefined
-        const clear = () => {
-          if (deadline !== undefined) deadlines.cancel(deadline)
-        }
         const atEnd = (ended: (exit: Exit.Exit<unknown, unknown>) => void) =>
           child.addObserver((exit) => {
             clear()
@@ -55,7 +84,7 @@ export const make = (driver: Driver, machine: Machine<Entry>, deadlines: Deadlin
         const stop = (ended: (exit: Exit.Exit<unknown, unknown>) => void) => {
           clear()
           if (!bounded.has(prepared.task.kind)) {
-            deadline = deadlines.add(grace, () => {
+            deadline = deadlines.add(grace(), () => {
               entry.stopped = false
               ended(abandoned)
             })
@@ -80,17 +109,18 @@ export const make = (driver: Driver, machine: Machine<Entry>, deadlines: Deadlin
         return Effect.matchCauseEffect(Effect.interruptible(end), { onSuccess: Effect.succeed, onFailure: () => told })
       }
     )
+  }
 
-  /** How the attempt ended; never fails. Runs in an uninterruptible region and opens its own. */
-  return (entry: Entry, prepared: Prepared): Effect.Effect<Exit.Exit<unknown, unknown>> => {
+  const attempt: Attempts["attempt"] = (entry, prepared) => {
     entry.timedOut = false
     entry.stopped = true
     if (!driver.reportsExecuting) machine.executing(entry)
     return prepared.timeout === undefined && bounded.has(prepared.task.kind)
-      ? Effect.matchCause(Effect.interruptible(work(entry, prepared)), {
+      ? Effect.matchCause(Effect.interruptible(work(entry, prepared, () => {})), {
           onSuccess: Exit.succeed,
           onFailure: Exit.failCause
         })
       : supervised(entry, prepared)
   }
+  return { attempt, kill: driver.kill ?? Effect.void }
 }

@@ -71,6 +71,8 @@ class Heap {
 
 export const make: Effect.Effect<Deadlines, never, Scope.Scope> = Effect.gen(function* () {
   const clock = yield* Effect.clock
+  /** By the clock that nobody sets: the time of day may jump. */
+  const millis = () => Number(clock.unsafeCurrentTimeNanos()) / 1e6
   const heap = new Heap()
   /** Wakes the fiber when a deadline comes to stand before the one it sleeps for. */
   let wake: (() => void) | undefined
@@ -89,21 +91,21 @@ export const make: Effect.Effect<Deadlines, never, Scope.Scope> = Effect.gen(fun
     })
 
   const turn = Effect.suspend(() => {
-    const now = clock.unsafeCurrentTimeMillis()
+    const now = millis()
     let next = heap.items[0]
     for (; next !== undefined && next.at <= now; next = heap.items[0]) {
       heap.remove(next)
       next.run()
     }
     if (next === undefined) return anotherIsNext(undefined)
-    const left = Math.min(next.at - now, longestSleep)
+    const left = Math.min(Math.ceil(next.at - now), longestSleep)
     return Effect.raceFirst(clock.sleep(Duration.millis(left)), anotherIsNext(next))
   })
 
   yield* Effect.forkScoped(Effect.interruptible(Effect.forever(turn)))
 
-  const add = (millis: number, run: () => void): Deadline => {
-    const deadline: Deadline = { at: clock.unsafeCurrentTimeMillis() + Math.max(0, millis), run, index: -1 }
+  const add = (delay: number, run: () => void): Deadline => {
+    const deadline: Deadline = { at: millis() + Math.max(0, delay), run, index: -1 }
     heap.push(deadline)
     if (deadline.index === 0) wake?.()
     return deadline

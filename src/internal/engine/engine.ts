@@ -17,19 +17,21 @@ import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Defaults from "../../Defaults.js"
-import type { Driver } from "../../Driver.js"
-import type { BackendErrorReason, ConfigurationError } from "../../Errors.js"
+import type { AnyDriver } from "../../Driver.js"
+import { isBatch } from "../../Driver.js"
+import type { BackendErrorReason } from "../../Errors.js"
 import { BackendError, TaskError } from "../../Errors.js"
-import type { Options, Refusal, Service } from "../../ExecutionBackend.js"
-import type { Instance, Kind } from "../../Task.js"
+import type { Options, Refusal } from "../../ExecutionBackend.js"
+import type { Kind, Unit } from "../../Task.js"
 import type { TaskFiber } from "../../TaskFiber.js"
-import { decorate, isTaskFiber, TypeId } from "../../TaskFiber.js"
+import { decorate } from "../../TaskFiber.js"
 import type { BackendStatus, StateChange, TaskState } from "../../TaskState.js"
 import { isTerminal } from "../../TaskState.js"
 import * as Attempt from "./attempt.js"
+import * as Batch from "./batch.js"
 import * as Deadlines from "./deadlines.js"
 import type { Prepared } from "./entry.js"
-import { currentTask, Entry } from "./entry.js"
+import { ancestors, currentTask, Entry, forgetAncestors } from "./entry.js"
 import { Events } from "./events.js"
 import { limitsOf } from "./limits.js"
 import { Machine, Waiter } from "./machine.js"
@@ -37,7 +39,7 @@ import { describe, taskError } from "./outcome.js"
 import { duplicate, prepare } from "./prepare.js"
 import * as Retry from "./retry.js"
 
-type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
+export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 const reasoned = new Set<TaskState>(["RETRYING", "FAILED", "CANCELED"])
 
@@ -51,10 +53,7 @@ const why = ({ failure, stopped }: Entry): Partial<StateChange> => ({
   ...(stopped ? undefined : { stopped })
 })
 
-export const make = Effect.fnUntraced(function* <K extends Kind>(
-  driver: Driver<K>,
-  options: Options
-): Effect.fn.Return<Service, ConfigurationError, Scope.Scope> {
+export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriver<K>, options: Options) {
   const limits = yield* limitsOf(driver, options)
   const scope = yield* Effect.scope
   const clock = yield* Effect.clock
@@ -62,6 +61,7 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(
   const deadlines = yield* Deadlines.make
   const events = new Events(limits.eventBuffer)
   let closing = false
+  let lost: BackendError | undefined
 
   const changed = (entry: Entry) => {
     if (!events.wanted) return
@@ -76,16 +76,27 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(
     })
   }
   const machine = new Machine<Entry>(limits, { changed, granted: (entry) => entry.resume?.(Effect.void) })
-  const attempt = Attempt.make(driver, machine, deadlines, limits.grace)
+  let grace = limits.grace
+  const { attempt, kill } = isBatch(driver)
+    ? yield* Batch.make(
+        driver,
+        machine,
+        deadlines,
+        () => grace,
+        (error) => lose(error)
+      )
+    : Attempt.make(driver, machine, deadlines, () => grace)
 
   const backendError = (reason: BackendErrorReason, message: string) =>
     new BackendError({ backendType: driver.type, reason, details: { message } })
-  const closed = () => backendError("Closed", "its layer is closed")
+  const crowded = () => backendError("Rejected", "too many live tasks were submitted by running tasks")
+  const closed = () => lost ?? backendError("Closed", "its layer is closed")
 
   // ------------------------------------------------------------------------------------------------------ outcomes
 
   const finish = (entry: Entry, state: "COMPLETED" | "FAILED" | "CANCELED") => {
     machine.finish(entry, state)
+    entry.token.entry = undefined
     entry.prepared = entry.memory = entry.resume = entry.failure = undefined
   }
   const fail = (entry: Entry, error: unknown) => {
@@ -94,6 +105,7 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(
     return Effect.fail(error)
   }
   const canceled = (entry: Entry, cause: Cause.Cause<unknown>) => {
+    if (entry.canceled instanceof BackendError) return fail(entry, entry.canceled)
     const defects = Cause.defects(cause)
     return fail(
       entry,
@@ -119,22 +131,26 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(
       if (entry.canceled !== undefined) return canceled(entry, cause)
       return Effect.flatMap(FiberRef.get(FiberRef.interruptedCause), (own) => {
         if (!Cause.isEmpty(own)) return left(entry, Cause.isInterruptedOnly(cause) ? own : Cause.sequential(cause, own))
+        // what failed first has interrupted what ran beside it
+        if (!Cause.isInterruptedOnly(cause)) return broke(entry, prepared, cause)
         const message = "its handler interrupted itself"
         return failedWith(entry, prepared, taskError(entry, "Defect", { details: { message } }))
       })
     }
+    return broke(entry, prepared, cause)
+  }
+  const broke = (entry: Entry, prepared: Prepared, cause: Cause.Cause<unknown>): Effect.Effect<unknown, unknown> => {
     const failure = Cause.failureOption(cause)
     if (Option.isSome(failure)) return failedWith(entry, prepared, failure.value)
     const defect = Cause.squash(cause)
-    return failedWith(
-      entry,
-      prepared,
-      taskError(entry, "Defect", { details: { message: describe(defect) }, cause: defect })
-    )
+    const details = { message: describe(defect) }
+    return failedWith(entry, prepared, taskError(entry, "Defect", { details, cause: defect }))
   }
 
   const failedWith = (entry: Entry, prepared: Prepared, error: unknown): Effect.Effect<unknown, unknown> => {
-    if (prepared.retry === undefined || entry.canceled !== undefined || machine.closed) return fail(entry, error)
+    if (prepared.retry === undefined || entry.served || entry.canceled !== undefined || machine.closed) {
+      return fail(entry, error)
+    }
     const delay = Retry.delay(prepared.retry, error, entry.attempt, clock.unsafeCurrentTimeMillis(), entry)
     return Effect.matchCauseEffect(Effect.interruptible(delay), {
       onSuccess: (millis) => {
@@ -151,7 +167,10 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(
         })
       },
       // the policy died: the task's own error is the better answer
-      onFailure: (cause) => (Cause.isInterrupted(cause) ? left(entry, cause) : fail(entry, error))
+      onFailure: (cause) =>
+        Effect.flatMap(FiberRef.get(FiberRef.interruptedCause), (own) =>
+          Cause.isEmpty(own) ? fail(entry, error) : left(entry, cause)
+        )
     })
   }
 
@@ -185,37 +204,41 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(
     machine.closed ? closed() : uid !== undefined && machine.known(uid) ? duplicate(uid) : undefined
 
   /** Makes the task live and forks its fiber, uninterruptible, into `owner`. Its place is taken already. */
-  const start = (prepared: Prepared, parent: Entry | undefined, owner: Scope.Scope) => {
+  const start = (prepared: Prepared, parent: Entry | undefined, owner: Scope.Scope, ready?: Entry["ready"]) => {
     const refusal = refused(prepared)
     if (refusal !== undefined) {
       machine.leave(parent !== undefined)
       return Effect.fail(refusal)
     }
     const entry = new Entry(prepared.uid ?? machine.uid(), prepared, parent, cancelEntry)
+    entry.ready = ready
     machine.accept(entry)
     machine.ready(entry)
     return Effect.map(Effect.forkIn(body(entry, prepared), owner), (fiber) => {
       entry.fiber = fiber
+      if (entry.depth > 0 && entry.depth % ancestors === 0) forgetAncestors(fiber)
+      // told to stop before it had a fiber to be told by
+      if (entry.canceled !== undefined) fiber.unsafeInterruptAsFork(FiberId.none)
       return decorate(fiber, entry)
     })
   }
 
-  /** Waits for a place; whoever is interrupted just after it was let in passes it on. */
-  const wait = (restore: Restore): Effect.Effect<void, BackendError> =>
+  /** Waits for places; whoever is interrupted just after it was let in passes it on. */
+  const wait = (count: number, restore: Restore): Effect.Effect<void, BackendError> =>
     Effect.suspend(() => {
       let admitted: boolean | undefined
       const answer = Effect.async<boolean>((resume) => {
-        const waiter = new Waiter((ok) => {
+        const waiter = new Waiter(count, (ok) => {
           admitted = ok
           resume(Effect.succeed(ok))
         })
         machine.wait(waiter)
-        return Effect.sync(() => void machine.unwait(waiter))
+        return Effect.sync(() => machine.unwait(waiter))
       })
       return Effect.matchCauseEffect(restore(answer), {
         onSuccess: (ok) => (ok ? Effect.void : Effect.fail(closed())),
         onFailure: (cause) => {
-          if (admitted === true) machine.leave(false)
+          if (admitted === true) machine.leave(false, count)
           return Effect.failCause(cause)
         }
       })
@@ -225,32 +248,67 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(
     prepared: Prepared,
     parent: Entry | undefined,
     owner: Scope.Scope,
-    restore: Restore
+    restore: Restore,
+    ready: Entry["ready"]
   ): Effect.Effect<TaskFiber<any, any>, Refusal> => {
     const refusal = refused(prepared)
     if (refusal !== undefined) return Effect.fail(refusal)
-    if (machine.enter(parent !== undefined)) return start(prepared, parent, owner)
+    if (machine.enter(parent !== undefined)) return start(prepared, parent, owner, ready)
     return parent === undefined
-      ? Effect.flatMap(wait(restore), () => start(prepared, parent, owner))
-      : Effect.fail(backendError("Rejected", "too many live tasks were submitted by running tasks"))
+      ? Effect.flatMap(wait(1, restore), () => start(prepared, parent, owner, ready))
+      : Effect.fail(crowded())
   }
 
+  /** The running task that the caller belongs to: it submits a task of its own. */
+  const parentOf = (fiber: Fiber.RuntimeFiber<any, any>): Entry | undefined => {
+    const current = fiber.getFiberRef(currentTask)?.entry
+    return current !== undefined && machine.live.get(current.uid) === current ? current : undefined
+  }
+  const prepareIn = (fiber: Fiber.RuntimeFiber<any, any>, instance: Unit, service = false) =>
+    prepare(driver, defaults, instance, fiber.getFiberRef(FiberRef.currentContext) as Context.Context<never>, service)
+
   /** Runs uninterruptible: only what may last is interruptible as the caller is. */
-  const submitInto = (instance: Instance<any, any, any>, owner: Scope.Scope, restore: Restore) =>
+  const submitInto = (instance: Unit, owner: Scope.Scope, restore: Restore, ready?: Entry["ready"]) =>
     Effect.withFiberRuntime<TaskFiber<any, any>, Refusal>((fiber) => {
-      const current = fiber.getFiberRef(currentTask)
-      const parent = current !== undefined && machine.live.get(current.uid) === current ? current : undefined
-      const context = fiber.getFiberRef(FiberRef.currentContext) as Context.Context<never>
-      const prepared = prepare(driver, defaults, instance, context)
+      const parent = parentOf(fiber)
+      const prepared = prepareIn(fiber, instance, ready !== undefined)
       // an Either where nothing had to be awaited, which is nearly always
       return Either.isEither(prepared) && Either.isRight(prepared)
-        ? enter(prepared.right as Prepared, parent, owner, restore)
-        : Effect.flatMap(restore(prepared), (prepared) => enter(prepared, parent, owner, restore))
+        ? enter(prepared.right as Prepared, parent, owner, restore, ready)
+        : Effect.flatMap(restore(prepared), (prepared) => enter(prepared, parent, owner, restore, ready))
+    })
+
+  /** All or none: places for all of them are taken at once. */
+  const submitTogether = (instances: ReadonlyArray<Unit>, owner: Scope.Scope, restore: Restore) =>
+    Effect.withFiberRuntime<ReadonlyArray<TaskFiber<any, any>>, Refusal>((fiber) => {
+      const parent = parentOf(fiber)
+      const nested = parent !== undefined
+      const count = instances.length
+      return Effect.flatMap(restore(Effect.forEach(instances, (one) => prepareIn(fiber, one))), (all) => {
+        const seen = new Set<string>()
+        for (const { uid } of all) {
+          if (uid !== undefined && seen.has(uid)) return Effect.fail(duplicate(uid))
+          if (uid !== undefined) seen.add(uid)
+        }
+        const refusal = all.map(refused).find((refusal) => refusal !== undefined)
+        if (refusal !== undefined) return Effect.fail(refusal)
+        const room = nested ? limits.nested : limits.admission
+        if (count > room)
+          return Effect.fail(backendError("Rejected", `${count} tasks at once, and ${room} are admitted`))
+        const entered = machine.enter(nested, count)
+        if (!entered && nested) return Effect.fail(crowded())
+        return Effect.flatMap(entered ? Effect.void : wait(count, restore), () => {
+          const refusal = all.map(refused).find((refusal) => refusal !== undefined)
+          if (refusal === undefined) return Effect.forEach(all, (one) => start(one, parent, owner))
+          machine.leave(nested, count)
+          return Effect.fail(refusal)
+        })
+      })
     })
 
   // -------------------------------------------------------------------------------------------------------- cancel
 
-  const stop = (entry: Entry, why: string) => {
+  const stop = (entry: Entry, why: string | BackendError) => {
     const { fiber } = entry
     // whoever interrupted the fiber first will see it interrupted
     if (fiber !== undefined && !Cause.isEmpty(fiber.getFiberRef(FiberRef.interruptedCause))) return
@@ -274,6 +332,13 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(
       return Effect.as(ended(entry), true)
     })
 
+  /** The engine is gone, and what was in it has been told: so is what waits, and nothing else gets in. */
+  const lose = (error: BackendError) => {
+    lost ??= error
+    machine.close()
+    for (const entry of machine.live.values()) if (!entry.holds) stop(entry, error)
+  }
+
   const stopAll = (entries: ReadonlyArray<Entry>, why: string) =>
     Effect.suspend(() => {
       for (const entry of entries) stop(entry, why)
@@ -282,66 +347,49 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(
 
   // --------------------------------------------------------------------------------------------------------- close
 
-  // Finalizers run last to first: this one ends every task, then the fibers' scope closes, then what the driver built.
-  const fibers = yield* Scope.fork(scope, ExecutionStrategy.parallel)
-  yield* Effect.addFinalizer(() =>
-    Effect.suspend(() => {
-      closing = true
-      machine.close()
-      return Effect.map(stopAll([...machine.live.values()], "its backend closed"), () => {
+  const close = Effect.suspend(() => {
+    closing = true
+    machine.close()
+    const told = stopAll([...machine.live.values()], "its backend closed")
+    return Effect.ensuring(
+      Effect.asVoid(told),
+      Effect.sync(() => {
         closing = false
         events.end()
       })
-    })
-  )
+    )
+  })
+  /** Close, with no more patience than a second, after which what runs is killed already. */
+  const terminate = Effect.suspend(() => {
+    grace = Math.min(grace, 1000)
+    return Effect.asVoid(Effect.all([close, Effect.zipRight(Effect.yieldNow(), kill)], { concurrency: 2 }))
+  })
 
-  const status = (): BackendStatus =>
-    closing
-      ? "SHUTTING_DOWN"
-      : machine.closed
-        ? "SHUTDOWN"
-        : machine.live.size > 0
-          ? "RUNNING"
-          : machine.used
-            ? "IDLE"
-            : "INITIALIZED"
+  // Finalizers run last to first: this one ends every task, then the fibers' scope closes, then what the driver built.
+  const fibers = yield* Scope.fork(scope, ExecutionStrategy.parallel)
+  yield* Effect.addFinalizer(() => close)
+
+  const status = (): BackendStatus => {
+    if (closing) return "SHUTTING_DOWN"
+    if (lost !== undefined) return "FAILED"
+    if (machine.closed) return "SHUTDOWN"
+    if (machine.live.size > 0) return "RUNNING"
+    return machine.used ? "IDLE" : "INITIALIZED"
+  }
 
   return {
-    type: driver.type,
-    kinds: new Set<Kind>(driver.kinds),
-    submit: (task) => Effect.uninterruptibleMask((restore) => submitInto(task, fibers, restore)),
-    submitScoped: (task) =>
-      Effect.uninterruptibleMask((restore) =>
-        Effect.flatMap(Effect.scope, (owner) => submitInto(task, owner, restore))
-      ),
-    execute: (task) =>
-      Effect.uninterruptibleMask((restore) =>
-        Effect.flatMap(submitInto(task, fibers, restore), (fiber) =>
-          Effect.onInterrupt(restore(Fiber.join(fiber)), () => Fiber.interrupt(fiber))
-        )
-      ),
-    cancel: (target) =>
-      Effect.suspend(() => {
-        if (isTaskFiber(target)) return target[TypeId].cancel
-        const entry = machine.live.get(target)
-        return entry === undefined ? Effect.succeed(false) : cancelEntry(entry)
-      }),
-    cancelAll: Effect.suspend(() =>
-      stopAll(
-        [...machine.live.values()].filter((entry) => !unstoppable(entry)),
-        "with all others of its backend"
-      )
-    ),
-    taskState: (uid) =>
-      Effect.sync(() =>
-        Option.fromNullable<TaskState | undefined>(machine.live.get(uid)?.state ?? machine.history.get(uid))
-      ),
-    state: Effect.sync(() => ({
-      status: status(),
-      waiting: machine.waiting,
-      queued: machine.queued,
-      active: machine.active
-    })),
-    events: events.subscribe
-  } satisfies Service as Service
+    machine,
+    events,
+    deadlines,
+    fibers,
+    status,
+    submitInto,
+    submitTogether,
+    cancelEntry,
+    unstoppable,
+    stopAll,
+    terminate
+  }
 })
+
+export type Engine = Effect.Effect.Success<ReturnType<typeof make>>

@@ -2,6 +2,7 @@
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import * as FiberRef from "effect/FiberRef"
+import * as FiberRefs from "effect/FiberRefs"
 import { globalValue } from "effect/GlobalValue"
 import { NodeInspectSymbol } from "effect/Inspectable"
 import type { Spec } from "../../Driver.js"
@@ -25,14 +26,19 @@ export class Entry extends Job implements Handle {
   fiber: Fiber.RuntimeFiber<unknown, unknown> | undefined
   /** Ends the wait for a slot. */
   resume: ((effect: Effect.Effect<void, unknown>) => void) | undefined
-  /** Why it was cancelled, by anything but an interruption of its fiber. */
-  canceled: string | undefined
+  /** Why it was told to end, by anything but an interruption of its fiber; an error is what it ends with. */
+  canceled: string | BackendError | undefined
   timedOut = false
   stopped = true
   /** Of the last attempt, for the event that tells of it. */
   failure: TaskError | BackendError | undefined
+  /** Of a service: called with its decoded info when it is ready. */
+  ready: ((info: unknown) => void) | undefined
+  /** It was ready: what ends it now is no reason to start it again. */
+  served = false
   /** Of the retry policy. */
   memory: unknown
+  readonly token: Token = { entry: this }
   /** Dropped when the task ends: somebody may keep its fiber for long. */
   prepared: Prepared | undefined
 
@@ -58,7 +64,24 @@ export class Entry extends Job implements Handle {
   }
 }
 
-/** The task whose handler runs here: what it submits itself are its children. */
-export const currentTask: FiberRef.FiberRef<Entry | undefined> = globalValue("effect-rhapsody/currentTask", () =>
-  FiberRef.unsafeMake<Entry | undefined>(undefined)
+/** Stands for a running task in the fibers of its handler, which may outlive it and must not keep it alive. */
+export interface Token {
+  entry: Entry | undefined
+}
+
+/** The task whose handler runs here: what it submits are its children. Whoever joins such a fiber does not become one. */
+export const currentTask: FiberRef.FiberRef<Token | undefined> = globalValue("effect-rhapsody/currentTask", () =>
+  FiberRef.unsafeMake<Token | undefined>(undefined, { join: (joiner) => joiner })
 )
+
+/**
+ * A fiber keeps for each of its refs what every ancestor had set, to find common ancestors when it is joined. Tasks that
+ * submit tasks are ancestors without end: of these, the nearest are enough.
+ */
+export const forgetAncestors = (fiber: Fiber.RuntimeFiber<unknown, unknown>): void => {
+  const kept = new Map(
+    [...fiber.getFiberRefs().locals].map(([ref, stack]) => [ref, stack.slice(0, ancestors)] as const)
+  )
+  ;(fiber as any).setFiberRefs(FiberRefs.unsafeMake(kept as any))
+}
+export const ancestors = 8

@@ -2,7 +2,8 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
-import type { Driver } from "../../Driver.js"
+import type { AnyDriver } from "../../Driver.js"
+import { isBatch } from "../../Driver.js"
 import { ConfigurationError } from "../../Errors.js"
 import type { Options } from "../../ExecutionBackend.js"
 import type { Limits } from "./machine.js"
@@ -20,15 +21,16 @@ interface All extends Limits {
 const refuse = (configKey: string, message: string) =>
   Effect.fail(new ConfigurationError({ configKey, reason: "InvalidOption", details: { message } }))
 
-export const limitsOf = (driver: Driver, options: Options): Effect.Effect<All, ConfigurationError> =>
+export const limitsOf = (driver: AnyDriver, options: Options): Effect.Effect<All, ConfigurationError> =>
   Effect.suspend(() => {
     const { admission = defaultAdmission, eventBuffer = 4 * admission, history = 10_000 } = options
     const { nestedAdmission: nested = admission } = options
-    const concurrency = driver.concurrency === "unbounded" ? Number.POSITIVE_INFINITY : driver.concurrency
+    const asked = isBatch(driver) ? "unbounded" : driver.concurrency
+    const concurrency = asked === "unbounded" ? Number.POSITIVE_INFINITY : asked
     const counts = { concurrency, admission, nestedAdmission: nested, eventBuffer, history }
     for (const [key, value] of Object.entries(counts)) {
       const least = key === "history" ? 0 : 1
-      const endless = key === "concurrency" && driver.concurrency === "unbounded"
+      const endless = key === "concurrency" && asked === "unbounded"
       if (!endless && !(Number.isSafeInteger(value) && value >= least)) {
         return refuse(key, `must be an integer, ${least} or more, not ${value}`)
       }

@@ -30,7 +30,8 @@ export class Job implements Link {
     readonly uid: string,
     readonly name: string,
     readonly priority: number,
-    readonly parent: Job | undefined
+    /** Whose handler submitted it; dropped when it ends, for generations of tasks may follow each other. */
+    public parent: Job | undefined
   ) {
     this.depth = parent === undefined ? 0 : parent.depth + 1
   }
@@ -54,12 +55,15 @@ export interface Hooks<J extends Job> {
   readonly changed: (job: J) => void
 }
 
-/** Somebody who waits to be admitted. `admitted` is called once, with false when the machine closes. */
+/** Somebody who waits for `count` places at once. `admitted` is called once, with false when the machine closes. */
 export class Waiter implements Link {
   prev: Link | undefined = undefined
   next: Link | undefined = undefined
   list: List<any> | undefined = undefined
-  constructor(readonly admitted: (ok: boolean) => void) {}
+  constructor(
+    readonly count: number,
+    readonly admitted: (ok: boolean) => void
+  ) {}
 }
 
 export class Machine<J extends Job> {
@@ -106,32 +110,47 @@ export class Machine<J extends Job> {
 
   // ------------------------------------------------------------------------------------------------------- admission
 
-  /** Takes a place if there is one now. Whoever has a place either makes a job of it or gives it back. */
-  enter(nested: boolean): boolean {
+  /**
+   * Takes `count` places if they are there now and nobody waits for some. Whoever has a place either makes a job of it
+   * or gives it back.
+   */
+  enter(nested: boolean, count = 1): boolean {
     if (nested) {
-      if (this.nested >= this.limits.nested) return false
-      this.nested++
+      if (this.nested + count > this.limits.nested) return false
+      this.nested += count
       return true
     }
-    if (this.admitted >= this.limits.admission) return false
-    this.admitted++
+    if (this.waiters.size > 0 || this.admitted + count > this.limits.admission) return false
+    this.admitted += count
     return true
+  }
+  /** False when so many can never be in. */
+  fits(nested: boolean, count: number): boolean {
+    return count <= (nested ? this.limits.nested : this.limits.admission)
   }
   wait(waiter: Waiter): void {
     this.waiters.push(waiter)
   }
-  /** False when it no longer waited: then it has been answered. */
-  unwait(waiter: Waiter): boolean {
-    return this.waiters.remove(waiter)
+  unwait(waiter: Waiter): void {
+    if (this.waiters.remove(waiter)) this.admit()
   }
-  leave(nested: boolean): void {
-    if (nested) {
-      this.nested--
-      return
+  leave(nested: boolean, count = 1): void {
+    if (nested) this.nested -= count
+    else {
+      this.admitted -= count
+      this.admit()
     }
-    const next = this.waiters.shift()
-    if (next === undefined) this.admitted--
-    else next.admitted(true)
+  }
+  private admit(): void {
+    for (
+      let next = this.waiters.first;
+      next !== undefined && this.admitted + next.count <= this.limits.admission;
+      next = this.waiters.first
+    ) {
+      this.waiters.remove(next)
+      this.admitted += next.count
+      next.admitted(true)
+    }
   }
 
   // -------------------------------------------------------------------------------------------------------------- ids
@@ -190,6 +209,7 @@ export class Machine<J extends Job> {
     // before the release, which lets another start where nobody takes the slot back
     if (parent !== undefined && --parent.children === 0 && parent.holds) this.counted++
     this.release(job)
+    job.parent = undefined
     this.leave(parent !== undefined)
     return true
   }

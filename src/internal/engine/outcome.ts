@@ -22,8 +22,11 @@ interface Facts {
   readonly details?: Readonly<Record<string, unknown>>
 }
 
-export const taskError = (entry: Entry, reason: TaskErrorReason, facts: Facts = {}): TaskError =>
-  new TaskError({
+export const taskError = (entry: Entry, reason: TaskErrorReason, facts: Facts = {}): TaskError => {
+  // A stack would show this library alone, and hold what its frames hold: the payload.
+  const limit = Error.stackTraceLimit
+  Error.stackTraceLimit = 0
+  const error = new TaskError({
     taskUid: entry.uid,
     task: entry.name,
     reason,
@@ -32,10 +35,20 @@ export const taskError = (entry: Entry, reason: TaskErrorReason, facts: Facts = 
     ...(facts.cause === undefined ? {} : { cause: facts.cause }),
     details: facts.details ?? {}
   })
+  Error.stackTraceLimit = limit
+  return error
+}
 
-/** A message of one line about a thrown thing; the thing itself goes into `cause`. */
-export const describe = (cause: unknown): string =>
-  cause instanceof Error ? `${cause.name}: ${cause.message}` : String(cause)
+/** A message of one line about a thrown thing, which need not even be printable; itself goes into `cause`. */
+export const describe = (cause: unknown): string => {
+  try {
+    if (!(cause instanceof Error)) return String(cause)
+    void cause.stack // V8 keeps all that the frames hold, the payload too, until the stack is read
+    return `${cause.name}: ${cause.message}`
+  } catch {
+    return "something that cannot be printed"
+  }
+}
 
 /** The last lines of standard error: enough to see why, little enough for a log line. */
 const tail = (text: Text | undefined): string => {
@@ -64,6 +77,9 @@ const decode = (entry: Entry, { codec }: Any, value: unknown) =>
   Effect.mapError(codec.decodeSuccess(value), ({ message }) =>
     taskError(entry, "InvalidResult", { details: { message } })
   )
+
+/** What a service told when it became ready. */
+export const decodeInfo = decode
 
 const exited = (entry: Entry, task: Any, exit: ProcessExit): Effect.Effect<unknown, unknown> => {
   const { body, codec } = task

@@ -11,12 +11,13 @@ import * as ParseResult from "effect/ParseResult"
 import * as Redacted from "effect/Redacted"
 import type * as Schema from "effect/Schema"
 import type { Values } from "../../Defaults.js"
-import type { Driver, Executable, Program } from "../../Driver.js"
+import type { AnyDriver, Executable, Program } from "../../Driver.js"
 import type { BackendError, ConfigurationErrorReason } from "../../Errors.js"
 import { ConfigurationError } from "../../Errors.js"
 import * as Task from "../../Task.js"
 import type { Issue } from "../codec.js"
 import type { Prepared } from "./entry.js"
+import { describe } from "./outcome.js"
 import { policy } from "./retry.js"
 
 type Refusal = ConfigurationError | undefined
@@ -135,10 +136,14 @@ const command = (
     command = make(payload)
   } catch (cause) {
     return Either.left(
-      refuse("command", "InvalidPayload", `the command function of task ${task.name} threw: ${cause}`, cause)
+      refuse("command", "InvalidPayload", `the command function of task ${task.name} threw: ${describe(cause)}`, cause)
     )
   }
+  if (typeof command !== "object" || command === null) {
+    return Either.left(refuse("command", "InvalidPayload", `the command function of task ${task.name} gave no command`))
+  }
   const args = command.args ?? noArgs
+  if (!Array.isArray(args)) return Either.left(refuse("args", "InvalidPayload", "must be an array"))
   const wrong =
     checkText("executable", command.executable) ??
     (command.executable.length === 0 ? refuse("executable", "InvalidPayload", "must not be empty") : undefined) ??
@@ -166,7 +171,7 @@ const command = (
 }
 
 const program = (
-  { options, task }: Task.Instance<unknown, unknown, unknown>,
+  { options, task }: Task.Unit,
   payload: unknown,
   context: Context.Context<never>
 ): Either.Either<Program, ConfigurationError> => {
@@ -199,7 +204,7 @@ const program = (
   }
 }
 
-const settings = (driver: Driver, { settings }: Task.Options<any>): Either.Either<unknown, ConfigurationError> => {
+const settings = (driver: AnyDriver, { settings }: Task.Options<any>): Either.Either<unknown, ConfigurationError> => {
   if (settings === undefined) return Either.right(undefined)
   if (settings.backend !== driver.settings?.backend) {
     return Either.left(
@@ -219,14 +224,27 @@ const settings = (driver: Driver, { settings }: Task.Options<any>): Either.Eithe
   })
 }
 
-/** Refuses, or answers with everything that the engine needs. */
-export const prepare = (
-  driver: Driver,
+const thrown = (cause: unknown) =>
+  refuse("payload", "InvalidPayload", `the task cannot be prepared: ${describe(cause)}`, cause)
+
+/** Refuses, or answers with everything that the engine needs. What a user's code throws meanwhile is a refusal too. */
+export const prepare: typeof find = (driver, defaults, instance, context, service) => {
+  try {
+    const found = find(driver, defaults, instance, context, service)
+    return Either.isEither(found) ? found : Effect.catchAllDefect(found, (cause) => Effect.fail(thrown(cause)))
+  } catch (cause) {
+    return Effect.fail(thrown(cause))
+  }
+}
+
+const find = (
+  driver: AnyDriver,
   defaults: Values,
-  instance: Task.Instance<unknown, unknown, unknown>,
-  context: Context.Context<never>
+  instance: Task.Unit,
+  context: Context.Context<never>,
+  service: boolean
 ): Effect.Effect<Prepared, ConfigurationError | BackendError> => {
-  if (!Task.isInstance(instance)) {
+  if (!Task.isInstance(instance) && !Task.isService(instance)) {
     return Effect.fail(refuse(undefined, "NotATask", "only what a task definition's make returns can be submitted"))
   }
   const { options, task } = instance
@@ -239,6 +257,12 @@ export const prepare = (
       )
     )
   }
+  if (service !== (task.kind === "service")) {
+    const message = service
+      ? "only services are started; other tasks are submitted"
+      : "a service is started, not submitted"
+    return Effect.fail(refuse("kind", "UnsupportedKind", message))
+  }
   const time = options.timeout === undefined ? undefined : millis("timeout", options.timeout)
   const wrong = checkOptions(options) ?? time?.wrong
   if (wrong !== undefined) return Effect.fail(wrong)
@@ -249,7 +273,7 @@ export const prepare = (
   try {
     payload = task.codec.withDefaults(instance.payload)
   } catch (cause) {
-    return Effect.fail(refuse("payload", "InvalidPayload", `payload of ${task.name}: ${cause}`, cause))
+    return Effect.fail(refuse("payload", "InvalidPayload", `payload of ${task.name}: ${describe(cause)}`, cause))
   }
   const encoded = task.codec.encodePayload(payload)
   // synchronous schemas, which are nearly all, answer with an Either
@@ -268,9 +292,9 @@ const unencodable = ({ name }: Task.Any, { message, path }: Issue) =>
   refuse(path ?? "payload", "InvalidPayload", `payload of ${name}: ${message}`)
 
 const assemble = (
-  driver: Driver,
+  driver: AnyDriver,
   defaults: Values,
-  instance: Task.Instance<unknown, unknown, unknown>,
+  instance: Task.Unit,
   context: Context.Context<never>,
   payload: unknown,
   encoded: unknown,

@@ -54,6 +54,14 @@ const isDirectory = (file: string): boolean => {
   }
 }
 
+/** For reading, too: a result may be decoded from it. */
+const openOutput = (file: string): number => {
+  // To open a FIFO that nobody reads would block this whole process, or let the output vanish: that fails with ENXIO.
+  const fifo = fs.statSync(file, { throwIfNoEntry: false })?.isFIFO() === true
+  if (fifo) fs.closeSync(fs.openSync(file, fs.constants.O_WRONLY | fs.constants.O_NONBLOCK))
+  return fs.openSync(file, "w+")
+}
+
 const launchFailed = (message: string, cause: unknown, where: string | undefined): LaunchFailure => {
   const { code: errno, syscall } = cause as NodeJS.ErrnoException
   return { reason: "LaunchFailed", details: { message, errno, syscall, path: where }, cause }
@@ -190,8 +198,7 @@ export class ChildProcess {
     const open = (stream: Stream, name: string): number => {
       const file = path.resolve(cwd, name)
       this.paths[stream] = file
-      // for reading too, else to open a FIFO would block this whole process until somebody reads it
-      return fs.openSync(file, "w+")
+      return openOutput(file)
     }
     const output = (): number | "pipe" => {
       if (capture.stdout === undefined) {
