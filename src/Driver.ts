@@ -21,7 +21,7 @@ import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { BackendError, ConfigurationError, TaskErrorReason } from "./Errors.js"
 import { TaskError } from "./Errors.js"
-import type { HandlerService, Kind } from "./Task.js"
+import type { Any, HandlerService, Kind } from "./Task.js"
 import type { Env, Resources, SettingsConstructor, Text } from "./TaskOptions.js"
 import type { TaskState } from "./TaskState.js"
 
@@ -110,6 +110,11 @@ export interface Common<out K extends Kind = Kind> {
   readonly kinds: ReadonlyArray<K>
   /** Refuses at submission what this engine can never run, naming the field; leaves no trace. */
   readonly check?: (spec: Omit<Spec, "uid" | "attempt">) => Effect.Effect<void, ConfigurationError | BackendError>
+  /**
+   * Stands in where no handler of a function task is provided, for an engine that needs none or has it elsewhere.
+   * Without it, such a task is refused.
+   */
+  readonly handler?: (task: Any) => HandlerService
   /** What `Task.settings` made; without it, every task that carries settings is refused. */
   readonly settings?: SettingsConstructor<never>
   /** `false`: running work cannot be stopped; `cancel` of it fails with CancelUnsupported. Default `true`. */

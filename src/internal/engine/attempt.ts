@@ -53,10 +53,11 @@ export const make = (driver: Driver, machine: Machine<Entry>, deadlines: Deadlin
       Effect.suspend(() => driver.run(spec, driver.reportsExecuting ? report(entry, spec.attempt) : silent)),
       (outcome) => interpret(entry, prepared.task, outcome)
     )
+    const traced = entry.span === undefined ? run : Effect.withParentSpan(run, entry.span)
     // only a handler can submit tasks of its own, or log
     return spec.program._tag === "function"
-      ? Effect.annotateLogs(Effect.locally(run, currentTask, entry.token), { task: entry.name, uid: entry.uid })
-      : run
+      ? Effect.annotateLogs(Effect.locally(traced, currentTask, entry.token), { task: entry.name, uid: entry.uid })
+      : traced
   }
   const report = (entry: Entry, attempt: number): Report => ({
     executing: Effect.sync(() => {

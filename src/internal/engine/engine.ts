@@ -10,22 +10,20 @@ import type * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
-import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
-import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Defaults from "../../Defaults.js"
 import type { AnyDriver } from "../../Driver.js"
 import { isBatch } from "../../Driver.js"
 import type { BackendErrorReason } from "../../Errors.js"
-import { BackendError, TaskError } from "../../Errors.js"
+import { BackendError } from "../../Errors.js"
 import type { Options, Refusal } from "../../ExecutionBackend.js"
 import type { Kind, Unit } from "../../Task.js"
 import type { TaskFiber } from "../../TaskFiber.js"
 import { decorate } from "../../TaskFiber.js"
-import type { BackendStatus, StateChange, TaskState } from "../../TaskState.js"
+import type { BackendStatus } from "../../TaskState.js"
 import { isTerminal } from "../../TaskState.js"
 import * as Attempt from "./attempt.js"
 import * as Batch from "./batch.js"
@@ -33,25 +31,22 @@ import * as Deadlines from "./deadlines.js"
 import type { Prepared } from "./entry.js"
 import { ancestors, currentTask, Entry, forgetAncestors } from "./entry.js"
 import { Events } from "./events.js"
+import * as Lifecycle from "./lifecycle.js"
 import { limitsOf } from "./limits.js"
 import { Machine, Waiter } from "./machine.js"
-import { describe, taskError } from "./outcome.js"
 import { duplicate, prepare } from "./prepare.js"
-import * as Retry from "./retry.js"
+import * as Report from "./report.js"
+import * as Telemetry from "./telemetry.js"
 
 export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
-const reasoned = new Set<TaskState>(["RETRYING", "FAILED", "CANCELED"])
-
-const known = (error: unknown): TaskError | BackendError | undefined =>
-  error instanceof TaskError || error instanceof BackendError ? error : undefined
-
-const why = ({ failure, stopped }: Entry): Partial<StateChange> => ({
-  ...(failure === undefined ? undefined : { reason: failure.reason }),
-  ...(failure instanceof TaskError && failure.exitCode !== undefined ? { exitCode: failure.exitCode } : undefined),
-  ...(failure instanceof TaskError && failure.signal !== undefined ? { signal: failure.signal } : undefined),
-  ...(stopped ? undefined : { stopped })
-})
+/** Who submits, and to whom the fiber will belong. */
+interface Submitter {
+  readonly fiber: Fiber.RuntimeFiber<any, any>
+  readonly parent: Entry | undefined
+  readonly owner: Scope.Scope
+  readonly ready: Entry["ready"]
+}
 
 export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriver<K>, options: Options) {
   const limits = yield* limitsOf(driver, options)
@@ -63,19 +58,11 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
   let closing = false
   let lost: BackendError | undefined
 
-  const changed = (entry: Entry) => {
-    if (!events.wanted) return
-    events.publish({
-      _tag: "StateChange",
-      uid: entry.uid,
-      task: entry.name,
-      state: entry.state,
-      attempt: entry.attempt,
-      time: clock.unsafeCurrentTimeMillis(),
-      ...(reasoned.has(entry.state) ? why(entry) : undefined)
-    })
-  }
-  const machine = new Machine<Entry>(limits, { changed, granted: (entry) => entry.resume?.(Effect.void) })
+  const report = Report.make(driver.type, events, clock)
+  const machine = new Machine<Entry>(limits, {
+    changed: (entry) => report(entry, machine),
+    granted: (entry) => entry.resume?.(Effect.void)
+  })
   let grace = limits.grace
   const { attempt, kill } = isBatch(driver)
     ? yield* Batch.make(
@@ -92,119 +79,14 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
   const crowded = () => backendError("Rejected", "too many live tasks were submitted by running tasks")
   const closed = () => lost ?? backendError("Closed", "its layer is closed")
 
-  // ------------------------------------------------------------------------------------------------------ outcomes
-
-  const finish = (entry: Entry, state: "COMPLETED" | "FAILED" | "CANCELED") => {
-    machine.finish(entry, state)
-    entry.token.entry = undefined
-    entry.prepared = entry.memory = entry.resume = entry.failure = undefined
-  }
-  const fail = (entry: Entry, error: unknown) => {
-    entry.failure = known(error)
-    finish(entry, entry.failure?.reason === "Canceled" ? "CANCELED" : "FAILED")
-    return Effect.fail(error)
-  }
-  const canceled = (entry: Entry, cause: Cause.Cause<unknown>) => {
-    if (entry.canceled instanceof BackendError) return fail(entry, entry.canceled)
-    const defects = Cause.defects(cause)
-    return fail(
-      entry,
-      taskError(entry, "Canceled", {
-        details: { message: entry.canceled, ...(entry.stopped ? {} : { stopped: false }) },
-        cause: Option.getOrUndefined(Option.fromIterable(defects))
-      })
-    )
-  }
-  /** Interrupted while it waited. */
-  const left = (entry: Entry, cause: Cause.Cause<unknown>): Effect.Effect<never, unknown> => {
-    if (entry.canceled !== undefined) return canceled(entry, cause)
-    finish(entry, "CANCELED")
-    return Effect.failCause(cause)
-  }
-
-  const failed = (entry: Entry, prepared: Prepared, cause: Cause.Cause<unknown>): Effect.Effect<unknown, unknown> => {
-    if (entry.timedOut) {
-      const details = { timeout: Retry.format(prepared.timeout!), ...(entry.stopped ? {} : { stopped: false }) }
-      return failedWith(entry, prepared, taskError(entry, "Timeout", { details }))
-    }
-    if (Cause.isInterrupted(cause)) {
-      if (entry.canceled !== undefined) return canceled(entry, cause)
-      return Effect.flatMap(FiberRef.get(FiberRef.interruptedCause), (own) => {
-        if (!Cause.isEmpty(own)) return left(entry, Cause.isInterruptedOnly(cause) ? own : Cause.sequential(cause, own))
-        // what failed first has interrupted what ran beside it
-        if (!Cause.isInterruptedOnly(cause)) return broke(entry, prepared, cause)
-        const message = "its handler interrupted itself"
-        return failedWith(entry, prepared, taskError(entry, "Defect", { details: { message } }))
-      })
-    }
-    return broke(entry, prepared, cause)
-  }
-  const broke = (entry: Entry, prepared: Prepared, cause: Cause.Cause<unknown>): Effect.Effect<unknown, unknown> => {
-    const failure = Cause.failureOption(cause)
-    if (Option.isSome(failure)) return failedWith(entry, prepared, failure.value)
-    const defect = Cause.squash(cause)
-    const details = { message: describe(defect) }
-    return failedWith(entry, prepared, taskError(entry, "Defect", { details, cause: defect }))
-  }
-
-  const failedWith = (entry: Entry, prepared: Prepared, error: unknown): Effect.Effect<unknown, unknown> => {
-    if (prepared.retry === undefined || entry.served || entry.canceled !== undefined || machine.closed) {
-      return fail(entry, error)
-    }
-    const delay = Retry.delay(prepared.retry, error, entry.attempt, clock.unsafeCurrentTimeMillis(), entry)
-    return Effect.matchCauseEffect(Effect.interruptible(delay), {
-      onSuccess: (millis) => {
-        if (Option.isNone(millis) || machine.closed) return fail(entry, error)
-        entry.failure = known(error)
-        machine.retry(entry)
-        entry.failure = undefined
-        return Effect.matchCauseEffect(Effect.interruptible(deadlines.sleep(millis.value)), {
-          onSuccess: () => {
-            machine.ready(entry)
-            return body(entry, prepared)
-          },
-          onFailure: (cause) => left(entry, cause)
-        })
-      },
-      // the policy died: the task's own error is the better answer
-      onFailure: (cause) =>
-        Effect.flatMap(FiberRef.get(FiberRef.interruptedCause), (own) =>
-          Cause.isEmpty(own) ? fail(entry, error) : left(entry, cause)
-        )
-    })
-  }
-
-  // ----------------------------------------------------------------------------------------------------- the fiber
-
-  const gate = (entry: Entry): Effect.Effect<void, unknown> =>
-    Effect.suspend(() => {
-      if (entry.canceled !== undefined) return Effect.interrupt
-      if (entry.holds) return Effect.void
-      return Effect.async((resume) => {
-        entry.resume = resume
-      })
-    })
-
-  const body = (entry: Entry, prepared: Prepared): Effect.Effect<unknown, unknown> =>
-    Effect.matchCauseEffect(Effect.interruptible(gate(entry)), {
-      onFailure: (cause) => left(entry, cause),
-      onSuccess: () => {
-        entry.resume = undefined
-        if (entry.canceled !== undefined) return canceled(entry, Cause.empty)
-        return Effect.flatMap(attempt(entry, prepared), (exit) => {
-          if (Exit.isFailure(exit)) return failed(entry, prepared, exit.cause)
-          if (entry.timedOut) return failed(entry, prepared, Cause.empty)
-          finish(entry, "COMPLETED")
-          return exit
-        })
-      }
-    })
+  const { body, finish } = Lifecycle.make({ machine, deadlines, clock, attempt })
 
   const refused = ({ uid }: Prepared): Refusal | undefined =>
     machine.closed ? closed() : uid !== undefined && machine.known(uid) ? duplicate(uid) : undefined
 
   /** Makes the task live and forks its fiber, uninterruptible, into `owner`. Its place is taken already. */
-  const start = (prepared: Prepared, parent: Entry | undefined, owner: Scope.Scope, ready?: Entry["ready"]) => {
+  const start = (prepared: Prepared, by: Submitter) => {
+    const { owner, parent, ready } = by
     const refusal = refused(prepared)
     if (refusal !== undefined) {
       machine.leave(parent !== undefined)
@@ -212,10 +94,13 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
     }
     const entry = new Entry(prepared.uid ?? machine.uid(), prepared, parent, cancelEntry)
     entry.ready = ready
+    entry.span = Telemetry.span(by.fiber, entry, prepared.task.kind, driver.type, clock)
     machine.accept(entry)
     machine.ready(entry)
     return Effect.map(Effect.forkIn(body(entry, prepared), owner), (fiber) => {
       entry.fiber = fiber
+      // whatever went wrong inside this library: the slot comes back, and the end is told
+      fiber.addObserver(() => finish(entry, "FAILED"))
       if (entry.depth > 0 && entry.depth % ancestors === 0) forgetAncestors(fiber)
       // told to stop before it had a fiber to be told by
       if (entry.canceled !== undefined) fiber.unsafeInterruptAsFork(FiberId.none)
@@ -244,18 +129,12 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
       })
     })
 
-  const enter = (
-    prepared: Prepared,
-    parent: Entry | undefined,
-    owner: Scope.Scope,
-    restore: Restore,
-    ready: Entry["ready"]
-  ): Effect.Effect<TaskFiber<any, any>, Refusal> => {
+  const enter = (prepared: Prepared, by: Submitter, restore: Restore): Effect.Effect<TaskFiber<any, any>, Refusal> => {
     const refusal = refused(prepared)
     if (refusal !== undefined) return Effect.fail(refusal)
-    if (machine.enter(parent !== undefined)) return start(prepared, parent, owner, ready)
-    return parent === undefined
-      ? Effect.flatMap(wait(1, restore), () => start(prepared, parent, owner, ready))
+    if (machine.enter(by.parent !== undefined)) return start(prepared, by)
+    return by.parent === undefined
+      ? Effect.flatMap(wait(1, restore), () => start(prepared, by))
       : Effect.fail(crowded())
   }
 
@@ -270,19 +149,19 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
   /** Runs uninterruptible: only what may last is interruptible as the caller is. */
   const submitInto = (instance: Unit, owner: Scope.Scope, restore: Restore, ready?: Entry["ready"]) =>
     Effect.withFiberRuntime<TaskFiber<any, any>, Refusal>((fiber) => {
-      const parent = parentOf(fiber)
+      const by: Submitter = { fiber, parent: parentOf(fiber), owner, ready }
       const prepared = prepareIn(fiber, instance, ready !== undefined)
       // an Either where nothing had to be awaited, which is nearly always
       return Either.isEither(prepared) && Either.isRight(prepared)
-        ? enter(prepared.right as Prepared, parent, owner, restore, ready)
-        : Effect.flatMap(restore(prepared), (prepared) => enter(prepared, parent, owner, restore, ready))
+        ? enter(prepared.right as Prepared, by, restore)
+        : Effect.flatMap(restore(prepared), (prepared) => enter(prepared, by, restore))
     })
 
   /** All or none: places for all of them are taken at once. */
   const submitTogether = (instances: ReadonlyArray<Unit>, owner: Scope.Scope, restore: Restore) =>
     Effect.withFiberRuntime<ReadonlyArray<TaskFiber<any, any>>, Refusal>((fiber) => {
-      const parent = parentOf(fiber)
-      const nested = parent !== undefined
+      const by: Submitter = { fiber, parent: parentOf(fiber), owner, ready: undefined }
+      const nested = by.parent !== undefined
       const count = instances.length
       return Effect.flatMap(restore(Effect.forEach(instances, (one) => prepareIn(fiber, one))), (all) => {
         const seen = new Set<string>()
@@ -299,7 +178,7 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
         if (!entered && nested) return Effect.fail(crowded())
         return Effect.flatMap(entered ? Effect.void : wait(count, restore), () => {
           const refusal = all.map(refused).find((refusal) => refusal !== undefined)
-          if (refusal === undefined) return Effect.forEach(all, (one) => start(one, parent, owner))
+          if (refusal === undefined) return Effect.forEach(all, (one) => start(one, by))
           machine.leave(nested, count)
           return Effect.fail(refusal)
         })

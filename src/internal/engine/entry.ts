@@ -5,6 +5,7 @@ import * as FiberRef from "effect/FiberRef"
 import * as FiberRefs from "effect/FiberRefs"
 import { globalValue } from "effect/GlobalValue"
 import { NodeInspectSymbol } from "effect/Inspectable"
+import type * as Tracer from "effect/Tracer"
 import type { Spec } from "../../Driver.js"
 import type { BackendError, TaskError } from "../../Errors.js"
 import type { Any } from "../../Task.js"
@@ -32,6 +33,11 @@ export class Entry extends Job implements Handle {
   stopped = true
   /** Of the last attempt, for the event that tells of it. */
   failure: TaskError | BackendError | undefined
+  /** Milliseconds since the epoch. */
+  acceptedAt = 0
+  startedAt: number | undefined
+  /** Where a tracer is installed. */
+  span: Tracer.Span | undefined
   /** Of a service: called with its decoded info when it is ready. */
   ready: ((info: unknown) => void) | undefined
   /** It was ready: what ends it now is no reason to start it again. */

@@ -204,11 +204,11 @@ export class Machine<J extends Job> {
     this.queue.remove(job)
     this.live.delete(job.uid)
     this.history.add(job.uid, state)
-    this.move(job, state)
     const { parent } = job
     // before the release, which lets another start where nobody takes the slot back
     if (parent !== undefined && --parent.children === 0 && parent.holds) this.counted++
     this.release(job)
+    this.move(job, state)
     job.parent = undefined
     this.leave(parent !== undefined)
     return true

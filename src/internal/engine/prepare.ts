@@ -173,7 +173,8 @@ const command = (
 const program = (
   { options, task }: Task.Unit,
   payload: unknown,
-  context: Context.Context<never>
+  context: Context.Context<never>,
+  standIn: AnyDriver["handler"]
 ): Either.Either<Program, ConfigurationError> => {
   const { body } = task
   switch (body._tag) {
@@ -186,7 +187,8 @@ const program = (
         ready: body.ready
       }))
     case "function": {
-      const handler = Context.getOption(context, task.handler!)
+      const provided = Context.getOption(context, task.handler!)
+      const handler = Option.orElse(provided, () => Option.fromNullable(standIn?.(task)))
       if (Option.isSome(handler) && handler.value.task === task)
         return Either.right({ _tag: "function", handler: handler.value })
       return Either.left(
@@ -302,7 +304,7 @@ const assemble = (
   own: number | undefined
 ): Effect.Effect<Prepared, ConfigurationError | BackendError> => {
   const { options, task } = instance
-  const what = program(instance, payload, context)
+  const what = program(instance, payload, context, driver.handler)
   if (Either.isLeft(what)) return Effect.fail(what.left)
   const spec: Prepared["spec"] = {
     name: task.name,

@@ -2,9 +2,9 @@
  * What a task tells the outside besides its events: metrics of bounded cardinality (nothing is labelled with a uid), and
  * one span where a tracer other than Effect's default one is installed.
  */
+import type * as Clock from "effect/Clock"
 import * as Context from "effect/Context"
 import * as DefaultServices from "effect/DefaultServices"
-import type * as Exit from "effect/Exit"
 import type * as Fiber from "effect/Fiber"
 import * as FiberRef from "effect/FiberRef"
 import * as Metric from "effect/Metric"
@@ -59,18 +59,20 @@ const defaultTracer = Context.get(DefaultServices.liveServices, Tracer.Tracer)
 
 /** The span of a task, child of the submitter's; undefined where nobody looks. */
 export const span = (
-  fiber: Fiber.RuntimeFiber<unknown, unknown>,
-  name: string,
-  attributes: Record<string, unknown>,
-  nanos: bigint
+  submitter: Fiber.RuntimeFiber<unknown, unknown>,
+  { name, uid }: { readonly name: string; readonly uid: string },
+  kind: string,
+  backend: string,
+  clock: Clock.Clock
 ): Tracer.Span | undefined => {
-  const tracer = Context.get(fiber.getFiberRef(DefaultServices.currentServices), Tracer.Tracer)
-  if (tracer === defaultTracer || !fiber.getFiberRef(FiberRef.currentTracerEnabled)) return undefined
-  const context = fiber.getFiberRef(FiberRef.currentContext) as Context.Context<never>
-  const parent = Context.getOption(context, Tracer.ParentSpan)
-  const span = tracer.span(name, parent as Option.Option<Tracer.AnySpan>, Context.empty(), [], nanos, "internal")
-  for (const [key, value] of Object.entries(attributes)) span.attribute(key, value)
+  const tracer = Context.get(submitter.getFiberRef(DefaultServices.currentServices), Tracer.Tracer)
+  if (tracer === defaultTracer || !submitter.getFiberRef(FiberRef.currentTracerEnabled)) return undefined
+  const context = submitter.getFiberRef(FiberRef.currentContext) as Context.Context<never>
+  const parent = Context.getOption(context, Tracer.ParentSpan) as Option.Option<Tracer.AnySpan>
+  const span = tracer.span(`task ${name}`, parent, Context.empty(), [], clock.unsafeCurrentTimeNanos(), "internal")
+  span.attribute("task.uid", uid)
+  span.attribute("task.name", name)
+  span.attribute("task.kind", kind)
+  span.attribute("task.backend", backend)
   return span
 }
-
-export type { Exit }
