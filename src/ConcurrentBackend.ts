@@ -27,7 +27,8 @@ import * as Schema from "effect/Schema"
 import * as Defaults from "./Defaults.js"
 import { ConfigurationError } from "./Errors.js"
 import * as ExecutionBackend from "./ExecutionBackend.js"
-import { launcher } from "./internal/launch/nodeLauncher.js"
+import type { Launcher } from "./internal/launch/launcher.js"
+import * as nodeLauncher from "./internal/launch/nodeLauncher.js"
 import { settings as makeSettings } from "./TaskOptions.js"
 
 const type = Defaults.BackendType.CONCURRENT
@@ -50,7 +51,7 @@ export const settings = makeSettings(type, Schema.Struct({ killGrace: Schema.opt
 type Settings = { readonly killGrace?: Duration.Duration | undefined }
 
 const run =
-  (killGrace: number): ExecutionBackend.Driver<Kinds>["run"] =>
+  (launcher: Launcher, killGrace: number): ExecutionBackend.Driver<Kinds>["run"] =>
   (spec, report) => {
     const { program } = spec
     if (program._tag === "function") {
@@ -89,11 +90,10 @@ export const driver = <const K extends Kinds = Kinds>(
     }
     const kinds = options.kinds ?? (allKinds as ReadonlyArray<K>)
     const foreign = kinds.find((kind) => !allKinds.includes(kind))
-    if (kinds.length === 0 || foreign !== undefined) {
-      return yield* invalid("kinds", `must be some of ${allKinds.join(", ")}, not ${foreign ?? "none"}`)
-    }
+    if (foreign !== undefined) return yield* invalid("kinds", `must be some of ${allKinds.join(", ")}, not ${foreign}`)
     const killGrace = Duration.decodeUnknown(options.killGrace ?? "5 seconds")
     if (Option.isNone(killGrace)) return yield* invalid("killGrace", `must be a duration such as "5 seconds"`)
+    const launcher = nodeLauncher.make()
     return {
       type,
       kinds,
@@ -106,7 +106,8 @@ export const driver = <const K extends Kinds = Kinds>(
         const refusal = program._tag === "executable" ? launcher.check(program) : undefined
         return refusal === undefined ? Effect.void : Effect.fail(refusal)
       },
-      run: run(Duration.toMillis(killGrace.value))
+      run: run(launcher, Duration.toMillis(killGrace.value)),
+      kill: launcher.kill
     }
   })
 

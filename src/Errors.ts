@@ -181,7 +181,11 @@ export const ConfigurationErrorReason = Schema.Literal(
   /** An error schema uses a tag of this library. */
   "ReservedTag",
   /** Something that is not a task was submitted. */
-  "NotATask"
+  "NotATask",
+  /** No backend of that name is registered. */
+  "UnknownBackend",
+  /** A backend of that name is registered already. */
+  "DuplicateBackend"
 )
 export type ConfigurationErrorReason = typeof ConfigurationErrorReason.Type
 

@@ -218,7 +218,7 @@ const eachTo = (backends: ReadonlyArray<Service>, tasks: ReadonlyArray<Anything>
 export const submitAll = <I extends Anything, E, R>(
   tasks: Stream.Stream<I, E, R>,
   { buffer = 4096 }: { readonly buffer?: number } = {}
-): Stream.Stream<Ended<I>, E, R | I["Context"]> => service.submitAll(tasks, submit, buffer)
+): Stream.Stream<Ended<I>, E, R | I["Context"]> => service.submitAll(tasks, submitScoped, buffer)
 
 /** Starts a service and returns when it is ready; it is stopped when the scope closes. */
 export const start = <S extends AnyService>(

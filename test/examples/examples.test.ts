@@ -16,7 +16,13 @@ const run = (name: string) =>
 describe("examples", () => {
   it("all have a test", () => {
     const all = fs.readdirSync(path.join(root, "examples")).filter((name) => name.endsWith(".ts"))
-    expect(all.sort()).toEqual(["custom-backend.ts", "error-handling.ts", "quickstart.ts"])
+    expect(all.sort()).toEqual([
+      "custom-backend.ts",
+      "error-handling.ts",
+      "quickstart.ts",
+      "registry.ts",
+      "swap-backend.ts"
+    ])
   })
 
   it("custom-backend: a backend in under 30 lines", () => {

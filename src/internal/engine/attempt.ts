@@ -6,6 +6,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
 import type { Driver, Report, Spec } from "../../Driver.js"
+import type { HandlerService } from "../../Task.js"
 import type { Deadline, Deadlines } from "./deadlines.js"
 import type { Entry, Prepared } from "./entry.js"
 import { currentTask } from "./entry.js"
@@ -29,6 +30,16 @@ const serveWith =
           )
         )
 
+/** The handler as it runs for a task: what it submits are the task's own, what it logs names the task. */
+const handlerOf = (entry: Entry, { run, task }: HandlerService): HandlerService => ({
+  task,
+  run: (payload, info) =>
+    Effect.annotateLogs(Effect.locally(run(payload, info), currentTask, entry.token), {
+      task: entry.name,
+      uid: entry.uid
+    })
+})
+
 /** Runs attempts. */
 export interface Attempts {
   /** How the attempt ended; never fails. Runs in an uninterruptible region and opens its own. */
@@ -45,19 +56,23 @@ const silent: Report = { executing: Effect.void }
 export const make = (driver: Driver, machine: Machine<Entry>, deadlines: Deadlines, grace: () => number): Attempts => {
   const bounded = new Set(driver.boundedStop)
   const serve = serveWith(driver.serve)
+  /** Of each attempt that was told to stop: gives it the grace of now. */
+  const stopping = new Set<() => void>()
 
   const work = (entry: Entry, prepared: Prepared, ready: () => void): Effect.Effect<unknown, unknown> => {
-    const spec: Spec = { ...prepared.spec, uid: entry.uid, attempt: entry.attempt }
-    if (spec.program._tag === "service") return serve(entry, prepared, spec, ready)
+    const { program } = prepared.spec
+    const spec: Spec = {
+      ...prepared.spec,
+      program: program._tag === "function" ? { _tag: "function", handler: handlerOf(entry, program.handler) } : program,
+      uid: entry.uid,
+      attempt: entry.attempt
+    }
+    if (program._tag === "service") return serve(entry, prepared, spec, ready)
     const run = Effect.flatMap(
       Effect.suspend(() => driver.run(spec, driver.reportsExecuting ? report(entry, spec.attempt) : silent)),
       (outcome) => interpret(entry, prepared.task, outcome)
     )
-    const traced = entry.span === undefined ? run : Effect.withParentSpan(run, entry.span)
-    // only a handler can submit tasks of its own, or log
-    return spec.program._tag === "function"
-      ? Effect.annotateLogs(Effect.locally(traced, currentTask, entry.token), { task: entry.name, uid: entry.uid })
-      : traced
+    return entry.span === undefined ? run : Effect.withParentSpan(run, entry.span)
   }
   const report = (entry: Entry, attempt: number): Report => ({
     executing: Effect.sync(() => {
@@ -68,8 +83,10 @@ export const make = (driver: Driver, machine: Machine<Entry>, deadlines: Deadlin
 
   const supervised = (entry: Entry, prepared: Prepared): Effect.Effect<Exit.Exit<unknown, unknown>> => {
     let deadline: Deadline | undefined
+    let limit: (() => void) | undefined
     const clear = () => {
       if (deadline !== undefined) deadlines.cancel(deadline)
+      if (limit !== undefined) stopping.delete(limit)
     }
     return Effect.flatMap(
       // No scope owns this fiber, for closing a scope waits without limit. The task's fiber, which a scope owns, ends
@@ -85,16 +102,23 @@ export const make = (driver: Driver, machine: Machine<Entry>, deadlines: Deadlin
         const stop = (ended: (exit: Exit.Exit<unknown, unknown>) => void) => {
           clear()
           if (!bounded.has(prepared.task.kind)) {
-            deadline = deadlines.add(grace(), () => {
-              entry.stopped = false
-              ended(abandoned)
-            })
+            limit = () => {
+              if (deadline !== undefined) deadlines.cancel(deadline)
+              deadline = deadlines.add(grace(), () => {
+                entry.stopped = false
+                clear()
+                ended(abandoned)
+              })
+            }
+            limit()
+            stopping.add(limit)
           }
           child.unsafeInterruptAsFork(FiberId.none)
         }
         const end = Effect.async<Exit.Exit<unknown, unknown>>((resume) => {
           const ended = (exit: Exit.Exit<unknown, unknown>) => resume(Effect.succeed(exit))
-          if (prepared.timeout !== undefined) {
+          // a service may be ready already, and its timeout is over then
+          if (prepared.timeout !== undefined && !entry.served) {
             deadline = deadlines.add(prepared.timeout, () => {
               entry.timedOut = true
               stop(ended)
@@ -123,5 +147,12 @@ export const make = (driver: Driver, machine: Machine<Entry>, deadlines: Deadlin
         })
       : supervised(entry, prepared)
   }
-  return { attempt, kill: driver.kill ?? Effect.void }
+  const kill = Effect.suspend(() => {
+    for (const limit of stopping) limit()
+    // it has the same time as what it kills
+    return driver.kill === undefined
+      ? Effect.void
+      : Effect.ignoreLogged(Effect.raceFirst(Effect.disconnect(driver.kill), deadlines.sleep(grace())))
+  })
+  return { attempt, kill }
 }

@@ -16,6 +16,7 @@ import type { AttemptKey, BatchDriver, Spec, Update } from "../../Driver.js"
 import type { BackendErrorReason } from "../../Errors.js"
 import { BackendError } from "../../Errors.js"
 import type { Attempts } from "./attempt.js"
+import * as Attempt from "./attempt.js"
 import type { Deadline, Deadlines } from "./deadlines.js"
 import type { Entry, Prepared } from "./entry.js"
 import type { Machine } from "./machine.js"
@@ -37,6 +38,8 @@ class Flight {
   end: Effect.Effect<End> | undefined
   /** Still in the batch to come. */
   unsent = true
+  /** It was told to stop. */
+  told = false
   /** Continues whoever waits for the end. */
   resume: ((end: Effect.Effect<End>) => void) | undefined
   deadline: Deadline | undefined
@@ -75,6 +78,13 @@ export const make = (
     let gone: BackendError | undefined
     let ring: (() => void) | undefined
     let ignored = 0
+    // services run beside the engine's queue, as in a backend with slots
+    const services = Attempt.make(
+      { ...driver, concurrency: "unbounded", run: () => Effect.dieMessage("only services run here") },
+      machine,
+      deadlines,
+      grace
+    )
 
     // ------------------------------------------------------------------------------------------------- to the engine
 
@@ -126,7 +136,8 @@ export const make = (
       })
     }
     const take = (update: Update) => {
-      const flight = flights.get(update.uid)
+      // what comes from an engine may be anything, and one odd thing must not be the loss of all
+      const flight = typeof update === "object" && update !== null ? flights.get(update.uid) : undefined
       if (flight === undefined || flight.spec.attempt !== update.attempt) {
         ignored++
         return
@@ -137,15 +148,18 @@ export const make = (
         case "Started":
           return started(flight)
         case "Native": {
-          const state = driver.nativeStates?.[update.state]
+          const states = driver.nativeStates ?? {}
+          const state = Object.hasOwn(states, update.state) ? states[update.state] : undefined
           if (state === "EXECUTING") return started(flight)
           if (state !== undefined) return
           const details = { message: `state ${update.state} of task ${update.uid} has no meaning here` }
           const error = new BackendError({ backendType: driver.type, reason: "Protocol", details })
+          // nobody waits for it any more, so it shall not go on
+          ask(flight)
           return settle(flight, Effect.succeed(Exit.fail(error)))
         }
         case "Canceled":
-          return settle(flight, Effect.succeed(canceledByEngine(flight.entry)))
+          return settle(flight, Effect.succeed(flight.told ? interrupted : canceledByEngine(flight.entry)))
         case "Failed":
           return settle(flight, Effect.succeed(Exit.fail(update.error)))
         case "Ended":
@@ -153,24 +167,32 @@ export const make = (
             flight,
             Effect.exit(Effect.suspend(() => interpret(flight.entry, flight.prepared.task, update.outcome)))
           )
+        default:
+          ignored++
       }
     }
     const canceledByEngine = (entry: Entry): End =>
-      entry.canceled !== undefined || entry.timedOut
-        ? interrupted
-        : Exit.fail(taskError(entry, "Canceled", { details: { message: "its engine cancelled it" } }))
+      Exit.fail(taskError(entry, "Canceled", { details: { message: "its engine cancelled it" } }))
 
     // ---------------------------------------------------------------------------------------------------------- stop
 
-    /** Asks for the end; the stream confirms it, or the grace is over. */
-    const stop = (flight: Flight) => {
+    const ask = (flight: Flight) => {
+      toCancel.push(flight)
+      ring?.()
+    }
+    /** From now on it has the grace to end in. */
+    const limit = (flight: Flight) => {
       if (flight.deadline !== undefined) deadlines.cancel(flight.deadline)
       flight.deadline = deadlines.add(grace(), () => {
         flight.entry.stopped = false
         settle(flight, Effect.succeed(interrupted))
       })
-      toCancel.push(flight)
-      ring?.()
+    }
+    /** Asks for the end; the stream confirms it, or the grace is over. */
+    const stop = (flight: Flight) => {
+      flight.told = true
+      limit(flight)
+      ask(flight)
     }
     const told = (flight: Flight) => {
       if (flight.end !== undefined) return flight.end
@@ -183,6 +205,7 @@ export const make = (
     }
 
     const attempt = (entry: Entry, prepared: Prepared): Effect.Effect<End> => {
+      if (prepared.task.kind === "service") return services.attempt(entry, prepared)
       entry.timedOut = false
       entry.stopped = true
       if (gone !== undefined) return Effect.succeed(Exit.fail(gone))
@@ -214,8 +237,26 @@ export const make = (
         onFailure: (cause) => lose(failure(driver, "Lost", cause))
       })
     )
-    yield* Effect.forkScoped(Effect.interruptible(listen))
-    yield* Effect.forkScoped(Effect.interruptible(Effect.forever(Effect.zipRight(bell, send))))
+    /** Runs until the scope closes, which waits for its end no longer than the grace. */
+    const background = (effect: Effect.Effect<unknown>) =>
+      Effect.flatMap(Effect.forkDaemon(Effect.interruptible(effect)), (fiber) =>
+        Effect.addFinalizer(() =>
+          Effect.async<void>((resume) => {
+            const late = deadlines.add(grace(), () => resume(Effect.void))
+            fiber.addObserver(() => {
+              deadlines.cancel(late)
+              resume(Effect.void)
+            })
+            fiber.unsafeInterruptAsFork(FiberId.none)
+          })
+        )
+      )
+    yield* Effect.uninterruptible(background(listen))
+    yield* Effect.uninterruptible(background(Effect.forever(Effect.zipRight(bell, send))))
 
-    return { attempt, kill: Effect.void, ignored: () => ignored }
+    const kill = Effect.suspend(() => {
+      for (const flight of flights.values()) if (flight.told) limit(flight)
+      return services.kill
+    })
+    return { attempt, kill, ignored: () => ignored }
   })

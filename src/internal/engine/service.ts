@@ -1,11 +1,13 @@
 /** The verbs of the service, over the engine. */
 import * as Cause from "effect/Cause"
+import * as Chunk from "effect/Chunk"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
+import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import type * as Scope from "effect/Scope"
+import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { AnyDriver } from "../../Driver.js"
 import { BackendError, TaskError } from "../../Errors.js"
@@ -16,6 +18,8 @@ import { isTaskFiber, TypeId } from "../../TaskFiber.js"
 import type { TaskState } from "../../TaskState.js"
 import type { Engine } from "./engine.js"
 import type { Entry } from "./entry.js"
+import { currentTask } from "./entry.js"
+import type { Job } from "./machine.js"
 
 type Any = Instance<any, any, any>
 
@@ -69,11 +73,20 @@ export const make = (driver: AnyDriver, engine: Engine): Service => {
       })
     )
 
+  /** A task is live a moment before it has its fiber. */
+  const forked = (entry: Entry): Effect.Effect<void> =>
+    entry.fiber === undefined ? Effect.flatMap(Effect.yieldNow(), () => forked(entry)) : Effect.void
+
   const awaitAll = ({ failFast = false, timeout }: AwaitOptions = {}) =>
-    Effect.suspend(() => {
-      const entries = [...machine.live.values()]
+    Effect.withFiberRuntime<ReadonlyMap<string, Exit.Exit<unknown, unknown>>, TaskError | BackendError>((caller) => {
+      // a task that asks does not wait for itself, nor for those that wait for it
+      const own = new Set<Job>()
+      for (let job: Job | undefined = caller.getFiberRef(currentTask)?.entry; job !== undefined; job = job.parent) {
+        own.add(job)
+      }
+      const entries = [...machine.live.values()].filter((entry) => !own.has(entry))
       const exits = new Map<string, Exit.Exit<unknown, unknown>>()
-      const all = Effect.async<void, TaskError | BackendError>((resume) => {
+      const ended = Effect.async<void, TaskError | BackendError>((resume) => {
         const observers = entries.map((entry) => {
           const observer = (exit: Exit.Exit<unknown, unknown>) => {
             exits.set(entry.uid, exit)
@@ -89,6 +102,7 @@ export const make = (driver: AnyDriver, engine: Engine): Service => {
           for (const [i, entry] of entries.entries()) entry.fiber?.removeObserver(observers[i]!)
         })
       })
+      const all = Effect.zipRight(Effect.forEach(entries, forked, { discard: true }), ended)
       const inOrder = () =>
         new Map(entries.flatMap(({ uid }) => (exits.has(uid) ? [[uid, exits.get(uid)!] as const] : [])))
       if (timeout === undefined) return Effect.map(all, inOrder)
@@ -112,15 +126,17 @@ export const make = (driver: AnyDriver, engine: Engine): Service => {
     Effect.flatMap(events.subscribe, (stream) =>
       Effect.asVoid(
         Effect.forkScoped(
-          Stream.runForEach(stream, (event) =>
-            event._tag === "EventsDropped"
-              ? Effect.void
-              : Effect.ignoreLogged(
-                  Effect.suspend(() => {
-                    const answer = callback(event, event.state)
-                    return Effect.isEffect(answer) ? answer : Effect.void
-                  })
-                )
+          Effect.interruptible(
+            Stream.runForEach(stream, (event) =>
+              event._tag === "EventsDropped"
+                ? Effect.void
+                : Effect.ignoreLogged(
+                    Effect.suspend(() => {
+                      const answer = callback(event, event.state)
+                      return Effect.isEffect(answer) ? answer : Effect.void
+                    })
+                  )
+            )
           )
         )
       )
@@ -188,25 +204,79 @@ const failureOf = (entry: Entry, exit: Exit.Exit<unknown, unknown>): TaskError |
   })
 }
 
-/** A task's end, in a stream of them. */
+/**
+ * Takes in as long as fewer than `buffer` are submitted and not read. What was given is read when the reader comes back
+ * for more. The tasks belong to the stream's scope: whatever ends the stream, none of them is left behind.
+ */
 export const submitAll = <I extends Any, E, R>(
   tasks: Stream.Stream<I, E, R>,
-  submit: (task: I) => Effect.Effect<TaskFiber<any, any>, Refusal, I["Context"]>,
+  submit: (task: I) => Effect.Effect<TaskFiber<any, any>, Refusal, I["Context"] | Scope.Scope>,
   buffer: number
 ): Stream.Stream<Ended<I>, E, R | I["Context"]> =>
-  Stream.mapEffect(
-    tasks,
-    (task) =>
-      Effect.matchCauseEffect(submit(task), {
-        onSuccess: (fiber) =>
-          Effect.map(
-            Effect.onInterrupt(Fiber.await(fiber), () => Fiber.interrupt(fiber)),
-            (exit) => ({ uid: fiber.uid, task: fiber.task, exit })
-          ),
-        onFailure: (cause) =>
-          Cause.isInterrupted(cause)
-            ? Effect.failCause(cause as Cause.Cause<never>)
-            : Effect.succeed({ uid: task.options.uid, task: task.task.name, exit: Exit.failCause(cause) })
-      }) as Effect.Effect<Ended<I>, never, I["Context"]>,
-    { concurrency: buffer, unordered: true }
+  Stream.unwrapScoped(
+    Effect.gen(function* () {
+      const fibers = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.parallel)
+      const places = yield* Effect.makeSemaphore(Math.max(1, buffer))
+      let ended: Array<Ended<I>> = []
+      let given = 0
+      let live = 0
+      let intake: Exit.Exit<void, E> | undefined
+      let wake: (() => void) | undefined
+
+      const end = (uid: string | undefined, task: string, exit: Ended<I>["exit"]) => {
+        ended.push({ uid, task, exit })
+        wake?.()
+      }
+      const takeIn = (task: I) =>
+        Effect.matchCause(Effect.zipRight(places.take(1), Scope.extend(submit(task), fibers)), {
+          onSuccess: (fiber) => {
+            live++
+            fiber.addObserver((exit) => {
+              live--
+              end(fiber.uid, fiber.task, exit)
+            })
+          },
+          onFailure: (cause) => {
+            // it may be no task at all
+            const unit: Partial<Unit> | undefined = task
+            end(unit?.options?.uid, unit?.task?.name ?? "", Exit.failCause(cause))
+          }
+        })
+      yield* Effect.forkScoped(
+        Effect.interruptible(
+          Effect.map(Effect.exit(Stream.runForEach(tasks, takeIn)), (exit) => {
+            intake = exit
+            wake?.()
+          })
+        )
+      )
+
+      const news = Effect.async<void>((resume) => {
+        wake = () => {
+          wake = undefined
+          resume(Effect.void)
+        }
+        if (ended.length > 0 || (intake !== undefined && live === 0)) wake()
+      })
+      const next: Effect.Effect<Chunk.Chunk<Ended<I>>, Option.Option<E>> = Effect.suspend(() => {
+        if (ended.length > 0) {
+          const chunk = ended
+          ended = []
+          given = chunk.length
+          return Effect.succeed(Chunk.unsafeFromArray(chunk))
+        }
+        if (intake !== undefined && Exit.isFailure(intake)) {
+          return Effect.failCause(Cause.map(intake.cause, Option.some))
+        }
+        if (intake !== undefined && live === 0) return Effect.fail(Option.none())
+        return Effect.zipRight(news, next)
+      })
+      return Stream.repeatEffectChunkOption(
+        Effect.suspend(() => {
+          const read = given
+          given = 0
+          return Effect.zipRight(places.release(read), next)
+        })
+      )
+    })
   )

@@ -28,4 +28,6 @@ export interface Launcher {
    * returns when the group is gone, within the grace and 2 seconds.
    */
   readonly launch: (launch: Launch) => Effect.Effect<ProcessExit, LaunchFailure>
+  /** Kills all that it launched, and gives no grace to what is stopped from now on. */
+  readonly kill: Effect.Effect<void>
 }

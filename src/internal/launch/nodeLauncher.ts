@@ -83,22 +83,34 @@ const spawn = (launch: Launch) =>
     })
   })
 
-export const launcher: Launcher = {
-  check,
-  launch: (launch) =>
-    Effect.acquireUseRelease(
-      spawn(launch),
-      (child) =>
-        Effect.zipRight(
-          launch.started,
-          Effect.async<ProcessExit, LaunchFailure>((resume) => child.onEnd(resume))
-        ),
-      (child, exit) =>
-        Effect.ensuring(
-          Exit.isInterrupted(exit)
-            ? Effect.async<void>((resume) => child.stop(launch.grace, () => resume(Effect.void)))
-            : Effect.void,
-          Effect.sync(() => untrack(child))
-        )
-    )
+export const make = (): Launcher => {
+  const children = new Set<ChildProcess>()
+  let killed = false
+
+  return {
+    check,
+    launch: (launch) =>
+      Effect.acquireUseRelease(
+        Effect.tap(spawn(launch), (child) => children.add(child)),
+        (child) =>
+          Effect.zipRight(
+            launch.started,
+            Effect.async<ProcessExit, LaunchFailure>((resume) => child.onEnd(resume))
+          ),
+        (child, exit) =>
+          Effect.ensuring(
+            Exit.isInterrupted(exit)
+              ? Effect.async<void>((resume) => child.stop(killed ? 0 : launch.grace, () => resume(Effect.void)))
+              : Effect.void,
+            Effect.sync(() => {
+              children.delete(child)
+              untrack(child)
+            })
+          )
+      ),
+    kill: Effect.sync(() => {
+      killed = true
+      for (const child of children) child.kill("SIGKILL")
+    })
+  }
 }

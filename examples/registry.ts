@@ -1,0 +1,41 @@
+// Backends by name, as they come from a configuration: which there are, which can run here, and one of your own.
+import { NodeRuntime } from "@effect/platform-node"
+import { Console, Effect, Schema } from "effect"
+import { BackendRegistry, ConcurrentBackend, ExecutionBackend, TaskDictionary } from "effect-rhapsody"
+
+// Its options are decoded when it is chosen; its layer may be a promise, e.g. of an import.
+const Logging = BackendRegistry.entry({
+  name: "logging",
+  description: "says what it submits and lets concurrent run it",
+  options: Schema.Struct({ prefix: Schema.optionalWith(Schema.String, { default: () => "LoggingBackend" }) }),
+  layer: ({ prefix }) =>
+    ExecutionBackend.layer(
+      Effect.map(ConcurrentBackend.driver(), (inner) => ({
+        ...inner,
+        type: "logging",
+        run: (spec, report) => Effect.zipRight(Console.log(`${prefix}: runs ${spec.uid}`), inner.run(spec, report))
+      }))
+    )
+})
+
+const runOn = (backend: string | undefined, options?: unknown) =>
+  TaskDictionary.decode({ uid: "test_task", executable: "echo", arguments: ["hello"] }).pipe(
+    Effect.flatMap(ExecutionBackend.execute),
+    Effect.provide(BackendRegistry.get(backend, options)),
+    Effect.flatMap((answer) => Console.log(`${backend ?? "the default"}: ${String(answer).trim()}`)),
+    Effect.catchTag("ConfigurationError", (error) => Console.log(`refused: ${error.message}`))
+  )
+
+const program = Effect.gen(function* () {
+  for (const found of yield* BackendRegistry.discover()) {
+    yield* Console.log(`${found.name} ${found.available ? "is available" : `is not available: ${found.reason}`}`)
+  }
+  yield* runOn(undefined)
+  yield* BackendRegistry.register(Logging)
+  yield* runOn("logging", { prefix: "log" })
+  yield* runOn("logging", { prefx: "log" })
+  yield* runOn("concurrent", { maxWorkers: 0 })
+  yield* runOn("dask")
+})
+
+program.pipe(Effect.provide(BackendRegistry.layerDefault), NodeRuntime.runMain)

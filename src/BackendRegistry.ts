@@ -1,0 +1,234 @@
+/**
+ * Backends by name: for programs whose user says where to run, in a configuration file or on the command line. A
+ * program that knows its backend provides that layer instead, and the compiler checks that it runs its tasks.
+ *
+ * A registry starts nothing and loads nothing by itself: what a backend needs is loaded when it is chosen or probed.
+ *
+ * @example
+ * ```ts
+ * import { Console, Effect } from "effect"
+ * import { BackendRegistry, ExecutionBackend, Task } from "effect-rhapsody"
+ *
+ * const Hostname = Task.executable("Hostname", { command: () => ({ executable: "hostname" }) })
+ *
+ * export const program = Effect.gen(function*() {
+ *   for (const found of yield* BackendRegistry.discover()) {
+ *     yield* Console.log(found.name, found.available ? "is available" : found.reason)
+ *   }
+ *   return yield* ExecutionBackend.execute(Hostname.make()).pipe(
+ *     Effect.provide(BackendRegistry.get("concurrent", { maxWorkers: 2 }))
+ *   )
+ * }).pipe(Effect.provide(BackendRegistry.layerDefault))
+ * ```
+ */
+import * as Context from "effect/Context"
+import type * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type * as Schema from "effect/Schema"
+import * as SynchronizedRef from "effect/SynchronizedRef"
+import { Defaults } from "./Defaults.js"
+import type { BackendError } from "./Errors.js"
+import { ConfigurationError } from "./Errors.js"
+import type * as ExecutionBackend from "./ExecutionBackend.js"
+import { backends as ours } from "./internal/registry/backends.js"
+import { build, probe } from "./internal/registry/entry.js"
+import type * as Task from "./Task.js"
+
+/** Why a backend could not be chosen or built. */
+export type Refusal = BackendError | ConfigurationError
+
+/**
+ * A backend chosen by name. Which one is known at run time only, so it claims every kind to the compiler; a task of a
+ * kind that it does not run is refused when it is submitted: `ConfigurationError` UnsupportedKind.
+ */
+export type Chosen = ExecutionBackend.ExecutionBackend<Task.Kind>
+
+/** Any layer of a backend. */
+export type BackendLayer = Layer.Layer<ExecutionBackend.Any, Refusal>
+
+/** A backend that can be chosen by name. `A` are its options, `I` what a user writes for them. */
+export interface Entry<in out A = any, in out I = any> {
+  /** What users call it. */
+  readonly name: string
+  /** One line for people: see `entries`. */
+  readonly description?: string
+  /**
+   * Decodes what `get` is given as options; nothing given is `{}`. Unknown keys are refused by name, whatever the
+   * schema's own parse options say. Default: no options.
+   */
+  readonly options?: Schema.Schema<A, I>
+  /**
+   * Makes the layer from the decoded options; a promise of one is for what should load only when it is chosen or
+   * probed: `(options) => import("./MyBackend.js").then((_) => _.layer(options))`. A promise that is rejected, as for a
+   * package that is not installed, is `BackendError` Unavailable.
+   */
+  readonly layer: (options: A) => BackendLayer | Promise<BackendLayer>
+  /**
+   * Looks whether it can run here, by starting what it takes to know, and stops that again. Its failure is the reason
+   * for "not available". Default: builds the layer without options and closes it.
+   */
+  readonly probe?: Effect.Effect<void, BackendError>
+}
+
+/** What `discover` found out about one backend. */
+export type Availability =
+  | { readonly name: string; readonly available: true }
+  | { readonly name: string; readonly available: false; readonly reason: string }
+
+export interface RegisterOptions {
+  /** Takes the place of an entry of the same name. Default: false, which refuses. */
+  readonly replace?: boolean
+}
+
+export interface DiscoverOptions {
+  /** Longest wait for the answer of one probe. Default 10 seconds. */
+  readonly timeout?: Duration.DurationInput
+  /** Probes at the same time. Default 4. */
+  readonly concurrency?: number
+}
+
+/** What a registry does. The functions of this module of the same names use the registry in the context. */
+export interface Service {
+  readonly register: <A, I>(entry: Entry<A, I>, options?: RegisterOptions) => Effect.Effect<void, ConfigurationError>
+  readonly list: Effect.Effect<ReadonlyArray<string>>
+  readonly entries: Effect.Effect<ReadonlyArray<Entry>>
+  readonly discover: (options?: DiscoverOptions) => Effect.Effect<ReadonlyArray<Availability>>
+  readonly get: (name?: string, options?: unknown) => Layer.Layer<Chosen, Refusal>
+}
+
+/** The registry in the context. */
+export class BackendRegistry extends Context.Tag("effect-rhapsody/BackendRegistry")<BackendRegistry, Service>() {}
+
+// ------------------------------------------------------------------------------------------------------------- verbs
+
+/**
+ * An entry with the types of its options inferred; needed where an entry is not written in the call of `register`.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { BackendRegistry, ExecutionBackend } from "effect-rhapsody"
+ *
+ * export const Echo = BackendRegistry.entry({
+ *   name: "echo",
+ *   options: Schema.Struct({ slots: Schema.optionalWith(Schema.Int, { default: () => 8 }) }),
+ *   layer: ({ slots }) =>
+ *     ExecutionBackend.layer({
+ *       type: "echo",
+ *       kinds: ["executable"],
+ *       concurrency: slots,
+ *       run: (spec) => Effect.succeed(ExecutionBackend.Outcome.exited({ exitCode: 0, stdout: spec.name }))
+ *     })
+ * })
+ * export const Registry = BackendRegistry.layer(...BackendRegistry.backends, Echo)
+ * ```
+ */
+export const entry = <A = {}, I = {}>(entry: Entry<A, I>): Entry<A, I> => entry
+
+/**
+ * Adds a backend. Fails with `ConfigurationError`: DuplicateBackend when the name is taken and `replace` was not asked
+ * for, InvalidOption when it is empty.
+ *
+ * @example
+ * ```ts
+ * import { BackendRegistry, ConcurrentBackend } from "effect-rhapsody"
+ *
+ * export const program = BackendRegistry.register({
+ *   name: "one-at-a-time",
+ *   layer: () => ConcurrentBackend.layer({ maxWorkers: 1 })
+ * })
+ * ```
+ */
+export const register = <A = {}, I = {}>(
+  entry: Entry<A, I>,
+  options?: RegisterOptions
+): Effect.Effect<void, ConfigurationError, BackendRegistry> =>
+  Effect.flatMap(BackendRegistry, (registry) => registry.register(entry, options))
+
+/** The names of all backends, available or not, in the order of registration. */
+export const list: Effect.Effect<ReadonlyArray<string>, never, BackendRegistry> = Effect.flatMap(
+  BackendRegistry,
+  (registry) => registry.list
+)
+
+/** The same as entries: for their descriptions, and the schemas of their options. */
+export const entries: Effect.Effect<ReadonlyArray<Entry>, never, BackendRegistry> = Effect.flatMap(
+  BackendRegistry,
+  (registry) => registry.entries
+)
+
+/**
+ * Probes all backends, some at a time: which of them run here, and why the others do not. A probe that fails, dies or
+ * does not answer in time is a reason and hinders no other. In the order of `list`.
+ */
+export const discover = (
+  options?: DiscoverOptions
+): Effect.Effect<ReadonlyArray<Availability>, never, BackendRegistry> =>
+  Effect.flatMap(BackendRegistry, (registry) => registry.discover(options))
+
+/**
+ * The layer of a backend by name; without a name, of `Defaults.backend`. Each call is a backend of its own; the layer
+ * it answers with is shared as every layer is.
+ *
+ * Building it fails with `ConfigurationError` UnknownBackend for a name that is not registered (the message lists those
+ * that are), with `ConfigurationError` whose `configKey` is `<name>.<key>` for an option that is unknown or cannot be
+ * honoured, and with `BackendError` Unavailable when the backend's modules do not load.
+ */
+export const get = (name?: string, options?: unknown): Layer.Layer<Chosen, Refusal, BackendRegistry> =>
+  Layer.unwrapEffect(Effect.map(BackendRegistry, (registry) => registry.get(name, options)))
+
+// ------------------------------------------------------------------------------------------------------------ layers
+
+const refuse = (reason: ConfigurationError["reason"], message: string) =>
+  new ConfigurationError({ configKey: "backend", reason, details: { message } })
+
+type Entries = ReadonlyMap<string, Entry>
+
+const added = (known: Entries, entry: Entry, replace: boolean): Effect.Effect<Entries, ConfigurationError> => {
+  if (typeof entry.name !== "string" || entry.name === "") {
+    return refuse("InvalidOption", "the name of a backend must be a non-empty string")
+  }
+  return known.has(entry.name) && !replace
+    ? refuse("DuplicateBackend", `${entry.name} is registered already; choose another name, or say { replace: true }`)
+    : Effect.succeed(new Map([...known, [entry.name, entry]]))
+}
+
+const chosen = (entries: Entries, given: string | undefined, options: unknown) =>
+  Effect.gen(function* () {
+    const name = given ?? (yield* Defaults).backend
+    const entry = entries.get(name)
+    if (entry !== undefined) return build(entry, options)
+    const known = entries.size === 0 ? "none" : [...entries.keys()].join(", ")
+    const origin = given === undefined ? ", which is Defaults.backend," : ""
+    return yield* refuse("UnknownBackend", `${name}${origin} is not registered; known: ${known}`)
+  })
+
+/** A registry of these entries. Two of the same name are a `ConfigurationError` DuplicateBackend. */
+export const layer = (...initial: ReadonlyArray<Entry>): Layer.Layer<BackendRegistry, ConfigurationError> =>
+  Layer.effect(
+    BackendRegistry,
+    Effect.gen(function* () {
+      const first: Entries = new Map()
+      const all = yield* SynchronizedRef.make(
+        yield* Effect.reduce(initial, first, (known, entry) => added(known, entry, false))
+      )
+      return {
+        register: (entry, { replace = false } = {}) =>
+          SynchronizedRef.updateEffect(all, (known) => added(known, entry, replace)),
+        list: Effect.map(all, (known) => [...known.keys()]),
+        entries: Effect.map(all, (known) => [...known.values()]),
+        discover: ({ concurrency = 4, timeout = "10 seconds" } = {}) =>
+          Effect.flatMap(all, (known) =>
+            Effect.forEach(known.values(), (entry) => probe(entry, timeout), { concurrency })
+          ),
+        get: (name, options) => Layer.unwrapEffect(Effect.flatMap(all, (known) => chosen(known, name, options)))
+      }
+    })
+  )
+
+/** The backends of this library: `"concurrent"` and `"noop"`. To have them beside your own: `layer(...backends, yours)`. */
+export const backends: ReadonlyArray<Entry> = ours
+
+/** A registry of the backends of this library. Yours are added with `register`. */
+export const layerDefault: Layer.Layer<BackendRegistry> = Layer.orDie(layer(...backends))

@@ -1,0 +1,112 @@
+/**
+ * Answers every task at once and runs nothing: for dry runs of a campaign, and to measure what the library itself costs.
+ * An executable "exits" with 0 and an empty standard output; a task of any other kind gets its payload back, so it
+ * succeeds where the success schema reads what the payload schema writes. `answer` replaces both. An answer that the
+ * success schema refuses ends as `TaskError` InvalidResult.
+ *
+ * Everything else is as on any backend: payloads are encoded, options checked, states and events told. No program is
+ * looked for and no handler is needed: the layer claims those of all function tasks. To write tests, see `TestBackend`.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { ExecutionBackend, NoopBackend, Task } from "effect-rhapsody"
+ *
+ * const Count = Task.executable("Count", {
+ *   payload: { file: Schema.String },
+ *   success: Schema.NumberFromString,
+ *   command: ({ file }) => ({ executable: "wc", args: ["-l", file] })
+ * })
+ *
+ * // 7, and no `wc` was started
+ * export const program = ExecutionBackend.execute(Count.make({ file: "data.csv" })).pipe(
+ *   Effect.provide(NoopBackend.layer({ answer: () => "7" }))
+ * )
+ * ```
+ */
+import * as Config from "effect/Config"
+import type { ConfigError } from "effect/ConfigError"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import type { ConfigurationError } from "./Errors.js"
+import * as ExecutionBackend from "./ExecutionBackend.js"
+import type * as Task from "./Task.js"
+
+/** All but services, which are there to be talked to. */
+export type Kinds = Exclude<Task.Kind, "service">
+const kinds: ReadonlyArray<Kinds> = ["executable", "function", "worker", "python"]
+
+export interface Options extends ExecutionBackend.Options {
+  /**
+   * The answer to an attempt, encoded with the success schema; for an executable its standard output, text or bytes.
+   * Or an Effect of it, whose failure is the task's own error, encoded. What it throws ends the task as `TaskError`
+   * Defect. Default: `""` for an executable, the payload for the others.
+   */
+  readonly answer?: (spec: ExecutionBackend.Spec) => unknown
+  /** Settings of the backend that this one stands for, e.g. `ConcurrentBackend.settings`. Default: none are taken. */
+  readonly settings?: Task.SettingsConstructor<never>
+}
+
+const exited = (stdout: unknown): ExecutionBackend.Outcome =>
+  typeof stdout === "string" || stdout instanceof Uint8Array
+    ? ExecutionBackend.Outcome.exited({ exitCode: 0, stdout })
+    : { _tag: "Invalid", reason: "InvalidResult", message: `an executable prints text or bytes, not ${typeof stdout}` }
+
+const silent = Effect.succeed(exited(""))
+
+const run = (answer: Options["answer"]): ExecutionBackend.Driver<Kinds>["run"] =>
+  answer === undefined
+    ? ({ payload, program }) =>
+        program._tag === "executable" ? silent : Effect.succeed(ExecutionBackend.Outcome.success(payload))
+    : (spec) => {
+        const told = answer(spec)
+        const outcome = spec.program._tag === "executable" ? exited : ExecutionBackend.Outcome.success
+        return Effect.isEffect(told)
+          ? Effect.match(told as Effect.Effect<unknown, unknown>, {
+              onSuccess: outcome,
+              onFailure: ExecutionBackend.Outcome.failure
+            })
+          : Effect.succeed(outcome(told))
+      }
+
+/**
+ * The driver alone: to put something of your own around `run`.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { ExecutionBackend, NoopBackend } from "effect-rhapsody"
+ *
+ * const inner = NoopBackend.driver()
+ *
+ * // a dry run that takes as long as the programs would
+ * export const SlowNoop = ExecutionBackend.layer({
+ *   ...inner,
+ *   run: (spec, report) => Effect.delay(inner.run(spec, report), "1 second")
+ * })
+ * ```
+ */
+export const driver = ({ answer, settings }: Options = {}): ExecutionBackend.Driver<Kinds> => ({
+  type: "noop",
+  kinds,
+  concurrency: "unbounded",
+  boundedStop: kinds,
+  // never called, for `run` asks no handler
+  handler: (task) => ({ task, run: (payload) => Effect.succeed(ExecutionBackend.Outcome.success(payload)) }),
+  ...(settings === undefined ? {} : { settings }),
+  run: run(answer)
+})
+
+/** What the layer stands for: a backend, and the handlers of all function tasks. */
+export type Provides = ExecutionBackend.ExecutionBackend<Kinds> | Task.Handler<string>
+
+/** Any number of tasks at the same time. Fails with `ConfigurationError` when a limit cannot be honoured. */
+export const layer = (options: Options = {}): Layer.Layer<Provides, ConfigurationError> =>
+  // the driver stands in for every handler, which no context could hold
+  ExecutionBackend.layer(driver(options), options) as Layer.Layer<any, ConfigurationError>
+
+/** The same with options from `Config`, each on its own or all together. */
+export const layerConfig = (
+  options: Config.Config.Wrap<Options>
+): Layer.Layer<Provides, ConfigurationError | ConfigError> =>
+  Layer.unwrapEffect(Effect.map(Config.unwrap(options), (options) => layer(options as Options)))

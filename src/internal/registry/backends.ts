@@ -1,0 +1,72 @@
+/** The backends of this library, by name. Their modules are imported when they are chosen or probed, not here. */
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
+import type { Entry } from "../../BackendRegistry.js"
+import type * as ConcurrentBackend from "../../ConcurrentBackend.js"
+import { BackendType } from "../../Defaults.js"
+import { BackendError } from "../../Errors.js"
+import * as ExecutionBackend from "../../ExecutionBackend.js"
+import type * as NoopBackend from "../../NoopBackend.js"
+import * as Task from "../../Task.js"
+
+const DurationInput = Schema.declare((u): u is Duration.DurationInput => Option.isSome(Duration.decodeUnknown(u)), {
+  message: () => `must be a duration such as "5 seconds", or milliseconds`
+})
+
+// Shapes alone: which values make sense is for the backend to say, in one place.
+const limits = {
+  admission: Schema.optionalWith(Schema.Number, { exact: true }),
+  nestedAdmission: Schema.optionalWith(Schema.Number, { exact: true }),
+  history: Schema.optionalWith(Schema.Number, { exact: true }),
+  eventBuffer: Schema.optionalWith(Schema.Number, { exact: true }),
+  stopGrace: Schema.optionalWith(DurationInput, { exact: true })
+}
+
+const Version = Task.executable("Version", {
+  command: () => ({ executable: process.execPath, args: ["--version"] })
+})
+
+const concurrent = (): Promise<typeof ConcurrentBackend> => import("../../ConcurrentBackend.js")
+
+const Concurrent: Entry<ConcurrentBackend.Options, any> = {
+  name: BackendType.CONCURRENT,
+  description: "executables and functions on this machine",
+  options: Schema.Struct({
+    ...limits,
+    maxWorkers: Schema.optionalWith(Schema.Number, { exact: true }),
+    // any kind here, for the backend tells those that it runs
+    kinds: Schema.optionalWith(Schema.Array(Task.Kind as unknown as Schema.Schema<ConcurrentBackend.Kinds>), {
+      exact: true
+    }),
+    killGrace: Schema.optionalWith(DurationInput, { exact: true })
+  }),
+  layer: (options) => concurrent().then(({ layer }) => layer(options)),
+  // A system that starts no processes is found out by starting one: the program that surely is there.
+  probe: Effect.gen(function* () {
+    const { layer } = yield* Effect.promise(concurrent)
+    yield* Effect.provide(ExecutionBackend.execute(Version.make()), layer({ maxWorkers: 1 }))
+  }).pipe(
+    Effect.mapError(
+      (cause) =>
+        new BackendError({
+          backendType: BackendType.CONCURRENT,
+          reason: "Unavailable",
+          details: { message: `it starts no programs: ${cause.message}` },
+          cause
+        })
+    )
+  )
+}
+
+// Its other options are functions, which a configuration cannot hold.
+const Noop: Entry<NoopBackend.Options, any> = {
+  name: "noop",
+  description: "answers every task at once and runs nothing, for dry runs",
+  options: Schema.Struct(limits),
+  layer: (options) => import("../../NoopBackend.js").then(({ layer }) => layer(options))
+}
+
+/** All of them; not the one for tests, which means nothing without its stubs. */
+export const backends: ReadonlyArray<Entry> = [Concurrent, Noop]

@@ -1,0 +1,405 @@
+import { assert, describe, it } from "@effect/vitest"
+import { Context, Deferred, Effect, Fiber, Layer, Option, Ref, Schema, TestClock } from "effect"
+import { BackendError, BackendRegistry, ConfigurationError, Defaults, ExecutionBackend, Task } from "effect-rhapsody"
+import { ok, Program } from "./support.js"
+
+type Driver = ExecutionBackend.Driver<"executable">
+const driver = (type: string, some: Partial<Driver> = {}): Driver => ({
+  type,
+  kinds: ["executable"],
+  concurrency: 1,
+  run: () => ok,
+  ...some
+})
+
+const typeOf = Effect.map(ExecutionBackend.ExecutionBackend, ({ type }) => type)
+const refusal = <A>(layer: Layer.Layer<A, BackendRegistry.Refusal, BackendRegistry.BackendRegistry>) =>
+  Effect.scoped(Effect.flip(Layer.build(layer)))
+const unavailable = (message: string) =>
+  new BackendError({ backendType: "x", reason: "Unavailable", details: { message } })
+
+/** Its layer never starts anything, whatever it is asked. */
+const named = (name: string, probe?: Effect.Effect<void, BackendError>) =>
+  BackendRegistry.entry({
+    name,
+    layer: () => ExecutionBackend.layer(driver(name)),
+    ...(probe === undefined ? {} : { probe })
+  })
+
+/** A backend with options of every sort. */
+const Cluster = BackendRegistry.entry({
+  name: "cluster",
+  options: Schema.Struct({
+    nodes: Schema.Int,
+    queue: Schema.optionalWith(Schema.String, { default: () => "debug" }),
+    limits: Schema.optional(Schema.Struct({ hours: Schema.Array(Schema.Number) }))
+  }),
+  layer: ({ nodes, queue }) =>
+    nodes > 8
+      ? Layer.fail(new ConfigurationError({ configKey: "nodes", reason: "InvalidOption", details: { message: "few" } }))
+      : ExecutionBackend.layer(driver(`${queue}-${nodes}`))
+})
+const registry = BackendRegistry.layer(named("a"), Cluster, named("b"))
+
+// ------------------------------------------------------------------------------------------- the original's reference
+
+describe("the original's examples", () => {
+  it.effect("list the backends and get each", () =>
+    Effect.gen(function* () {
+      const lines: Array<string> = []
+      for (const name of yield* BackendRegistry.list) {
+        lines.push(
+          yield* typeOf.pipe(
+            Effect.provide(BackendRegistry.get(name)),
+            Effect.match({
+              onSuccess: (type) => `${name}: ${type}`,
+              onFailure: (error) => `${name}: Not available (${error.message})`
+            })
+          )
+        )
+      }
+      assert.deepStrictEqual(lines, ["concurrent: concurrent", "noop: noop", "broken: Not available (broken)"])
+    }).pipe(
+      Effect.provide(
+        BackendRegistry.layer(...BackendRegistry.backends, {
+          name: "broken",
+          layer: () => Layer.fail(new ConfigurationError({ reason: "InvalidOption", details: { message: "broken" } }))
+        })
+      )
+    )
+  )
+
+  it.effect("register a LoggingBackend and get it", () =>
+    Effect.gen(function* () {
+      const log = yield* Ref.make<ReadonlyArray<string>>([])
+      const say = (line: string) => Ref.update(log, (lines) => [...lines, line])
+      const LoggingBackend = ExecutionBackend.layer(
+        Effect.gen(function* () {
+          yield* Effect.addFinalizer(() => say("Terminating"))
+          return driver("logging", { run: (spec) => Effect.zipRight(say(`Submitting ${spec.uid}`), ok) })
+        })
+      )
+      yield* BackendRegistry.register({ name: "logging", layer: () => LoggingBackend })
+
+      const answer = yield* ExecutionBackend.execute(Program.make(undefined, { uid: "test_task" })).pipe(
+        Effect.provide(BackendRegistry.get("logging"))
+      )
+      assert.strictEqual(answer, "ok")
+      assert.deepStrictEqual(yield* Ref.get(log), ["Submitting test_task", "Terminating"])
+      assert.deepStrictEqual(yield* BackendRegistry.list, ["concurrent", "noop", "logging"])
+      const described = (yield* BackendRegistry.entries).filter(({ description }) => description !== undefined)
+      assert.deepStrictEqual(
+        described.map(({ name }) => name),
+        ["concurrent", "noop"]
+      )
+    }).pipe(Effect.provide(BackendRegistry.layerDefault))
+  )
+
+  it.effect("discover: every backend of this library runs here", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* BackendRegistry.discover(), [
+        { name: "concurrent", available: true },
+        { name: "noop", available: true }
+      ])
+    }).pipe(Effect.provide(BackendRegistry.layerDefault))
+  )
+})
+
+// --------------------------------------------------------------------------------------------------------------- names
+
+describe("names", () => {
+  it.effect("without one it is the default backend, which can be another", () =>
+    Effect.gen(function* () {
+      assert.strictEqual(yield* Effect.provide(typeOf, BackendRegistry.get()), "concurrent")
+      const other = Layer.provide(BackendRegistry.get(), Defaults.layer({ backend: "noop" }))
+      assert.strictEqual(yield* Effect.provide(typeOf, other), "noop")
+    }).pipe(Effect.provide(BackendRegistry.layerDefault))
+  )
+
+  it.effect("an unknown one is refused and those that are known are listed", () =>
+    Effect.gen(function* () {
+      const error = yield* refusal(BackendRegistry.get("dsk"))
+      assert.deepInclude(error, { _tag: "ConfigurationError", reason: "UnknownBackend", configKey: "backend" })
+      assert.strictEqual(error.message, "backend: dsk is not registered; known: a, cluster, b")
+      const byDefault = yield* refusal(BackendRegistry.get())
+      assert.include(byDefault.message, "concurrent, which is Defaults.backend, is not registered")
+      const empty = yield* Effect.provide(refusal(BackendRegistry.get("a")), BackendRegistry.layer())
+      assert.include(empty.message, "known: none")
+    }).pipe(Effect.provide(registry))
+  )
+
+  it.effect("one that is taken is refused and the first stays, unless it is to be replaced", () =>
+    Effect.gen(function* () {
+      const again = { name: "a", layer: () => ExecutionBackend.layer(driver("second")) }
+      const error = yield* Effect.flip(BackendRegistry.register(again))
+      assert.deepInclude(error, { reason: "DuplicateBackend", configKey: "backend" })
+      assert.include(error.message, "a is registered already")
+      assert.strictEqual(yield* Effect.provide(typeOf, BackendRegistry.get("a")), "a")
+
+      yield* BackendRegistry.register(again, { replace: true })
+      assert.strictEqual(yield* Effect.provide(typeOf, BackendRegistry.get("a")), "second")
+      assert.deepStrictEqual(yield* BackendRegistry.list, ["a", "cluster", "b"])
+    }).pipe(Effect.provide(registry))
+  )
+
+  it.effect("two of a name in one layer, and an empty one, are refused", () =>
+    Effect.gen(function* () {
+      const error = yield* refusal(BackendRegistry.layer(named("a"), named("b"), named("a")))
+      assert.deepInclude(error, { reason: "DuplicateBackend", configKey: "backend" })
+      const empty = yield* Effect.flip(BackendRegistry.register(named("")))
+      assert.deepInclude(empty, { reason: "InvalidOption", configKey: "backend" })
+    }).pipe(Effect.provide(registry))
+  )
+
+  it.effect("one that is registered before the layer is built is found", () =>
+    Effect.gen(function* () {
+      const layer = BackendRegistry.get("late")
+      yield* BackendRegistry.register(named("late"))
+      assert.strictEqual(yield* Effect.provide(typeOf, layer), "late")
+    }).pipe(Effect.provide(registry))
+  )
+})
+
+// ------------------------------------------------------------------------------------------------------------- options
+
+describe("options", () => {
+  it.effect("are decoded with the schema of the backend", () =>
+    Effect.gen(function* () {
+      assert.strictEqual(yield* Effect.provide(typeOf, BackendRegistry.get("cluster", { nodes: 2 })), "debug-2")
+    }).pipe(Effect.provide(registry))
+  )
+
+  const wrong: Record<string, readonly [name: string, options: unknown, key: string, message: string]> = {
+    missing: ["cluster", undefined, "cluster.nodes", "is missing"],
+    "of the wrong type": ["cluster", { nodes: "two" }, "cluster.nodes", "Expected number"],
+    nested: ["cluster", { nodes: 1, limits: { hours: [1, "2"] } }, "cluster.limits.hours[1]", "Expected number"],
+    unknown: ["cluster", { nodes: 1, queu: "x" }, "cluster.queu", "is unexpected"],
+    "unknown and nested": ["cluster", { nodes: 1, limits: { hours: [], h: 1 } }, "cluster.limits.h", "is unexpected"],
+    "refused by the backend itself": ["cluster", { nodes: 9 }, "cluster.nodes", "few"],
+    "no object": ["cluster", 7, "cluster", "actual 7"],
+    "of a backend that takes none": ["a", { nodes: 1 }, "a.nodes", "takes no options"],
+    "of concurrent, out of range": ["concurrent", { maxWorkers: 0 }, "concurrent.maxWorkers", "1 or more"],
+    "of concurrent, misspelled": ["concurrent", { max_workers: 2 }, "concurrent.max_workers", "is unexpected"],
+    "of concurrent, no duration": ["concurrent", { killGrace: "soon" }, "concurrent.killGrace", "a duration such as"],
+    "of concurrent, a limit": ["concurrent", { admission: -1 }, "concurrent.admission", ""],
+    "of concurrent, a kind": ["concurrent", { kinds: ["python"] }, "concurrent.kinds", "python"],
+    "of noop": ["noop", { maxWorkers: 2 }, "noop.maxWorkers", "is unexpected"]
+  }
+  for (const [what, [name, options, configKey, message]] of Object.entries(wrong)) {
+    it.effect(`${what}: ${configKey} is named`, () =>
+      Effect.gen(function* () {
+        const error = yield* refusal(BackendRegistry.get(name, options))
+        assert.deepInclude(error, { _tag: "ConfigurationError", reason: "InvalidOption", configKey })
+        assert.include(error.message, message)
+      }).pipe(Effect.provide(BackendRegistry.layer(...BackendRegistry.backends, named("a"), Cluster)))
+    )
+  }
+
+  it.effect("of concurrent reach it", () =>
+    Effect.gen(function* () {
+      const kinds = Effect.map(ExecutionBackend.ExecutionBackend, ({ kinds }) => [...kinds])
+      const options = { maxWorkers: 2, kinds: ["function"], killGrace: "1 second", stopGrace: 500, admission: 9 }
+      assert.deepStrictEqual(yield* Effect.provide(kinds, BackendRegistry.get("concurrent", options)), ["function"])
+    }).pipe(Effect.provide(BackendRegistry.layerDefault))
+  )
+})
+
+// -------------------------------------------------------------------------------------------------------------- layers
+
+class Left extends Context.Tag("test/Left")<Left, ExecutionBackend.Service>() {}
+class Right extends Context.Tag("test/Right")<Right, ExecutionBackend.Service>() {}
+
+describe("get", () => {
+  it.effect("gives a backend of its own each time, though an entry answers with one layer value", () =>
+    Effect.gen(function* () {
+      const Same = ExecutionBackend.layer(driver("same"))
+      yield* BackendRegistry.register({ name: "same", layer: () => Same })
+
+      // what two layers in one build hold
+      const areOne = (left: typeof first, right: typeof first) =>
+        Effect.all([Left, Right]).pipe(
+          Effect.map(([left, right]) => left === right),
+          Effect.provide(
+            Layer.merge(
+              Layer.provide(Layer.effect(Left, ExecutionBackend.ExecutionBackend), left),
+              Layer.provide(Layer.effect(Right, ExecutionBackend.ExecutionBackend), right)
+            )
+          )
+        )
+      const first = BackendRegistry.get("same")
+      assert.isFalse(yield* areOne(first, BackendRegistry.get("same")))
+      assert.isTrue(yield* areOne(first, first))
+    }).pipe(Effect.provide(registry))
+  )
+
+  it.effect("gives a backend that closes with its scope", () =>
+    Effect.gen(function* () {
+      const context = yield* Effect.scoped(Layer.build(BackendRegistry.get("a")))
+      const error = yield* Effect.flip(Effect.provide(ExecutionBackend.submit(Program.make()), context))
+      assert.deepInclude(error, { _tag: "BackendError", reason: "Closed" })
+    }).pipe(Effect.provide(registry))
+  )
+
+  it.effect("gives a layer that takes every kind and refuses, typed, those that the backend does not run", () =>
+    Effect.gen(function* () {
+      const Fit = Task.python("Fit", { callable: "fit:main" })
+      const error = yield* Effect.flip(ExecutionBackend.execute(Fit.make()))
+      assert.deepInclude(error, { _tag: "ConfigurationError", reason: "UnsupportedKind" })
+      assert.strictEqual(yield* ExecutionBackend.execute(Program.make()), "ok")
+    }).pipe(Effect.provide(Layer.provide(BackendRegistry.get("a"), registry)))
+  )
+})
+
+describe("what a backend needs", () => {
+  it.effect("loads when it is chosen, and not before its options are right", () =>
+    Effect.gen(function* () {
+      const loads: Array<string> = []
+      yield* BackendRegistry.register({
+        name: "lazy",
+        options: Schema.Struct({ size: Schema.optional(Schema.Number) }),
+        layer: () => {
+          loads.push("lazy")
+          return Promise.resolve(ExecutionBackend.layer(driver("lazy")))
+        }
+      })
+      yield* BackendRegistry.list
+      const layer = BackendRegistry.get("lazy")
+      yield* refusal(BackendRegistry.get("lazy", { size: "big" }))
+      assert.deepStrictEqual(loads, [])
+      assert.strictEqual(yield* Effect.provide(typeOf, layer), "lazy")
+      assert.deepStrictEqual(loads, ["lazy"])
+    }).pipe(Effect.provide(registry))
+  )
+
+  it.effect("and is missing is BackendError Unavailable, which says what", () =>
+    Effect.gen(function* () {
+      const missing: string = "effect-rhapsody-no-such-package"
+      yield* BackendRegistry.register({ name: "missing", layer: () => import(missing).then(({ layer }) => layer) })
+      const error = yield* refusal(BackendRegistry.get("missing"))
+      assert.deepInclude(error, { _tag: "BackendError", reason: "Unavailable", backendType: "missing" })
+      assert.include(error.message, missing)
+      const found = yield* BackendRegistry.discover()
+      assert.deepInclude(found.at(-1), { name: "missing", available: false, reason: error.message })
+    }).pipe(Effect.provide(registry))
+  )
+})
+
+// ----------------------------------------------------------------------------------------------------------- discovery
+
+describe("discover", () => {
+  it.effect("tells of each, in order, whether it is available or why not", () =>
+    Effect.gen(function* () {
+      const found = yield* BackendRegistry.discover()
+      assert.deepStrictEqual(found, [
+        { name: "good", available: true },
+        { name: "bad", available: false, reason: unavailable("no sinfo").message },
+        { name: "dies", available: false, reason: "its probe died: Error: boom" },
+        { name: "interrupted", available: false, reason: "its probe was interrupted" },
+        { name: "unprobed", available: true },
+        { name: "cluster", available: false, reason: "cluster.nodes: is missing" }
+      ])
+    }).pipe(
+      Effect.provide(
+        BackendRegistry.layer(
+          named("good", Effect.void),
+          named("bad", Effect.fail(unavailable("no sinfo"))),
+          named("dies", Effect.die(new Error("boom"))),
+          named("interrupted", Effect.interrupt),
+          named("unprobed"),
+          Cluster
+        )
+      )
+    )
+  )
+
+  it.effect("gives up on a probe after its time, even on one that cannot be interrupted", () =>
+    Effect.gen(function* () {
+      const fiber = yield* Effect.fork(BackendRegistry.discover({ timeout: "3 seconds" }))
+      yield* TestClock.adjust("2999 millis")
+      assert.isTrue(Option.isNone(yield* Fiber.poll(fiber)))
+      yield* TestClock.adjust("1 millis")
+      const reason = "its probe did not answer within 3s"
+      assert.deepStrictEqual(yield* Fiber.join(fiber), [
+        { name: "hangs", available: false, reason },
+        { name: "deaf", available: false, reason },
+        { name: "good", available: true }
+      ])
+    }).pipe(
+      Effect.provide(
+        BackendRegistry.layer(
+          named("hangs", Effect.never),
+          named("deaf", Effect.uninterruptible(Effect.never)),
+          named("good", Effect.void)
+        )
+      )
+    )
+  )
+
+  it.effect("waits 10 seconds when nothing else is said", () =>
+    Effect.gen(function* () {
+      const fiber = yield* Effect.fork(BackendRegistry.discover())
+      yield* TestClock.adjust("10 seconds")
+      const found = yield* Fiber.join(fiber)
+      assert.deepInclude(found[0], { available: false, reason: "its probe did not answer within 10s" })
+    }).pipe(Effect.provide(BackendRegistry.layer(named("hangs", Effect.never))))
+  )
+
+  it.effect("interrupts a probe whose time is over", () =>
+    Effect.gen(function* () {
+      const interrupted = yield* Deferred.make<void>()
+      const hangs = Effect.onInterrupt(Effect.never, () => Deferred.succeed(interrupted, undefined))
+      yield* BackendRegistry.register(named("hangs", hangs))
+      const fiber = yield* Effect.fork(BackendRegistry.discover())
+      yield* TestClock.adjust("10 seconds")
+      yield* Fiber.join(fiber)
+      yield* Deferred.await(interrupted)
+    }).pipe(Effect.provide(registry))
+  )
+
+  it.effect("probes at most as many at a time as it may", () =>
+    Effect.gen(function* () {
+      let active = 0
+      let most = 0
+      const probe = Effect.acquireUseRelease(
+        Effect.sync(() => {
+          active++
+          most = Math.max(most, active)
+        }),
+        () => Effect.sleep("1 second"),
+        () => Effect.sync(() => active--)
+      )
+      const mostOf = (options?: BackendRegistry.DiscoverOptions) =>
+        Effect.gen(function* () {
+          most = 0
+          const fiber = yield* Effect.fork(BackendRegistry.discover(options))
+          yield* TestClock.adjust("10 seconds")
+          assert.strictEqual((yield* Fiber.join(fiber)).filter(({ available }) => available).length, 7)
+          return most
+        })
+      const seven = BackendRegistry.layer(...Array.from({ length: 7 }, (_, i) => named(`${i}`, probe)))
+      yield* Effect.gen(function* () {
+        assert.strictEqual(yield* mostOf(), 4)
+        assert.strictEqual(yield* mostOf({ concurrency: 2 }), 2)
+      }).pipe(Effect.provide(seven))
+    })
+  )
+
+  it.effect("builds a backend that has no probe, and closes it again", () =>
+    Effect.gen(function* () {
+      const log: Array<string> = []
+      const make = () =>
+        ExecutionBackend.layer(
+          Effect.as(
+            Effect.acquireRelease(
+              Effect.sync(() => log.push("open")),
+              () => Effect.sync(() => log.push("closed"))
+            ),
+            driver("x")
+          )
+        )
+      yield* BackendRegistry.register({ name: "x", layer: make })
+      yield* BackendRegistry.discover()
+      assert.deepStrictEqual(log, ["open", "closed"])
+    }).pipe(Effect.provide(registry))
+  )
+})

@@ -1,0 +1,33 @@
+// The suite over every backend; a row is a test. A full run keeps the README's table right: it writes it, and in CI it
+// fails when the table differs.
+
+import * as fs from "node:fs"
+import { assert, describe, it } from "@effect/vitest"
+import { Conformance } from "effect-rhapsody"
+import { subjects } from "./subjects.js"
+
+for (const subject of subjects) {
+  describe(subject.name, () => {
+    for (const row of Conformance.rows(subject)) it.live(`${row.id}: ${row.title}`, () => row.run, 70_000)
+  })
+}
+
+describe("the suite itself", () => {
+  it("has a name for each row, and exceptions only for rows that are there", () => {
+    for (const subject of subjects) {
+      const ids = Conformance.rows(subject).map(({ id }) => id)
+      assert.strictEqual(new Set(ids).size, ids.length)
+      for (const id of Object.keys(subject.exceptions ?? {})) assert.include(ids, id)
+    }
+  })
+
+  it("the table in the README is that of these rows and backends", () => {
+    const file = new URL("../../README.md", import.meta.url)
+    const readme = fs.readFileSync(file, "utf8")
+    const marks = /(<!-- conformance -->\n)[\s\S]*(<!-- \/conformance -->)/
+    assert.match(readme, marks)
+    const right = readme.replace(marks, (_, start: string, end: string) => start + Conformance.table(subjects) + end)
+    if (process.env["CI"] === undefined) fs.writeFileSync(file, right)
+    assert.strictEqual(process.env["CI"] === undefined ? right : readme, right)
+  })
+})
