@@ -47,24 +47,29 @@ const hasNul = (text: Task.Text) => (typeof text === "string" ? text.includes("\
 
 const loneSurrogate = /\p{Surrogate}/u
 
+/** Text that has bytes. */
+const checkContent = (key: string, value: unknown): Refusal => {
+  if (!isText(value)) return refuse(key, "InvalidPayload", `must be a string or a Uint8Array, not ${typeof value}`)
+  return typeof value === "string" && loneSurrogate.test(value)
+    ? refuse(
+        key,
+        "InvalidPayload",
+        "contains half of a surrogate pair, which no encoding can express; give bytes instead"
+      )
+    : undefined
+}
+/** Such text as the system passes on to a program. */
 const checkText = (key: string, value: unknown): Refusal =>
-  !isText(value)
-    ? refuse(key, "InvalidPayload", `must be a string or a Uint8Array, not ${typeof value}`)
-    : hasNul(value)
-      ? refuse(key, "InvalidPayload", "must not contain a NUL character: the system cannot pass it on")
-      : typeof value === "string" && loneSurrogate.test(value)
-        ? refuse(
-            key,
-            "InvalidPayload",
-            "contains half of a surrogate pair, which no encoding can express; give bytes instead"
-          )
-        : undefined
+  isText(value) && hasNul(value)
+    ? refuse(key, "InvalidPayload", "must not contain a NUL character: the system cannot pass it on")
+    : checkContent(key, value)
 
 const checkEnv = (env: Task.Env | undefined): Refusal => {
   for (const name in env) {
     const value = env[name]
-    if (name === "" || name.includes("=") || name.includes("\0")) {
-      return refuse(`env.${name}`, "InvalidOption", "a variable's name must not be empty nor contain = or NUL")
+    if (name === "" || name.includes("=") || name.includes("\0") || loneSurrogate.test(name)) {
+      const message = "a variable's name must not be empty nor contain =, NUL or half of a surrogate pair"
+      return refuse(`env.${name}`, "InvalidOption", message)
     }
     if (value === undefined) continue
     const wrong = checkText(`env.${name}`, Redacted.isRedacted(value) ? Redacted.value(value) : value)
@@ -148,9 +153,7 @@ const command = (
     checkText("executable", command.executable) ??
     (command.executable.length === 0 ? refuse("executable", "InvalidPayload", "must not be empty") : undefined) ??
     args.reduce<Refusal>((wrong, arg, i) => wrong ?? checkText(`args[${i}]`, arg), undefined) ??
-    (command.stdin === undefined || isText(command.stdin)
-      ? undefined
-      : refuse("stdin", "InvalidPayload", "must be a string or a Uint8Array")) ??
+    (command.stdin === undefined ? undefined : checkContent("stdin", command.stdin)) ??
     (command.cwd === undefined ? undefined : checkText("cwd", command.cwd)) ??
     checkEnv(command.env)
   if (wrong !== undefined) return Either.left(wrong)

@@ -1,0 +1,227 @@
+/** The layer: its options, the kinds it runs, the settings it takes. What it does with programs is in `concurrent/`. */
+import { assert, describe, it } from "@effect/vitest"
+import { Config, ConfigProvider, Duration, Effect, Either, Fiber, Layer, Option, Schema } from "effect"
+import { ConcurrentBackend, ConfigurationError, Defaults, ExecutionBackend, Task } from "effect-rhapsody"
+import type { Program } from "./concurrent/support.js"
+import { refusal, sh, taskError } from "./concurrent/support.js"
+import { idle, nothingLeft } from "./support.js"
+
+const Wait = Task.function("Wait")
+const Double = Task.function("Double", { payload: { n: Schema.Number }, success: Schema.Number })
+const DoubleLive = Double.toLayer(({ n }) => Effect.succeed(2 * n))
+
+/** How many tasks a layer runs at a time. */
+const width = <E>(layer: Layer.Layer<ExecutionBackend.ExecutionBackend<"function">, E>) =>
+  Effect.gen(function* () {
+    let running = 0
+    const handler = Wait.toLayer(() => {
+      running++
+      return Effect.never
+    })
+    return yield* Effect.gen(function* () {
+      yield* Effect.replicateEffect(ExecutionBackend.submit(Wait.make()), 12)
+      const { active, queued } = yield* ExecutionBackend.state
+      assert.strictEqual(active + queued, 12)
+      while (running < active) yield* Effect.yieldNow()
+      yield* Effect.replicateEffect(Effect.yieldNow(), 50)
+      return running
+    }).pipe(Effect.provide([layer, handler]))
+  })
+
+const refused = <A, E>(layer: Layer.Layer<A, E>) =>
+  Effect.map(Effect.either(Effect.scoped(Layer.build(layer))), (built) => {
+    const error = Either.isLeft(built) ? built.left : undefined
+    assert(error instanceof ConfigurationError, String(error ?? "the layer was built"))
+    return [error.reason, error.configKey, error.message]
+  })
+
+const fromMap = (entries: ReadonlyArray<readonly [string, string]>) =>
+  Layer.setConfigProvider(ConfigProvider.fromMap(new Map(entries)))
+
+describe("maxWorkers", () => {
+  it.live("is as many tasks at a time, 4 by default", () =>
+    Effect.gen(function* () {
+      assert.strictEqual(yield* width(ConcurrentBackend.layer()), 4)
+      assert.strictEqual(yield* width(ConcurrentBackend.layer({ maxWorkers: 1 })), 1)
+      assert.strictEqual(yield* width(ConcurrentBackend.layer({ maxWorkers: 7 })), 7)
+    })
+  )
+
+  for (const maxWorkers of [0, -1, 1.5, Number.NaN, Infinity, "4" as unknown as number]) {
+    it.live(`of ${JSON.stringify(maxWorkers)} (${maxWorkers}) is refused`, () =>
+      Effect.gen(function* () {
+        const message = `maxWorkers: must be an integer, 1 or more, not ${maxWorkers}`
+        const expected = ["InvalidOption", "maxWorkers", message]
+        assert.deepStrictEqual(yield* refused(ConcurrentBackend.layer({ maxWorkers })), expected)
+        const defaults = Defaults.layer({ maxWorkers })
+        assert.deepStrictEqual(yield* refused(Layer.provide(ConcurrentBackend.layer(), defaults)), expected)
+      })
+    )
+  }
+
+  it.live("comes from Defaults where the layer names none", () =>
+    Effect.gen(function* () {
+      const defaults = Defaults.layer({ maxWorkers: 2 })
+      assert.strictEqual(yield* width(Layer.provide(ConcurrentBackend.layer(), defaults)), 2)
+      assert.strictEqual(yield* width(Layer.provide(ConcurrentBackend.layer({ maxWorkers: 3 }), defaults)), 3)
+      const config = Layer.provide(Defaults.layerConfig(), fromMap([["RHAPSODY.MAX_WORKERS", "5"]]))
+      assert.strictEqual(yield* width(Layer.provide(ConcurrentBackend.layer(), config)), 5)
+    })
+  )
+})
+
+describe("other options", () => {
+  it.live("come from Config, each on its own or all together", () =>
+    Effect.gen(function* () {
+      const single = ConcurrentBackend.layerConfig({ maxWorkers: Config.integer("WORKERS") })
+      assert.strictEqual(yield* width(Layer.provide(single, fromMap([["WORKERS", "3"]]))), 3)
+      const all = ConcurrentBackend.layerConfig(
+        Config.all({ maxWorkers: Config.integer("WORKERS"), killGrace: Config.duration("GRACE") })
+      )
+      const both: ReadonlyArray<readonly [string, string]> = [
+        ["WORKERS", "2"],
+        ["GRACE", "100 millis"]
+      ]
+      assert.strictEqual(yield* width(Layer.provide(all, fromMap(both))), 2)
+      // deaf to TERM for longer than the test may last: it ends since the grace is the configured one
+      const deaf = sh("trap '' TERM; while :; do sleep 1; done", { timeout: "300 millis" })
+      const error = yield* taskError(deaf).pipe(Effect.provide(Layer.provide(all, fromMap(both))))
+      assert.strictEqual(error.reason, "Timeout")
+      assert.notProperty(error.details, "stopped")
+    })
+  )
+
+  it.live("that Config does not have, or has wrong, fail the layer with ConfigError", () =>
+    Effect.gen(function* () {
+      const layer = ConcurrentBackend.layerConfig({ maxWorkers: Config.integer("WORKERS") })
+      const build = (entries: ReadonlyArray<readonly [string, string]>) =>
+        Effect.flip(Effect.scoped(Layer.build(Layer.provide(layer, fromMap(entries)))))
+      assert.include(JSON.stringify(yield* build([])), "WORKERS")
+      assert.include(JSON.stringify(yield* build([["WORKERS", "many"]])), "WORKERS")
+      const zero = yield* build([["WORKERS", "0"]])
+      assert(zero instanceof ConfigurationError)
+      assert.strictEqual(zero.configKey, "maxWorkers")
+    })
+  )
+
+  it.live("are refused where they make no sense", () =>
+    Effect.gen(function* () {
+      const grace = yield* refused(ConcurrentBackend.layer({ killGrace: "5 parsecs" as any }))
+      assert.deepStrictEqual(grace.slice(0, 2), ["InvalidOption", "killGrace"])
+      const none = yield* refused(ConcurrentBackend.layer({ kinds: [] }))
+      assert.deepStrictEqual(none.slice(0, 2), ["InvalidOption", "kinds"])
+      const foreign = yield* refused(ConcurrentBackend.layer({ kinds: ["function", "python" as "function"] }))
+      assert.deepStrictEqual(foreign, [
+        "InvalidOption",
+        "kinds",
+        "kinds: must be some of executable, function, not python"
+      ])
+    })
+  )
+
+  it.live("of the engine are passed on", () =>
+    Effect.gen(function* () {
+      yield* ExecutionBackend.execute(Double.make({ n: 1 }, { uid: "forgotten" }))
+      yield* ExecutionBackend.execute(Double.make({ n: 1 }, { uid: "remembered" }))
+      assert.isTrue(Option.isNone(yield* ExecutionBackend.taskState("forgotten")))
+      assert.isTrue(Option.isSome(yield* ExecutionBackend.taskState("remembered")))
+    }).pipe(Effect.provide([ConcurrentBackend.layer({ history: 1 }), DoubleLive]))
+  )
+})
+
+describe("kinds", () => {
+  const functionsOnly = ConcurrentBackend.layer({ kinds: ["function"] })
+  const runs = (layer: Layer.Layer<ExecutionBackend.ExecutionBackend<"executable">, ConfigurationError>) => layer
+
+  it.live("are executables and functions", () =>
+    Effect.gen(function* () {
+      assert.strictEqual((yield* ExecutionBackend.execute(sh("echo a"))).stdout, "a\n")
+      assert.strictEqual(yield* ExecutionBackend.execute(Double.make({ n: 21 })), 42)
+    }).pipe(Effect.provide([ConcurrentBackend.layer(), DoubleLive]))
+  )
+
+  it.live("may be fewer: another is refused when it is compiled, and when it is submitted", () =>
+    Effect.gen(function* () {
+      // @ts-expect-error ExecutionBackend<"function"> does not serve a program that needs "executable"
+      const layer = runs(functionsOnly)
+      const error = yield* refusal(sh("true", { uid: "refused" })).pipe(Effect.provide(layer))
+      assert.deepStrictEqual([error.reason, error.configKey], ["UnsupportedKind", "kind"])
+      assert.include(error.message, "backend concurrent runs function; task Sh is of kind executable")
+      const twice = yield* Effect.provide(ExecutionBackend.execute(Double.make({ n: 2 })), [functionsOnly, DoubleLive])
+      assert.strictEqual(twice, 4)
+    })
+  )
+
+  it.live("of two layers go each to its own", () =>
+    Effect.gen(function* () {
+      assert.strictEqual(yield* ExecutionBackend.execute(Double.make({ n: 1 })), 2)
+      assert.strictEqual((yield* ExecutionBackend.execute(sh("echo b"))).stdout, "b\n")
+      const [one, other] = [yield* ExecutionBackend.forKind("function"), yield* ExecutionBackend.forKind("executable")]
+      assert.deepStrictEqual([[...one.kinds], [...other.kinds]], [["function"], ["executable"]])
+    }).pipe(
+      Effect.provide(
+        Layer.mergeAll(functionsOnly, ConcurrentBackend.layer({ kinds: ["executable"], maxWorkers: 1 }), DoubleLive)
+      )
+    )
+  )
+
+  const others: ReadonlyArray<readonly [string, Task.Any & { make: (...args: any) => unknown }]> = [
+    ["worker", Task.worker("Other", { module: new URL("file:///module.js"), export: "run" })],
+    ["python", Task.python("Other", { callable: "module:run" })],
+    ["service", Task.service("Other", { command: () => ({ executable: "server" }), ready: /ready/ })]
+  ]
+  for (const [kind, task] of others) {
+    it.live(`do not have ${kind}, and say which there are`, () =>
+      Effect.gen(function* () {
+        const error = yield* refusal(task.make() as Program)
+        assert.deepStrictEqual([error.reason, error.configKey], ["UnsupportedKind", "kind"])
+        assert.include(error.message, `backend concurrent runs executable, function; task Other is of kind ${kind}`)
+        assert.deepStrictEqual(yield* idle, { ...nothingLeft, status: "INITIALIZED" as any })
+      }).pipe(Effect.provide(ConcurrentBackend.layer()))
+    )
+  }
+})
+
+describe("settings", () => {
+  const backend = Effect.provide(ConcurrentBackend.layer())
+
+  it.live("of another backend are refused, and theirs is named", () =>
+    Effect.gen(function* () {
+      const slurm = Task.settings("slurm", Schema.Struct({ partition: Schema.String }))
+      const error = yield* refusal(sh("true", { settings: slurm({ partition: "debug" }) }))
+      assert.deepStrictEqual([error.reason, error.configKey], ["WrongSettings", "settings"])
+      assert.match(error.message, /for backend slurm, and backend concurrent would run the task/)
+    }).pipe(backend)
+  )
+
+  it.live("with a wrong value, or one that nobody reads, are refused by name", () =>
+    Effect.gen(function* () {
+      const wrong = ConcurrentBackend.settings({ killGrace: "soon" as unknown as Duration.Duration })
+      const error = yield* refusal(sh("true", { settings: wrong }))
+      assert.deepStrictEqual([error.reason, error.configKey], ["InvalidOption", "settings.killGrace"])
+      const misspelt = ConcurrentBackend.settings({ killgrace: Duration.zero } as {})
+      assert.strictEqual((yield* refusal(sh("true", { settings: misspelt }))).configKey, "settings.killgrace")
+      yield* ExecutionBackend.execute(sh("true", { settings: ConcurrentBackend.settings({}) }))
+    }).pipe(backend)
+  )
+})
+
+describe("the driver", () => {
+  it.live("can be wrapped", () =>
+    Effect.gen(function* () {
+      const seen: Array<string> = []
+      const wrapped = Effect.map(ConcurrentBackend.driver({ maxWorkers: 2 }), (driver) => ({
+        ...driver,
+        run: (spec: ExecutionBackend.Spec, report: ExecutionBackend.Report) => {
+          seen.push(spec.uid)
+          return driver.run(spec, report)
+        }
+      }))
+      yield* Effect.gen(function* () {
+        const fiber = yield* ExecutionBackend.submit(sh("echo c", { uid: "wrapped" }))
+        assert.strictEqual((yield* Fiber.join(fiber)).stdout, "c\n")
+      }).pipe(Effect.provide(ExecutionBackend.layer(wrapped)))
+      assert.deepStrictEqual(seen, ["wrapped"])
+    })
+  )
+})

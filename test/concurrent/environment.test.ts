@@ -1,0 +1,296 @@
+/** Where and in what environment a program runs, and what is told when it cannot be started at all. */
+import * as fs from "node:fs"
+import { join } from "node:path"
+import { inspect } from "node:util"
+import { afterAll, assert, beforeAll, describe, it } from "@effect/vitest"
+import { Cause, Effect, Exit, Fiber, Redacted, Schedule, Stream } from "effect"
+import type { TaskError } from "effect-rhapsody"
+import { ConcurrentBackend, ExecutionBackend, Task, TaskFiber } from "effect-rhapsody"
+import { idle, nothingLeft, statesOf } from "../support.js"
+import { command, directory, gate, inbox, program, refusal, sh, taskError } from "./support.js"
+
+const backend = Effect.provide(ConcurrentBackend.layer({ maxWorkers: 1 }))
+
+describe("environment", () => {
+  beforeAll(() => {
+    process.env["TEST_INHERITED"] = "inherited"
+    process.env["TEST_REPLACED"] = "inherited"
+    process.env["TEST_REMOVED"] = "inherited"
+  })
+  afterAll(() => {
+    for (const name of ["TEST_INHERITED", "TEST_REPLACED", "TEST_REMOVED"]) delete process.env[name]
+  })
+
+  it.live("is this process's own, with what the task adds, replaces and removes", () =>
+    Effect.gen(function* () {
+      const task = sh(`echo "$TEST_INHERITED $TEST_REPLACED \${TEST_REMOVED-none} $TEST_ADDED"`, {
+        env: { TEST_REPLACED: "replaced", TEST_REMOVED: undefined, TEST_ADDED: "added" }
+      })
+      assert.strictEqual((yield* ExecutionBackend.execute(task)).stdout, "inherited replaced none added\n")
+      // the process's own is untouched, and the next program's too
+      const after = yield* ExecutionBackend.execute(sh(`echo "$TEST_REPLACED $TEST_REMOVED \${TEST_ADDED-none}"`))
+      assert.strictEqual(after.stdout, "inherited inherited none\n")
+    }).pipe(backend)
+  )
+
+  it.live("of an instance wins over its definition's, that over its command's, each variable on its own", () =>
+    Effect.gen(function* () {
+      const Layers = Task.executable("Layers", {
+        env: { B: "definition", C: "definition", D: undefined, F: "definition" },
+        command: () => ({
+          executable: "sh",
+          args: ["-c", `echo "$A $B $C \${D-none} $E \${F-none}"`],
+          env: { A: "command", B: "command", C: "command", D: "command" }
+        })
+      })
+      const task = Layers.make(undefined, { env: { C: "instance", E: "instance", F: undefined } })
+      assert.strictEqual(yield* ExecutionBackend.execute(task), "command definition instance none instance none\n")
+      assert.strictEqual(
+        yield* ExecutionBackend.execute(Layers.make()),
+        "command definition definition none  definition\n"
+      )
+    }).pipe(backend)
+  )
+
+  it.live("names the task and the attempt", () =>
+    Effect.gen(function* () {
+      const task = sh(`echo "$RHAPSODY_TASK_UID $RHAPSODY_ATTEMPT"; test "$RHAPSODY_ATTEMPT" = 3`, {
+        uid: "an uid; $x",
+        retry: { schedule: Schedule.spaced("1 millis"), times: 5 }
+      })
+      assert.strictEqual((yield* ExecutionBackend.execute(task)).stdout, "an uid; $x 3\n")
+    }).pipe(backend)
+  )
+
+  it.scopedLive("decides with its PATH which program a name means", () =>
+    Effect.gen(function* () {
+      const bin = yield* directory
+      yield* program(join(bin, "printf"), "echo this one")
+      const output = yield* ExecutionBackend.execute(command({ executable: "printf", args: ["x"], env: { PATH: bin } }))
+      assert.strictEqual(output.stdout, "this one\n")
+      const error = yield* taskError(command({ executable: "true" }, { env: { PATH: bin } }))
+      assert.deepStrictEqual([error.reason, error.details["errno"]], ["LaunchFailed", "ENOENT"])
+    }).pipe(backend)
+  )
+
+  it.live("is refused when a redacted value was wiped", () =>
+    Effect.gen(function* () {
+      const value = Redacted.make("gone")
+      Redacted.unsafeWipe(value)
+      const error = yield* refusal(command({ executable: "true", env: { X: value } }))
+      assert.strictEqual(error.reason, "InvalidPayload")
+    }).pipe(backend)
+  )
+})
+
+describe("a secret", () => {
+  const secret = "correct-horse-battery-staple"
+  const env = { SECRET: Redacted.make(secret) }
+  const shown = (u: unknown): string =>
+    [
+      inspect(u, { depth: Infinity, showHidden: true }),
+      String(u),
+      JSON.stringify(u),
+      Cause.isCause(u) ? Cause.pretty(u, { renderErrorCause: true }) : ""
+    ].join("\n")
+
+  it.scopedLive("reaches the program, and nothing that can be printed shows it", () =>
+    Effect.gen(function* () {
+      const file = join(yield* directory, "secret")
+      const events = yield* ExecutionBackend.events
+      const seen: Array<unknown> = []
+      const tell = (uid: string, task: Task.Instance<Task.Output, never, any>) =>
+        Effect.gen(function* () {
+          const fiber = yield* ExecutionBackend.submit(task)
+          seen.push(task, fiber)
+          const exit = yield* Fiber.await(fiber)
+          seen.push(fiber, exit, Exit.isFailure(exit) ? exit.cause : undefined)
+          assert.strictEqual(fiber.uid, uid)
+          return exit
+        })
+      const script = `printf %s "$SECRET" > '${file}'; exit 3`
+      yield* tell("exit", sh(script, { uid: "exit", env }))
+      assert.strictEqual(fs.readFileSync(file, "utf8"), secret)
+      yield* tell("signal", sh("kill -9 $$", { uid: "signal", env }))
+      yield* tell("launch", command({ executable: "not-there", env }, { uid: "launch" }))
+      yield* tell("cwd", command({ executable: "true", env }, { uid: "cwd", cwd: "/not/there" }))
+      yield* tell("timeout", sh("sleep 100", { uid: "timeout", env, timeout: "10 millis" }))
+      yield* tell("limit", sh("yes", { uid: "limit", env, capture: { limit: 10 } }))
+      seen.push(yield* refusal(sh("true", { env: { ...env, OTHER: "\0" } })))
+      seen.push(yield* refusal(sh("true", { env: { SECRET: Redacted.make(`${secret}\0`) } })))
+      yield* tell("last", sh("true", { uid: "last", env }))
+      const told = yield* events.pipe(
+        Stream.takeUntil(
+          (event) => event._tag === "StateChange" && event.uid === "last" && event.state === "COMPLETED"
+        ),
+        Stream.runCollect
+      )
+      seen.push([...told])
+      assert.isAbove(seen.length, 30)
+      for (const thing of seen) assert.notInclude(shown(thing), secret)
+    }).pipe(backend)
+  )
+})
+
+describe("working directory", () => {
+  it.scopedLive("is the task's, over its command's, and its relative paths start there", () =>
+    Effect.gen(function* () {
+      const [cwd, other] = [yield* directory, yield* directory]
+      yield* program(join(cwd, "here"), "pwd -P")
+      const run = (task: Task.Instance<Task.Output, never, any>) =>
+        Effect.map(ExecutionBackend.execute(task), (output) => output.stdout)
+      assert.strictEqual(yield* run(command({ executable: "./here", cwd })), `${cwd}\n`)
+      assert.strictEqual(yield* run(command({ executable: "./here", cwd: other }, { cwd })), `${cwd}\n`)
+      assert.strictEqual(yield* run(sh("pwd -P")), `${fs.realpathSync(".")}\n`)
+    }).pipe(backend)
+  )
+})
+
+describe("a program that cannot be started", () => {
+  const failures: Record<
+    string,
+    readonly [
+      make: (directory: string) => Task.Instance<Task.Output, never, any>,
+      errno: string,
+      path: (directory: string) => string,
+      message: RegExp
+    ]
+  > = {
+    "since its working directory is missing": [
+      (cwd) => command({ executable: "true" }, { cwd: join(cwd, "missing") }),
+      "ENOENT",
+      (cwd) => join(cwd, "missing"),
+      /working directory .*missing does not exist/
+    ],
+    "since its working directory is a file": [
+      (cwd) => command({ executable: "true" }, { cwd: join(cwd, "plain") }),
+      "ENOTDIR",
+      (cwd) => join(cwd, "plain"),
+      /working directory .*plain is not a directory/
+    ],
+    "since its working directory is below a file": [
+      (cwd) => command({ executable: "true" }, { cwd: join(cwd, "plain/deeper") }),
+      "ENOTDIR",
+      (cwd) => join(cwd, "plain/deeper"),
+      /working directory .*plain\/deeper does not exist/
+    ],
+    "since its name is in no directory of PATH": [
+      () => command({ executable: "no-such-program" }),
+      "ENOENT",
+      () => "no-such-program",
+      /no-such-program.*ENOENT.*give a path, or a name that is in the task's PATH/
+    ],
+    "since its path leads nowhere": [
+      (cwd) => command({ executable: join(cwd, "missing") }),
+      "ENOENT",
+      (cwd) => join(cwd, "missing"),
+      /ENOENT/
+    ],
+    "since it is not executable": [
+      (cwd) => command({ executable: join(cwd, "plain") }),
+      "EACCES",
+      (cwd) => join(cwd, "plain"),
+      /plain.*EACCES/
+    ],
+    "since its arguments are longer than the system takes": [
+      () => command({ executable: "true", args: ["x".repeat(1 << 22)] }),
+      "E2BIG",
+      () => "true",
+      /E2BIG/
+    ],
+    "since the file for its output cannot be opened": [
+      (cwd) => command({ executable: "true" }, { cwd, capture: { stdout: "no/such/file" } }),
+      "ENOENT",
+      (cwd) => join(cwd, "no/such/file"),
+      /output file .*no\/such\/file cannot be opened/
+    ],
+    "since the file for its errors is a directory": [
+      (cwd) => command({ executable: "true" }, { cwd, capture: { stdout: "out", stderr: "." } }),
+      "EISDIR",
+      (cwd) => cwd,
+      /output file .* cannot be opened/
+    ]
+  }
+
+  for (const [why, [make, errno, path, message]] of Object.entries(failures)) {
+    it.scopedLive(`${why} is a failed launch and was never EXECUTING`, () =>
+      Effect.gen(function* () {
+        const cwd = yield* directory
+        yield* program(join(cwd, "plain"), "", 0o644)
+        const follow = yield* statesOf
+        const task = make(cwd)
+        const error: TaskError = yield* taskError(task)
+        assert.deepStrictEqual([error.reason, error.details["errno"]], ["LaunchFailed", errno])
+        assert.strictEqual(error.details["path"], path(cwd))
+        assert.match(error.message, /^task Command \(.*\) could not be started: /)
+        assert.match(error.message, message)
+        const changes = yield* follow(error.taskUid)
+        assert.deepStrictEqual(
+          changes.map(({ state }) => state),
+          ["NEW", "READY", "FAILED"]
+        )
+        assert.strictEqual(changes.at(-1)!.reason, "LaunchFailed")
+        // the only slot is free
+        yield* ExecutionBackend.execute(sh("true"))
+        assert.deepStrictEqual(yield* idle, nothingLeft)
+      }).pipe(backend)
+    )
+  }
+
+  it.scopedLive("is tried again as other failures are", () =>
+    Effect.gen(function* () {
+      const cwd = yield* directory
+      const path = join(cwd, "later")
+      const task = command(
+        { executable: path },
+        {
+          retry: { schedule: Schedule.spaced("1 millis"), while: () => Effect.as(program(path, "echo now"), true) }
+        }
+      )
+      assert.strictEqual((yield* ExecutionBackend.execute(task)).stdout, "now\n")
+    }).pipe(backend)
+  )
+})
+
+describe("a program starts", () => {
+  it.scopedLive("and is EXECUTING from then on, in each attempt", () =>
+    Effect.gen(function* () {
+      const [letters, door] = [yield* inbox, yield* gate]
+      const follow = yield* statesOf
+      const script = `echo $RHAPSODY_ATTEMPT > ${letters.path}; read x < ${door.path}; test $RHAPSODY_ATTEMPT = 2`
+      const retry = { times: 1, schedule: Schedule.spaced("1 millis") }
+      const fiber = yield* ExecutionBackend.submit(sh(script, { retry }))
+      for (const attempt of ["1", "2"]) {
+        assert.strictEqual(yield* letters.take, attempt)
+        assert.strictEqual(yield* TaskFiber.state(fiber), "EXECUTING")
+        yield* door.open()
+      }
+      const changes = yield* follow(fiber.uid)
+      assert.deepStrictEqual(
+        changes.map(({ attempt, state }) => `${state} ${attempt}`),
+        ["NEW 1", "READY 1", "EXECUTING 1", "RETRYING 1", "WAITING 2", "READY 2", "EXECUTING 2", "COMPLETED 2"]
+      )
+    }).pipe(backend)
+  )
+
+  it.scopedLive("with default signals, and with no file of this process open but its own three", () =>
+    Effect.gen(function* () {
+      const cwd = yield* directory
+      yield* Effect.acquireRelease(
+        Effect.sync(() => fs.openSync(join(cwd, "ours"), "w")),
+        (fd) => Effect.sync(() => fs.closeSync(fd))
+      )
+      // a file that another task's result will be read from
+      const Kept = Task.executable("Kept", { command: () => ({ executable: "sleep", args: ["100"] }) })
+      yield* ExecutionBackend.submitScoped(Kept.make(undefined, { cwd, capture: { stdout: "kept" } }))
+      const script = `grep -E "^Sig(Blk|Ign)" /proc/self/status >&2; ls -l /proc/self/fd`
+      const { stderr, stdout } = yield* ExecutionBackend.execute(sh(script))
+      assert.include(stdout, "/dev/null")
+      assert.notInclude(stdout, cwd)
+      assert.strictEqual(stderr.match(/0{16}/g)?.length, 2, stderr)
+      // yes is told by SIGPIPE that nobody reads any more
+      const pipe = yield* ExecutionBackend.execute(sh("yes | head -n 1"))
+      assert.strictEqual(pipe.stdout, "y\n")
+    }).pipe(Effect.provide(ConcurrentBackend.layer({ maxWorkers: 2 })))
+  )
+})

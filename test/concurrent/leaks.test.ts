@@ -1,0 +1,74 @@
+/** I4: what this process holds for a program, it lets go of, however the program ends. */
+import * as fs from "node:fs"
+import { describe, it } from "@effect/vitest"
+import { Effect, Fiber } from "effect"
+import { ConcurrentBackend, ExecutionBackend } from "effect-rhapsody"
+import type { Program } from "./support.js"
+import { command, directory, eventually, failing, sh } from "./support.js"
+
+const backend = Effect.provide(ConcurrentBackend.layer({ killGrace: "1 hour" }))
+
+describe("this process keeps", () => {
+  // before any program was started
+  const listeners = process.listenerCount("exit")
+  const resources = (pattern: RegExp) => process.getActiveResourcesInfo().filter((name) => pattern.test(name)).length
+  const held = Effect.sync(() => ({
+    descriptors: fs.readdirSync("/proc/self/fd").length,
+    listeners: process.listenerCount("exit") - listeners,
+    children: resources(/Process|Pipe/),
+    // the test runner has a few timers, that come and go
+    timers: Math.max(20, resources(/Timeout/))
+  }))
+  type Held = Effect.Effect.Success<typeof held>
+  const keys = ["descriptors", "listeners", "children", "timers"] as const
+  // closing what a child held open takes a turn of the loop or two
+  const settles = (before: Held, what: string) =>
+    eventually(held, (now) => keys.every((key) => now[key] <= before[key])).pipe(
+      Effect.mapError((why) => `${what}: ${why}, before it was ${JSON.stringify(before)}`)
+    )
+
+  it.scopedLive("no descriptor, listener, child or timer of 25 tasks of each form of capture and end", () =>
+    Effect.gen(function* () {
+      const cwd = yield* directory
+      const script = "cat; echo err >&2"
+      const all: Record<string, () => Program> = {
+        memory: () => sh(script),
+        files: () => sh(script, { cwd, capture: { stdout: "a", stderr: "b" } }),
+        merged: () => sh(script, { capture: { merged: true } }),
+        "merged to a file": () => sh(script, { cwd, capture: { merged: true, stdout: "c" } }),
+        "one file for both": () => sh(script, { cwd, capture: { stdout: "d", stderr: "d" } }),
+        input: () => command({ executable: "cat", stdin: "input" }, { capture: { merged: true } }),
+        "a missing program": () => command({ executable: "not-there" }, { capture: { merged: true } }),
+        "a missing directory": () => sh(script, { cwd: "/not/there" }),
+        "a file that cannot be opened": () => sh(script, { cwd, capture: { stdout: "a", stderr: "." } }),
+        "too long a command": () =>
+          command({ executable: "true", args: ["x".repeat(1 << 18)] }, { cwd, capture: { merged: true, stdout: "e" } }),
+        "too much output": () => sh("yes", { capture: { limit: 10 } }),
+        "too much output, merged": () => sh("echo much", { capture: { limit: 1, merged: true } }),
+        "death by a signal": () => sh("kill -9 $$")
+      }
+      yield* failing(sh("true")) // whatever the first use of anything opens for good
+      const before = { ...(yield* held), listeners: 0 }
+      for (const [name, make] of Object.entries(all)) {
+        yield* Effect.replicateEffect(failing(make()), 25, { concurrency: 8 })
+        yield* settles(before, name)
+      }
+    }).pipe(backend)
+  )
+
+  it.live("none of cancelled ones", () =>
+    Effect.gen(function* () {
+      yield* failing(sh("true"))
+      const before = yield* held
+      for (let i = 0; i < 30; i++) {
+        const fibers = yield* Effect.replicateEffect(
+          ExecutionBackend.submit(sh("sleep 100", { capture: { merged: i % 2 === 0 } })),
+          4
+        )
+        for (let step = 0; step < i % 10; step++) yield* Effect.yieldNow()
+        yield* Fiber.interruptAll(fibers)
+      }
+      yield* settles(before, "cancelled")
+    }).pipe(backend)
+  )
+})

@@ -1,0 +1,118 @@
+/** I2: however the program that runs the tasks ends, its tasks end with it. */
+import { spawn } from "node:child_process"
+import * as fs from "node:fs"
+import { join } from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { directory, eventually, inbox, marked, root } from "./support.js"
+
+const imports = `
+  import * as Effect from "effect/Effect"
+  import * as Fiber from "effect/Fiber"
+  import * as NodeRuntime from "@effect/platform-node/NodeRuntime"
+  import { ConcurrentBackend, ExecutionBackend, Task } from "effect-rhapsody"
+  const Sh = (script) => Task.executable("Sh", { command: () => ({ executable: "sh", args: ["-c", script] }) })
+  const inbox = process.argv[2]
+  const deaf = Sh("trap '' TERM; (sleep 100; :) & echo ready > " + inbox + "; sleep 100")
+`
+
+/** Runs a program of a user's own, beside a project's node_modules; resolves to its exit. */
+const start = (script: string) =>
+  Effect.gen(function* () {
+    const [cwd, letters, mark] = [yield* directory, yield* inbox, yield* marked]
+    fs.mkdirSync(join(cwd, "node_modules"))
+    for (const name of ["effect", "@effect", "tsx"]) {
+      fs.symlinkSync(join(root, "node_modules", name), join(cwd, "node_modules", name))
+    }
+    fs.symlinkSync(root, join(cwd, "node_modules", "effect-rhapsody"))
+    fs.writeFileSync(join(cwd, "main.mts"), imports + script)
+    const args = ["--conditions=effect-rhapsody-source", "--import", "tsx", "main.mts", letters.path]
+    const child = yield* Effect.acquireRelease(
+      Effect.sync(() => spawn(process.execPath, args, { cwd, env: { ...process.env, ...mark.env } })),
+      (child) => Effect.sync(() => void child.kill("SIGKILL"))
+    )
+    let output = ""
+    child.stdout.on("data", (chunk) => (output += chunk))
+    child.stderr.on("data", (chunk) => (output += chunk))
+    const exited = new Promise<number | null>((resolve) => child.once("close", resolve))
+    return { ...letters, ...mark, child, exit: Effect.promise(() => exited), output: Effect.sync(() => output) }
+  })
+
+const submit = `
+  const run = (last) => ExecutionBackend.submit(deaf.make()).pipe(
+    Effect.replicateEffect(3),
+    Effect.zipRight(last),
+    Effect.provide(ConcurrentBackend.layer())
+  )
+`
+const ready = ["ready", "ready", "ready"]
+
+describe("no program is left", () => {
+  it.scopedLive("after process.exit", () =>
+    Effect.gen(function* () {
+      const program = yield* start(`${submit}
+        Effect.runFork(run(Effect.never))
+        process.stdin.once("data", () => process.exit(7))`)
+      assert.deepStrictEqual(yield* program.takeN(3), ready)
+      program.child.stdin.write("go")
+      assert.strictEqual(yield* program.exit, 7, yield* program.output)
+      // they were killed before it ended; the system may take a moment to carry it out
+      yield* eventually(program.alive, (alive) => alive.length === 0)
+    })
+  )
+
+  it.scopedLive("after an uncaught exception", () =>
+    Effect.gen(function* () {
+      const program = yield* start(`${submit}
+        Effect.runFork(run(Effect.never))
+        process.stdin.once("data", () => setTimeout(() => { throw new Error("uncaught") }, 1))`)
+      assert.deepStrictEqual(yield* program.takeN(3), ready)
+      program.child.stdin.write("go")
+      assert.strictEqual(yield* program.exit, 1)
+      assert.include(yield* program.output, "Error: uncaught")
+      yield* eventually(program.alive, (alive) => alive.length === 0)
+    })
+  )
+
+  // the shell has died of TERM, but what it started has its grace
+  it.scopedLive("after process.exit while tasks are being stopped", () =>
+    Effect.gen(function* () {
+      const leaf = `trap "echo cleaning > $0" TERM; echo ready > $0; while :; do sleep 0.1; done`
+      const program = yield* start(`
+        const careful = Sh(${JSON.stringify(`sh -c '${leaf}' `)} + inbox + " & wait")
+        process.stdin.once("data", () => process.exit(7))
+        Effect.runFork(Effect.gen(function* () {
+          const fibers = yield* Effect.replicateEffect(ExecutionBackend.submit(careful.make()), 3)
+          yield* Effect.async((resume) => { process.once("SIGUSR2", () => resume(Effect.void)) })
+          yield* Fiber.interruptAll(fibers)
+        }).pipe(Effect.provide(ConcurrentBackend.layer({ killGrace: "1 hour" }))))`)
+      assert.deepStrictEqual(yield* program.takeN(3), ready)
+      program.child.kill("SIGUSR2")
+      assert.deepStrictEqual(yield* program.takeN(3), ["cleaning", "cleaning", "cleaning"])
+      program.child.stdin.write("go")
+      assert.strictEqual(yield* program.exit, 7, yield* program.output)
+      yield* eventually(program.alive, (alive) => alive.length === 0)
+    })
+  )
+
+  for (const signal of ["SIGTERM", "SIGINT"] as const) {
+    it.scopedLive(`after ${signal}, with runMain, and each had its grace`, () =>
+      Effect.gen(function* () {
+        const program = yield* start(`
+          const careful = Sh("trap 'echo saved > " + inbox + "; exit' TERM; echo ready > " + inbox + "; while :; do sleep 0.02; done")
+          NodeRuntime.runMain(ExecutionBackend.submit(careful.make()).pipe(
+            Effect.replicateEffect(3),
+            Effect.zipRight(Effect.never),
+            Effect.ensuring(Effect.sync(() => console.log("its own cleanup"))),
+            Effect.provide(ConcurrentBackend.layer())
+          ))`)
+        assert.deepStrictEqual(yield* program.takeN(3), ready)
+        program.child.kill(signal)
+        yield* program.exit
+        assert.deepStrictEqual(yield* program.alive, [])
+        assert.deepStrictEqual(yield* program.takeN(3), ["saved", "saved", "saved"])
+        assert.strictEqual(yield* program.output, "its own cleanup\n")
+      })
+    )
+  }
+})

@@ -1,0 +1,82 @@
+/** An engine with a queue of its own, in memory: it does nothing but hold what it gets and say what a test tells it to. */
+import { Effect, Exit, Mailbox } from "effect"
+import type { BackendError } from "effect-rhapsody"
+import { ExecutionBackend } from "effect-rhapsody"
+
+type Spec = ExecutionBackend.Spec
+type Key = ExecutionBackend.AttemptKey
+/** What is said of one attempt, without its name. */
+type Said = ExecutionBackend.Update extends infer U ? (U extends Key ? Omit<U, keyof Key> : never) : never
+
+export interface Script extends Partial<Omit<ExecutionBackend.BatchDriver<"executable" | "service">, "updates">> {
+  /** Whether a cancel is confirmed, and at once. Default: true. */
+  readonly confirms?: boolean
+}
+
+export const fakeEngine = ({ cancel, confirms = true, submit, ...driver }: Script = {}) =>
+  Effect.gen(function* () {
+    const updates = yield* Mailbox.make<ExecutionBackend.Update, BackendError>()
+    const held = new Map<string, Spec>()
+    /** The sizes of the batches it was given. */
+    const batches: Array<number> = []
+    const cancels: Array<ReadonlyArray<Key>> = []
+
+    /** Says anything, true or not. */
+    const tell = (...all: ReadonlyArray<unknown>) =>
+      Effect.sync(() => void updates.unsafeOfferAll(all as ReadonlyArray<ExecutionBackend.Update>))
+    const say = (uid: string, said: Said, attempt = 1) => tell({ uid, attempt, ...said })
+    const started = (uid: string, attempt = 1) => say(uid, { _tag: "Started" }, attempt)
+    const ended = (
+      uid: string,
+      attempt = 1,
+      outcome = ExecutionBackend.Outcome.exited({ exitCode: 0, stdout: "ok" })
+    ) =>
+      Effect.zipRight(
+        Effect.sync(() => held.delete(uid)),
+        say(uid, { _tag: "Ended", outcome }, attempt)
+      )
+    const confirm = (attempts: ReadonlyArray<Key>) =>
+      Effect.suspend(() =>
+        tell(...attempts.filter(({ uid }) => held.delete(uid)).map((key) => ({ ...key, _tag: "Canceled" })))
+      )
+
+    const full: ExecutionBackend.BatchDriver<"executable" | "service"> = {
+      type: "fake engine",
+      kinds: ["executable"],
+      ...driver,
+      submit: (specs) =>
+        Effect.suspend(() => {
+          batches.push(specs.length)
+          return submit?.(specs) ?? Effect.void
+        }).pipe(
+          Effect.zipRight(
+            Effect.sync(() => {
+              for (const spec of specs) held.set(spec.uid, spec)
+            })
+          )
+        ),
+      cancel: (attempts) =>
+        Effect.suspend(() => {
+          cancels.push(attempts)
+          return cancel?.(attempts) ?? Effect.when(confirm(attempts), () => confirms)
+        }),
+      updates: Mailbox.toStream(updates)
+    }
+    return {
+      held,
+      batches,
+      cancels,
+      tell,
+      say,
+      started,
+      ended,
+      confirm,
+      /** The stream of what it says ends, as `exit` says. */
+      gone: (exit: Exit.Exit<void, BackendError> = Exit.void) => Effect.sync(() => void updates.unsafeDone(exit)),
+      driver: full,
+      layer: (options?: ExecutionBackend.Options) =>
+        ExecutionBackend.layer(full as ExecutionBackend.BatchDriver<"executable" | "service">, options)
+    }
+  })
+
+export type FakeEngine = Effect.Effect.Success<ReturnType<typeof fakeEngine>>
