@@ -25,7 +25,7 @@ import type * as Layer from "effect/Layer"
 import type * as ExecutionBackend from "./ExecutionBackend.js"
 import { contract } from "./internal/conformance/contract.js"
 import { ending } from "./internal/conformance/ending.js"
-import { processes } from "./internal/conformance/processes.js"
+import { processes, refusesPrograms } from "./internal/conformance/processes.js"
 import type { Make } from "./internal/conformance/work.js"
 import type { Kind } from "./Task.js"
 
@@ -88,10 +88,13 @@ export const rows = (subject: Subject): ReadonlyArray<Row> =>
 
 const all = (subject: Subject): ReadonlyArray<Row> => [...contract(subject), ...ending(subject), ...processes(subject)]
 
-const noPrograms: Exception = { reason: "starts no programs" }
+const noPrograms = (subject: Subject): Exception =>
+  subject.kinds.includes("executable")
+    ? { reason: "answers programs without starting them" }
+    : { reason: "runs no executables", refusal: refusesPrograms(subject) }
 
 const exceptionOf = (subject: Subject, { id }: Row): Exception | undefined =>
-  subject.exceptions?.[id] ?? (subject.programs !== true && id.startsWith("process-") ? noPrograms : undefined)
+  subject.exceptions?.[id] ?? (subject.programs !== true && id.startsWith("process-") ? noPrograms(subject) : undefined)
 
 /** Runs all rows, one after the other: a line for each. Never fails; a line starts with `pass`, `declared` or `FAIL`. */
 export const report = (subject: Subject): Effect.Effect<ReadonlyArray<string>> =>

@@ -41,4 +41,17 @@ describe("examples", () => {
       "task Simulate (task.000004) was killed by SIGKILL"
     ])
   })
+
+  it("registry: what is known by name, and what is wrong is named", () => {
+    expect(run("registry").trimEnd().split("\n")).toEqual([
+      "concurrent is available",
+      "noop is available",
+      "the default: hello",
+      "log: runs test_task",
+      "logging: hello",
+      'refused: logging.prefx: is unexpected, expected: "prefix"',
+      "refused: concurrent.maxWorkers: must be an integer, 1 or more, not 0",
+      "refused: backend: dask is not registered; known: concurrent, noop, logging"
+    ])
+  })
 })

@@ -45,7 +45,20 @@ const typeCheck = (programs: ReadonlyArray<{ readonly name: string; readonly cod
 describe("documentation", () => {
   it("has an example in each public module that users call", () => {
     const names = examples.map(({ name }) => name.replace(/-\d+$/, ""))
-    for (const module of ["README", "Task", "ExecutionBackend", "ConcurrentBackend", "Driver", "Errors", "Defaults"]) {
+    for (const module of [
+      "README",
+      "Task",
+      "ExecutionBackend",
+      "ConcurrentBackend",
+      "Driver",
+      "Errors",
+      "Defaults",
+      "NoopBackend",
+      "TestBackend",
+      "BackendRegistry",
+      "TaskDictionary",
+      "Conformance"
+    ]) {
       expect(names).toContain(module)
     }
   })

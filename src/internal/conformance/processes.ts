@@ -65,6 +65,16 @@ const grown = Effect.gen(function* () {
 
 const { execute } = ExecutionBackend
 
+/** That a backend which runs no programs says so. */
+export const refusesPrograms = ({ layer }: Subject): Effect.Effect<void, unknown> =>
+  Effect.flatMap(ExecutionBackend.ExecutionBackend, (backend) =>
+    failsAs(
+      backend.submit(Missing.make() as Task.Instance<string, never, never>),
+      "ConfigurationError UnsupportedKind",
+      "a program"
+    )
+  ).pipe(Effect.provide(layer()))
+
 export const processes = ({ layer, orchestrator }: Subject): ReadonlyArray<Row> => {
   const row = (id: string, title: string, body: Effect.Effect<unknown, unknown, any>): Row => ({
     id: `process-${id}`,
