@@ -243,12 +243,7 @@ export const processes = ({ layer, orchestrator }: Subject): ReadonlyArray<Row> 
           return yield* new ConformanceError({ message: "the subject names no orchestrator" })
         const mark = yield* newMark
         const started = yield* Effect.acquireRelease(
-          Effect.sync(() =>
-            spawn(orchestrator[0]!, orchestrator.slice(1), {
-              env: { ...process.env, RHAPSODY_MARK: mark },
-              stdio: "ignore"
-            })
-          ),
+          Effect.sync(() => spawn("env", [`RHAPSODY_MARK=${mark}`, ...orchestrator], { stdio: "ignore" })),
           (child) => Effect.sync(() => child.kill("SIGKILL"))
         )
         // this one, and at least two of a tree of its task
