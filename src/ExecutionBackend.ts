@@ -26,9 +26,10 @@
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import type * as Either from "effect/Either"
+import * as Either from "effect/Either"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import type * as Exit from "effect/Exit"
+import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
@@ -194,22 +195,33 @@ const oneBackend = new ConfigurationError({
  * Submits several: in order, each answered with its fiber or with why it was refused; the others go on. With `atomic`,
  * all of them are accepted or none is. Interrupted, it cancels what it had submitted.
  */
-export const submitMany: SubmitMany = (tasks: Iterable<Anything>, options?: { readonly atomic?: boolean }): any => {
-  const all = [...tasks]
-  const [first] = all
-  if (first === undefined) return Effect.succeed([])
-  return Effect.flatMap(
-    Effect.forEach(all, (task) => backendOf(task, Effect.succeed)),
-    (backends): Effect.Effect<any, any, any> => {
-      if (backends.every((backend) => backend === backends[0])) return backends[0]!.submitMany(all, options as any)
-      return options?.atomic ? Effect.fail(oneBackend) : Effect.map(eachTo(backends, all), (parts) => parts.flat())
-    }
-  )
-}
+export const submitMany: SubmitMany = (tasks: Iterable<Anything>, options?: { readonly atomic?: boolean }): any =>
+  Effect.suspend(() => {
+    const all = [...tasks]
+    return Effect.flatMap(
+      Effect.forEach(all, (task) => backendOf(task, Effect.succeed)),
+      (backends): Effect.Effect<any, any, any> => {
+        const [first] = backends
+        if (first === undefined) return Effect.succeed([])
+        if (backends.every((backend) => backend === first)) return first.submitMany(all, options as any)
+        return options?.atomic ? Effect.fail(oneBackend) : Effect.map(eachTo(backends, all), (parts) => parts.flat())
+      }
+    )
+  })
 
-// Runs of tasks for one backend go to it together: the order of submission stays.
+// One after the other: the order of submission stays. Whoever is interrupted gets no fibers, and none goes on.
 const eachTo = (backends: ReadonlyArray<Service>, tasks: ReadonlyArray<Anything>) =>
-  Effect.forEach(tasks, (task, i) => backends[i]!.submitMany([task]))
+  Effect.uninterruptibleMask((restore) => {
+    const accepted: Array<TaskFiber<unknown, unknown>> = []
+    return Effect.forEach(tasks, (task, i) =>
+      Effect.tap(restore(backends[i]!.submitMany([task])), ([answer]) => {
+        if (Either.isRight(answer!)) accepted.push(answer.right)
+      })
+    ).pipe(
+      Effect.zipLeft(restore(Effect.void)),
+      Effect.onInterrupt(() => Fiber.interruptAll(accepted))
+    )
+  })
 
 /**
  * Submits the tasks of a stream as the backend admits them, and answers with how each ended, in the order of ending.

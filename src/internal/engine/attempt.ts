@@ -149,10 +149,13 @@ export const make = (driver: Driver, machine: Machine<Entry>, deadlines: Deadlin
   }
   const kill = Effect.suspend(() => {
     for (const limit of stopping) limit()
-    // it has the same time as what it kills
+    // An attempt in a fiber of its own hears of its end a turn after its task. Kill has the same time as what it kills.
     return driver.kill === undefined
       ? Effect.void
-      : Effect.ignoreLogged(Effect.raceFirst(Effect.disconnect(driver.kill), deadlines.sleep(grace())))
+      : Effect.zipRight(
+          Effect.yieldNow(),
+          Effect.ignoreLogged(Effect.raceFirst(Effect.disconnect(driver.kill), deadlines.sleep(grace())))
+        )
   })
   return { attempt, kill }
 }

@@ -84,20 +84,22 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
   const refused = ({ uid }: Prepared): Refusal | undefined =>
     machine.closed ? closed() : uid !== undefined && machine.known(uid) ? duplicate(uid) : undefined
 
-  /** Makes the task live and forks its fiber, uninterruptible, into `owner`. Its place is taken already. */
-  const start = (prepared: Prepared, by: Submitter) => {
-    const { owner, parent, ready } = by
-    const refusal = refused(prepared)
-    if (refusal !== undefined) {
-      machine.leave(parent !== undefined)
-      return Effect.fail(refusal)
-    }
-    const entry = new Entry(prepared.uid ?? machine.uid(), prepared, parent, cancelEntry)
-    entry.ready = ready
+  const automatic = (taken?: ReadonlySet<string>): string => {
+    const uid = machine.uid()
+    return taken?.has(uid) ? automatic(taken) : uid
+  }
+  /** Makes the task live. Its place is taken already. */
+  const accept = (prepared: Prepared, by: Submitter, taken?: ReadonlySet<string>): Entry => {
+    const entry = new Entry(prepared.uid ?? automatic(taken), prepared, by.parent, cancelEntry)
+    entry.ready = by.ready
     entry.span = Telemetry.span(by.fiber, entry, prepared.task.kind, driver.type, clock)
     machine.accept(entry)
     machine.ready(entry)
-    return Effect.map(Effect.forkIn(body(entry, prepared), owner), (fiber) => {
+    return entry
+  }
+  /** Forks the fiber of a live task, uninterruptible, into its owner. */
+  const launch = (entry: Entry, prepared: Prepared, { owner }: Submitter) =>
+    Effect.map(Effect.forkIn(body(entry, prepared), owner), (fiber) => {
       entry.fiber = fiber
       // whatever went wrong inside this library: the slot comes back, and the end is told
       fiber.addObserver(() => finish(entry, "FAILED"))
@@ -106,6 +108,11 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
       if (entry.canceled !== undefined) fiber.unsafeInterruptAsFork(FiberId.none)
       return decorate(fiber, entry)
     })
+  const start = (prepared: Prepared, by: Submitter) => {
+    const refusal = refused(prepared)
+    if (refusal === undefined) return launch(accept(prepared, by), prepared, by)
+    machine.leave(by.parent !== undefined)
+    return Effect.fail(refusal)
   }
 
   /** Waits for places; whoever is interrupted just after it was let in passes it on. */
@@ -178,9 +185,13 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
         if (!entered && nested) return Effect.fail(crowded())
         return Effect.flatMap(entered ? Effect.void : wait(count, restore), () => {
           const refusal = all.map(refused).find((refusal) => refusal !== undefined)
-          if (refusal === undefined) return Effect.forEach(all, (one) => start(one, by))
-          machine.leave(nested, count)
-          return Effect.fail(refusal)
+          if (refusal !== undefined) {
+            machine.leave(nested, count)
+            return Effect.fail(refusal)
+          }
+          // live in one step: forking takes many, and somebody else could take a uid between them, or close
+          const entries = all.map((one) => accept(one, by, seen))
+          return Effect.forEach(entries, (entry, i) => launch(entry, all[i]!, by))
         })
       })
     })
