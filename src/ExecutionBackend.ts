@@ -225,11 +225,11 @@ const eachTo = (backends: ReadonlyArray<Service>, tasks: ReadonlyArray<Anything>
 
 /**
  * Submits the tasks of a stream as the backend admits them, and answers with how each ended, in the order of ending.
- * At most `buffer` (default 4,096) are submitted and not yet read. Whoever stops reading cancels those.
+ * At most `buffer` (default 1,024) are submitted and not yet read. Whoever stops reading cancels those.
  */
 export const submitAll = <I extends Anything, E, R>(
   tasks: Stream.Stream<I, E, R>,
-  { buffer = 4096 }: { readonly buffer?: number } = {}
+  { buffer = 1024 }: { readonly buffer?: number } = {}
 ): Stream.Stream<Ended<I>, E, R | I["Context"]> => service.submitAll(tasks, submitScoped, buffer)
 
 /** Starts a service and returns when it is ready; it is stopped when the scope closes. */

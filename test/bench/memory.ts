@@ -1,6 +1,12 @@
 // A stream of a million no-op tasks: memory is bounded by limits, not by the number of tasks ever seen.
-import { Effect, Exit, Schema, Stream } from "effect"
-import { ExecutionBackend, NoopBackend, Task } from "effect-rhapsody"
+// By module: the barrel of effect alone takes some 100 MB, which would be measured too.
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
+import * as ExecutionBackend from "effect-rhapsody/ExecutionBackend"
+import * as NoopBackend from "effect-rhapsody/NoopBackend"
+import * as Task from "effect-rhapsody/Task"
 import type { Report } from "./report.js"
 import { round } from "./report.js"
 

@@ -17,6 +17,7 @@ describe("examples", () => {
   it("all have a test", () => {
     const all = fs.readdirSync(path.join(root, "examples")).filter((name) => name.endsWith(".ts"))
     expect(all.sort()).toEqual([
+      "compose.ts",
       "custom-backend.ts",
       "error-handling.ts",
       "quickstart.ts",
@@ -53,5 +54,9 @@ describe("examples", () => {
       "refused: concurrent.maxWorkers: must be an integer, 1 or more, not 0",
       "refused: backend: dask is not registered; known: concurrent, noop, logging"
     ])
+  })
+
+  it("compose: a part of a larger program", () => {
+    expect(run("compose").trimEnd().split("\n")).toEqual(["ran 20 tasks, 2 at a time; 3 diverged", "mean energy 9.2"])
   })
 })

@@ -1,0 +1,66 @@
+// What the author of a backend does: a driver of a few lines, and the suite over it.
+import { assert, describe, it } from "@effect/vitest"
+import { Effect } from "effect"
+import { ConcurrentBackend, Conformance, ExecutionBackend } from "effect-rhapsody"
+
+const quick: Conformance.Subject = {
+  name: "stranger's",
+  kinds: ["executable"],
+  programs: true,
+  layer: (options) =>
+    ExecutionBackend.layer(
+      Effect.map(ConcurrentBackend.driver({ kinds: ["executable"], killGrace: "200 millis" }), (inner) => ({
+        ...inner,
+        type: "stranger's"
+      })),
+      options
+    ),
+  work: Conformance.ExecutableWork.make,
+  exceptions: { "process-orchestrator-killed": { reason: "as the backend it wraps" } }
+}
+
+/** Answers without looking, and so breaks the contract. */
+const careless: Conformance.Subject = {
+  ...quick,
+  name: "careless",
+  programs: false,
+  layer: (options) =>
+    ExecutionBackend.layer(
+      {
+        type: "careless",
+        kinds: ["executable"],
+        concurrency: 4,
+        run: () => Effect.succeed(ExecutionBackend.Outcome.exited({ exitCode: 0, stdout: '{"value":7}' }))
+      },
+      options
+    )
+}
+
+const words = (lines: ReadonlyArray<string>) => [...new Set(lines.map((line) => line.split(" ")[0]))].sort()
+
+describe("a backend of somebody else's", { timeout: 90_000 }, () => {
+  it.live("of a few lines passes, and says what it declares away", () =>
+    Effect.gen(function* () {
+      const lines = yield* Conformance.report(quick)
+      assert.deepStrictEqual(words(lines), ["declared", "pass"], lines.join("\n"))
+      assert.deepStrictEqual(
+        lines.filter((line) => line.startsWith("declared")),
+        [
+          "declared process-orchestrator-killed: no process outlives this one, when it is killed with SIGKILL" +
+            " (declared: as the backend it wraps)"
+        ]
+      )
+    })
+  )
+
+  it.live("that breaks the contract is told where", () =>
+    Effect.gen(function* () {
+      // rows that wait for what such a backend never does take long: some that end at once are enough
+      const ids = ["own-error", "invalid-result", "retries-spent", "user-defect", "submit"]
+      const chosen = Conformance.rows(careless).filter(({ id }) => ids.includes(id))
+      const failed: Array<string> = []
+      for (const row of chosen) if ((yield* Effect.exit(row.run))._tag === "Failure") failed.push(row.id)
+      assert.deepStrictEqual(failed.sort(), ["invalid-result", "own-error", "retries-spent", "user-defect"])
+    })
+  )
+})
