@@ -271,7 +271,7 @@ export {
   function_ as function
 }
 
-/** CPU-bound: an exported function of a module, run in a thread of its own. No backend of this version runs it. */
+/** CPU-bound: an exported function of a module, run in a thread of its own. In this version only Noop and Test answer it. */
 export const worker = <
   const Name extends string,
   Fields extends Schema.Struct.Fields = {},
@@ -288,7 +288,7 @@ export const worker = <
   return define(name, { _tag: "worker", module, export: exported }, rest, Schema.Void)
 }
 
-/** A Python function by reference, `"package.module:callable"`. No backend of this version runs it. */
+/** A Python function by reference, `"package.module:callable"`. In this version only Noop and Test answer it. */
 export const python = <
   const Name extends string,
   Fields extends Schema.Struct.Fields = {},
@@ -306,7 +306,7 @@ export const python = <
 
 /**
  * A long-lived program. `ready` is matched against its output; the named groups are decoded into the typed info.
- * No backend of this version runs it.
+ * In this version only Test answers it.
  */
 export const service = <
   const Name extends string,
