@@ -7,6 +7,7 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 import type { Row, Subject } from "../../Conformance.js"
 import { TaskError } from "../../Errors.js"
 import * as ExecutionBackend from "../../ExecutionBackend.js"
@@ -123,6 +124,20 @@ export const processes = ({ layer, orchestrator }: Subject): ReadonlyArray<Row> 
         const env = { ADDED: "a b\n", PATH_COPY: undefined, SECRET: Redacted.make("hunter2") }
         const output = yield* execute(sh(`printf '%s|%s|%s' "$ADDED" "$SECRET" "\${PATH:+path}"`, { env }))
         yield* same(output.stdout, "a b\n|hunter2|path", "environment")
+      })
+    ),
+    row(
+      "secrets",
+      "a secret variable is in no event, no error and no fiber",
+      Effect.gen(function* () {
+        const events = yield* ExecutionBackend.events
+        const env = { SECRET: Redacted.make("hunter2") }
+        const fiber = yield* ExecutionBackend.submit(sh('[ "$SECRET" = hunter2 ] && exit 9', { env }))
+        const error = yield* Effect.flip(Fiber.join(fiber))
+        yield* check(error instanceof TaskError && error.exitCode === 9, `the program did not get it: ${error}`)
+        const told = yield* Stream.runCollect(Stream.take(events, 4))
+        const printed = [JSON.stringify([...told]), JSON.stringify(error), String(error), JSON.stringify(fiber)].join()
+        yield* check(!printed.includes("hunter2"), "the secret was told")
       })
     ),
     row(
