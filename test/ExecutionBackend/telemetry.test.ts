@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, HashMap, Logger, Metric, MetricState, Option, Redacted, Schedule, Schema, Tracer } from "effect"
 import { ExecutionBackend, Task } from "effect-rhapsody"
+import { fakeEngine } from "../engines/fakeEngine.js"
 import { executables, functions, ok, Program } from "../support.js"
 
 interface Seen {
@@ -154,6 +155,33 @@ describe("metrics", () => {
       assert.isFalse(snapshot.some((pair) => labels(pair).some((label) => label.includes("uid"))))
       const gauge = snapshot.find(({ metricKey }) => metricKey.name === "effect_rhapsody_active")!
       assert.isTrue(MetricState.isGaugeState(gauge.metricState) && Number(gauge.metricState.value) === 0)
+    })
+  )
+})
+
+describe("what an engine says to no purpose", () => {
+  it.effect("is counted", () =>
+    Effect.gen(function* () {
+      const engine = yield* fakeEngine({ type: "talkative" })
+      yield* Effect.gen(function* () {
+        const fiber = yield* ExecutionBackend.submit(Program.make(undefined, { uid: "known" }))
+        while (!engine.held.has("known")) yield* Effect.yieldNow()
+        // of an unknown task, of another attempt, of no sense; then its end, and its end again before the stream is over
+        yield* engine.started("unknown")
+        yield* engine.started("known", 2)
+        yield* engine.tell(null)
+        yield* engine.ended("known")
+        yield* engine.ended("known")
+        yield* fiber
+        yield* engine.gone()
+        while ((yield* ExecutionBackend.state).status !== "FAILED") yield* Effect.yieldNow()
+      }).pipe(Effect.provide(engine.layer()))
+      const pair = (yield* Metric.snapshot).find(
+        ({ metricKey }) =>
+          metricKey.name === "effect_rhapsody_updates_ignored" &&
+          metricKey.tags.some(({ value }) => value === "talkative")
+      )!
+      assert.isTrue(MetricState.isCounterState(pair.metricState) && Number(pair.metricState.count) === 4)
     })
   )
 })

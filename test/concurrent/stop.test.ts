@@ -96,6 +96,22 @@ describe("the whole tree is gone", () => {
     }).pipe(backend())
   )
 
+  it.scopedLive("when its backend was terminated, within 2 seconds, although a grace of a minute was promised", () =>
+    Effect.gen(function* () {
+      const [{ alive, env }, { path, takeN }] = [yield* marked, yield* inbox]
+      const stubborn = yield* ExecutionBackend.submit(sh(tree(path, deaf), { env }))
+      yield* takeN(leaves)
+      // this one is being stopped already, and has its minute
+      const stopping = yield* ExecutionBackend.submit(sh(tree(path, deaf), { env }))
+      yield* takeN(leaves)
+      yield* Effect.fork(ExecutionBackend.cancel(stopping))
+      yield* Effect.yieldNow()
+      yield* Effect.timeout(ExecutionBackend.terminate, "2 seconds")
+      assert.deepStrictEqual(yield* alive, [])
+      for (const fiber of [stubborn, stopping]) assert.strictEqual(reasonOf(yield* Fiber.await(fiber)), "Canceled")
+    }).pipe(backend({ killGrace: "1 minute" }))
+  )
+
   it.scopedLive("when the program ended by itself and left them", () =>
     Effect.gen(function* () {
       const { alive, env } = yield* marked

@@ -21,6 +21,7 @@ import type { Deadline, Deadlines } from "./deadlines.js"
 import type { Entry, Prepared } from "./entry.js"
 import type { Machine } from "./machine.js"
 import { describe, interpret, taskError } from "./outcome.js"
+import * as Telemetry from "./telemetry.js"
 
 type End = Exit.Exit<unknown, unknown>
 
@@ -70,14 +71,14 @@ export const make = (
   deadlines: Deadlines,
   grace: () => number,
   lost: (error: BackendError) => void
-): Effect.Effect<Attempts & { readonly ignored: () => number }, never, Scope.Scope> =>
+): Effect.Effect<Attempts, never, Scope.Scope> =>
   Effect.gen(function* () {
     const flights = new Map<string, Flight>()
     let toSubmit: Array<Flight> = []
     let toCancel: Array<Flight> = []
     let gone: BackendError | undefined
     let ring: (() => void) | undefined
-    let ignored = 0
+    const ignored = Telemetry.ignored(driver.type)
     // services run beside the engine's queue, as in a backend with slots
     const services = Attempt.make(
       { ...driver, concurrency: "unbounded", run: () => Effect.dieMessage("only services run here") },
@@ -139,7 +140,7 @@ export const make = (
       // what comes from an engine may be anything, and one odd thing must not be the loss of all
       const flight = typeof update === "object" && update !== null ? flights.get(update.uid) : undefined
       if (flight === undefined || flight.spec.attempt !== update.attempt) {
-        ignored++
+        ignored()
         return
       }
       switch (update._tag) {
@@ -168,7 +169,7 @@ export const make = (
             Effect.exit(Effect.suspend(() => interpret(flight.entry, flight.prepared.task, update.outcome)))
           )
         default:
-          ignored++
+          ignored()
       }
     }
     const canceledByEngine = (entry: Entry): End =>
@@ -258,5 +259,5 @@ export const make = (
       for (const flight of flights.values()) if (flight.told) limit(flight)
       return services.kill
     })
-    return { attempt, kill, ignored: () => ignored }
+    return { attempt, kill }
   })

@@ -16,10 +16,8 @@ import * as Tracer from "effect/Tracer"
 const boundaries = MetricBoundaries.exponential({ start: 0.001, factor: 4, count: 12 })
 
 // Keys that hold their labels find their state once; labels added to a metric would look it up at every update.
-const counter = (labels: Record<string, string>) =>
-  Metric.fromMetricKey(
-    labelled(MetricKey.counter("effect_rhapsody_tasks", { description: "tasks by their end" }), labels)
-  )
+const counter = (name: string, description: string, labels: Record<string, string>) =>
+  Metric.fromMetricKey(labelled(MetricKey.counter(name, { description }), labels))
 const gauge = (name: string, description: string, labels: Record<string, string>) =>
   Metric.fromMetricKey(labelled(MetricKey.gauge(name, { description }), labels))
 const histogram = (name: string, description: string, labels: Record<string, string>) =>
@@ -44,7 +42,7 @@ export const metrics = (backend: string): Metrics => {
   return {
     ended: (state, reason) => {
       const key = `${state} ${reason}`
-      const metric = ends.get(key) ?? counter({ backend, state, reason })
+      const metric = ends.get(key) ?? counter("effect_rhapsody_tasks", "tasks by their end", { backend, state, reason })
       ends.set(key, metric)
       metric.unsafeUpdate(1, [])
     },
@@ -53,6 +51,12 @@ export const metrics = (backend: string): Metrics => {
     waited: (millis) => waited.unsafeUpdate((millis / 1000) as any, []),
     ran: (millis) => ran.unsafeUpdate((millis / 1000) as any, [])
   }
+}
+
+/** What an engine says of attempts that have ended or that nobody knows, or that nobody understands. */
+export const ignored = (backend: string): (() => void) => {
+  const metric = counter("effect_rhapsody_updates_ignored", "what an engine said to no purpose", { backend })
+  return () => metric.unsafeUpdate(1, [])
 }
 
 const defaultTracer = Context.get(DefaultServices.liveServices, Tracer.Tracer)
