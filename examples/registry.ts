@@ -1,13 +1,15 @@
 // Backends by name, as they come from a configuration: which there are, which can run here, and one of your own.
 import { NodeRuntime } from "@effect/platform-node"
-import { Console, Effect, Schema } from "effect"
+import { Config, Console, Effect, Schema } from "effect"
 import { BackendRegistry, ConcurrentBackend, ExecutionBackend, TaskDictionary } from "effect-rhapsody"
 
-// Its options are decoded when it is chosen; its layer may be a promise, e.g. of an import.
+// Its options are decoded when it is chosen, and one that is not given is looked for in the environment. Its layer may
+// be a promise, e.g. of an import.
 const Logging = BackendRegistry.entry({
   name: "logging",
   description: "says what it submits and lets concurrent run it",
   options: Schema.Struct({ prefix: Schema.optionalWith(Schema.String, { default: () => "LoggingBackend" }) }),
+  config: { prefix: Config.string("LOGGING_PREFIX").pipe(Config.withDefault(undefined)) },
   layer: ({ prefix }) =>
     ExecutionBackend.layer(
       Effect.map(ConcurrentBackend.driver(), (inner) => ({

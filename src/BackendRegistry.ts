@@ -21,6 +21,8 @@
  * }).pipe(Effect.provide(BackendRegistry.layerDefault))
  * ```
  */
+import type * as Config from "effect/Config"
+import type { ConfigError } from "effect/ConfigError"
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -44,8 +46,11 @@ export type Refusal = BackendError | ConfigurationError
  */
 export type Chosen = ExecutionBackend.ExecutionBackend<Task.Kind>
 
-/** Any layer of a backend. */
-export type BackendLayer = Layer.Layer<ExecutionBackend.Any, Refusal>
+/** Any layer of a backend, a `layerConfig` too: what its `Config` fails with becomes a `ConfigurationError`. */
+export type BackendLayer = Layer.Layer<ExecutionBackend.Any, Refusal | ConfigError>
+
+/** For some options the `Config` that says them where `get` is not given them. */
+export type Configs<I> = { readonly [K in keyof I]?: Config.Config<I[K]> }
 
 /** A backend that can be chosen by name. `A` are its options, `I` what a user writes for them. */
 export interface Entry<in out A = any, in out I = any> {
@@ -55,9 +60,14 @@ export interface Entry<in out A = any, in out I = any> {
   readonly description?: string
   /**
    * Decodes what `get` is given as options; nothing given is `{}`. Unknown keys are refused by name, whatever the
-   * schema's own parse options say. Default: no options.
+   * schema's own parse options say. Default: no options but those of `config`, as they are there.
    */
   readonly options?: Schema.Schema<A, I>
+  /**
+   * Read for the options that `get` is not given, and then decoded as those are. One that answers `undefined`, as with
+   * `Config.withDefault(undefined)`, says nothing. One that fails refuses the backend and names its key.
+   */
+  readonly config?: Configs<I>
   /**
    * Makes the layer from the decoded options; a promise of one is for what should load only when it is chosen or
    * probed: `(options) => import("./MyBackend.js").then((_) => _.layer(options))`. A promise that is rejected, as for a
@@ -66,7 +76,7 @@ export interface Entry<in out A = any, in out I = any> {
   readonly layer: (options: A) => BackendLayer | Promise<BackendLayer>
   /**
    * Looks whether it can run here, by starting what it takes to know, and stops that again. Its failure is the reason
-   * for "not available". Default: builds the layer without options and closes it.
+   * for "not available". Default: builds the layer as `Config` has it, without other options, and closes it.
    */
   readonly probe?: Effect.Effect<void, BackendError>
 }
@@ -90,7 +100,10 @@ export interface DiscoverOptions {
 
 /** What a registry does. The functions of this module of the same names use the registry in the context. */
 export interface Service {
-  readonly register: <A, I>(entry: Entry<A, I>, options?: RegisterOptions) => Effect.Effect<void, ConfigurationError>
+  readonly register: <I = {}, A = I>(
+    entry: Entry<A, I>,
+    options?: RegisterOptions
+  ) => Effect.Effect<void, ConfigurationError>
   readonly list: Effect.Effect<ReadonlyArray<string>>
   readonly entries: Effect.Effect<ReadonlyArray<Entry>>
   readonly discover: (options?: DiscoverOptions) => Effect.Effect<ReadonlyArray<Availability>>
@@ -107,12 +120,14 @@ export class BackendRegistry extends Context.Tag("effect-rhapsody/BackendRegistr
  *
  * @example
  * ```ts
- * import { Effect, Schema } from "effect"
+ * import { Config, Effect, Schema } from "effect"
  * import { BackendRegistry, ExecutionBackend } from "effect-rhapsody"
  *
  * export const Echo = BackendRegistry.entry({
  *   name: "echo",
  *   options: Schema.Struct({ slots: Schema.optionalWith(Schema.Int, { default: () => 8 }) }),
+ *   // an option, else the variable ECHO_SLOTS, else 8
+ *   config: { slots: Config.integer("ECHO_SLOTS").pipe(Config.withDefault(undefined)) },
  *   layer: ({ slots }) =>
  *     ExecutionBackend.layer({
  *       type: "echo",
@@ -124,7 +139,7 @@ export class BackendRegistry extends Context.Tag("effect-rhapsody/BackendRegistr
  * export const Registry = BackendRegistry.layer(...BackendRegistry.backends, Echo)
  * ```
  */
-export const entry = <A = {}, I = {}>(entry: Entry<A, I>): Entry<A, I> => entry
+export const entry = <I = {}, A = I>(entry: Entry<A, I>): Entry<A, I> => entry
 
 /**
  * Adds a backend. Fails with `ConfigurationError`: DuplicateBackend when the name is taken and `replace` was not asked
@@ -140,7 +155,7 @@ export const entry = <A = {}, I = {}>(entry: Entry<A, I>): Entry<A, I> => entry
  * })
  * ```
  */
-export const register = <A = {}, I = {}>(
+export const register = <I = {}, A = I>(
   entry: Entry<A, I>,
   options?: RegisterOptions
 ): Effect.Effect<void, ConfigurationError, BackendRegistry> =>
@@ -171,9 +186,12 @@ export const discover = (
  * The layer of a backend by name; without a name, of `Defaults.backend`. Each call is a backend of its own; the layer
  * it answers with is shared as every layer is.
  *
+ * For each option what is given here wins, then the entry's `Config`, then `Defaults`, then the backend's own default.
+ *
  * Building it fails with `ConfigurationError` UnknownBackend for a name that is not registered (the message lists those
  * that are), with `ConfigurationError` whose `configKey` is `<name>.<key>` for an option that is unknown or cannot be
- * honoured, and with `BackendError` Unavailable when the backend's modules do not load.
+ * honoured, with one whose `configKey` is the path of the `Config` that fails (`RHAPSODY.CONCURRENT.MAX_WORKERS`; its
+ * cause is the `ConfigError`), and with `BackendError` Unavailable when the backend's modules do not load.
  */
 export const get = (name?: string, options?: unknown): Layer.Layer<Chosen, Refusal, BackendRegistry> =>
   Layer.unwrapEffect(Effect.map(BackendRegistry, (registry) => registry.get(name, options)))
@@ -227,7 +245,28 @@ export const layer = (...initial: ReadonlyArray<Entry>): Layer.Layer<BackendRegi
     })
   )
 
-/** The backends of this library: `"concurrent"` and `"noop"`. To have them beside your own: `layer(...backends, yours)`. */
+/**
+ * The backends of this library: `"concurrent"` and `"noop"`. To have them beside your own: `layer(...backends, yours)`.
+ *
+ * Their options are read from `Config` too, which are environment variables unless another `ConfigProvider` is set:
+ * `RHAPSODY_CONCURRENT_MAX_WORKERS`, `_KINDS` (`executable,function`), `_KILL_GRACE` (`5 seconds`), `_LAUNCHER`,
+ * `_PYTHON` and `_SANDBOXES`, and for each of both `_ADMISSION`, `_NESTED_ADMISSION`, `_HISTORY`, `_EVENT_BUFFER` and
+ * `_STOP_GRACE`, as in `RHAPSODY_NOOP_HISTORY`.
+ *
+ * @example
+ * ```ts
+ * import { ConfigProvider, Layer } from "effect"
+ * import { BackendRegistry, Defaults } from "effect-rhapsody"
+ *
+ * const settings = ConfigProvider.fromJson({ RHAPSODY: { BACKEND: "concurrent", CONCURRENT: { MAX_WORKERS: 2 } } })
+ *
+ * // Defaults.layerConfig adds RHAPSODY_BACKEND, and what applies to all backends
+ * export const Backend = BackendRegistry.get().pipe(
+ *   Layer.provide([BackendRegistry.layerDefault, Defaults.layerConfig()]),
+ *   Layer.provide(Layer.setConfigProvider(settings))
+ * )
+ * ```
+ */
 export const backends: ReadonlyArray<Entry> = ours
 
 /** A registry of the backends of this library. Yours are added with `register`. */

@@ -24,11 +24,13 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import type * as Scope from "effect/Scope"
 import * as Defaults from "./Defaults.js"
 import { ConfigurationError } from "./Errors.js"
 import * as ExecutionBackend from "./ExecutionBackend.js"
 import type { Launcher } from "./internal/launch/launcher.js"
-import * as nodeLauncher from "./internal/launch/nodeLauncher.js"
+import { runExecutable } from "./internal/launch/run.js"
+import * as launchers from "./internal/launch/select.js"
 import { settings as makeSettings } from "./TaskOptions.js"
 
 const type = Defaults.BackendType.CONCURRENT
@@ -44,6 +46,15 @@ export interface Options<K extends Kinds = Kinds> extends ExecutionBackend.Optio
   readonly kinds?: ReadonlyArray<K>
   /** Between TERM and KILL. Default 5 seconds. */
   readonly killGrace?: Duration.DurationInput
+  /**
+   * What starts programs: launch agents, Node itself, or agents where a Python 3.8 or later is found (`"auto"`, the
+   * default; that Node was taken is logged once).
+   */
+  readonly launcher?: "auto" | "agent" | "node"
+  /** The Python for launch agents. Default: the first suitable one of the usual names. */
+  readonly python?: string
+  /** Where tasks with `sandbox: true` get their directories. Default `rhapsody.sandboxes` in the current directory. */
+  readonly sandboxes?: string
 }
 
 /** Settings of a task that only this backend understands: its own `killGrace`. */
@@ -51,7 +62,7 @@ export const settings = makeSettings(type, Schema.Struct({ killGrace: Schema.opt
 type Settings = { readonly killGrace?: Duration.Duration | undefined }
 
 const run =
-  (launcher: Launcher, killGrace: number): ExecutionBackend.Driver<Kinds>["run"] =>
+  (launcher: Launcher, killGrace: number, sandboxes: string): ExecutionBackend.Driver<Kinds>["run"] =>
   (spec, report) => {
     const { program } = spec
     if (program._tag === "function") {
@@ -62,18 +73,11 @@ const run =
     }
     if (program._tag !== "executable") return Effect.dieMessage(`the engine let a ${program._tag} task through`)
     const own = (spec.settings as Settings | undefined)?.killGrace
-    return Effect.mapBoth(
-      launcher.launch({
-        program,
-        env: { RHAPSODY_TASK_UID: spec.uid, RHAPSODY_ATTEMPT: String(spec.attempt) },
-        grace: own === undefined ? killGrace : Duration.toMillis(own),
-        started: report.executing
-      }),
-      {
-        onSuccess: ExecutionBackend.Outcome.exited,
-        onFailure: ({ cause, details, reason }) => ExecutionBackend.taskError(spec, reason, { details, cause })
-      }
-    )
+    return runExecutable(launcher, spec, program, {
+      sandboxes,
+      grace: own === undefined ? killGrace : Duration.toMillis(own),
+      started: report.executing
+    })
   }
 
 const invalid = (configKey: string, message: string) =>
@@ -82,7 +86,7 @@ const invalid = (configKey: string, message: string) =>
 /** The driver alone: to put something of your own around `run`. */
 export const driver = <const K extends Kinds = Kinds>(
   options: Options<K> = {}
-): Effect.Effect<ExecutionBackend.Driver<K>, ConfigurationError> =>
+): Effect.Effect<ExecutionBackend.Driver<K>, ConfigurationError, Scope.Scope> =>
   Effect.gen(function* () {
     const maxWorkers = options.maxWorkers ?? (yield* Defaults.Defaults).maxWorkers
     if (!Number.isInteger(maxWorkers) || maxWorkers < 1) {
@@ -93,7 +97,11 @@ export const driver = <const K extends Kinds = Kinds>(
     if (foreign !== undefined) return yield* invalid("kinds", `must be some of ${allKinds.join(", ")}, not ${foreign}`)
     const killGrace = Duration.decodeUnknown(options.killGrace ?? "5 seconds")
     if (Option.isNone(killGrace)) return yield* invalid("killGrace", `must be a duration such as "5 seconds"`)
-    const launcher = nodeLauncher.make()
+    const launcher = yield* launchers.make({
+      launcher: options.launcher ?? "auto",
+      python: options.python,
+      width: maxWorkers
+    })
     return {
       type,
       kinds,
@@ -103,10 +111,9 @@ export const driver = <const K extends Kinds = Kinds>(
       boundedStop: ["executable" as K],
       settings,
       check: ({ program }) => {
-        const refusal = program._tag === "executable" ? launcher.check(program) : undefined
-        return refusal === undefined ? Effect.void : Effect.fail(refusal)
+        return program._tag === "executable" ? launcher.check(program) : Effect.void
       },
-      run: run(launcher, Duration.toMillis(killGrace.value)),
+      run: run(launcher, Duration.toMillis(killGrace.value), options.sandboxes ?? "rhapsody.sandboxes"),
       kill: launcher.kill
     }
   })

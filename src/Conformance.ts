@@ -11,7 +11,12 @@
  *   name: "concurrent",
  *   kinds: ["executable"],
  *   layer: (options) => ConcurrentBackend.layer({ ...options, kinds: ["executable"], maxWorkers: 4 }),
- *   work: Conformance.ExecutableWork.make
+ *   work: Conformance.ExecutableWork.make,
+ *   slots: 4,
+ *   programs: true,
+ *   exceptions: {
+ *     "process-orchestrator-killed": { reason: "needs a script to kill" }
+ *   }
  * }
  *
  * export const program = Effect.flatMap(Conformance.report(subject), (lines) => Console.log(lines.join("\n")))
@@ -25,11 +30,18 @@ import type * as Layer from "effect/Layer"
 import type * as ExecutionBackend from "./ExecutionBackend.js"
 import { contract } from "./internal/conformance/contract.js"
 import { ending } from "./internal/conformance/ending.js"
-import { processes, refusesPrograms } from "./internal/conformance/processes.js"
+import { limits } from "./internal/conformance/limits.js"
+import { processes } from "./internal/conformance/processes.js"
+import { refuses } from "./internal/conformance/refused.js"
+import { secrets } from "./internal/conformance/secrets.js"
+import type { Need, Needing } from "./internal/conformance/tools.js"
+import { whole } from "./internal/conformance/whole.js"
 import type { Make } from "./internal/conformance/work.js"
-import type { Kind } from "./Task.js"
+import type { Kind, Service } from "./Task.js"
 
 export { ConformanceError } from "./internal/conformance/check.js"
+export { refusesBytes } from "./internal/conformance/processes.js"
+export { refusesCancel } from "./internal/conformance/refused.js"
 export {
   behave,
   ExecutableWork,
@@ -60,11 +72,20 @@ export interface Subject {
   readonly kinds: ReadonlyArray<Kind>
   /** A new backend for each row, with the limits that the row asks for, and the handler of its work if it has one. */
   readonly layer: (options?: ExecutionBackend.Options) => Layer.Layer<any, unknown>
-  /** The task that does as its payload says: `ExecutableWork.make`, `FunctionWork.make`, or one of the backend's own. */
+  /**
+   * The task that does as its payload says: `ExecutableWork.make`, `FunctionWork.make`, or one of the backend's own,
+   * which does what `behave` does.
+   */
   readonly work: Make
   /** It starts real programs on this machine: then the rows of processes apply. */
   readonly programs?: boolean
-  /** A command that submits one task, a tree of processes that do not end: to be killed. */
+  /** Tasks at the same time, where the others wait for a slot. Default: all that it gets. */
+  readonly slots?: number
+  /** Kills its engine under a layer of it, for an engine that can be lost. */
+  readonly lose?: Effect.Effect<unknown, unknown, any>
+  /** A service that becomes ready, from a backend that runs the kind `"service"`. */
+  readonly service?: Service<unknown, unknown, any>
+  /** A command that submits one task, a tree of processes of which two sleep for ever, by `sleep`: to be killed. */
   readonly orchestrator?: readonly [executable: string, ...args: ReadonlyArray<string>]
   /** By the id of the row. */
   readonly exceptions?: Readonly<Record<string, Exception>>
@@ -76,35 +97,57 @@ const bound: Duration.DurationInput = "60 seconds"
 /** The rows that apply to a backend, an exception in the place of what it declares. */
 export const rows = (subject: Subject): ReadonlyArray<Row> =>
   all(subject).map((row) => {
+    const { id, run, title } = row
     const exception = exceptionOf(subject, row)
-    if (exception === undefined) {
-      return {
-        ...row,
-        run: Effect.timeoutFail(row.run, { duration: bound, onTimeout: () => new Error(`took longer than ${bound}`) })
-      }
-    }
-    return { ...row, title: `${row.title} (declared: ${exception.reason})`, run: exception.refusal ?? Effect.void }
+    return exception === undefined
+      ? { id, title, run: bounded(run) }
+      : { id, title: `${title} (declared: ${exception.reason})`, run: bounded(exception.refusal ?? Effect.void) }
   })
 
-const all = (subject: Subject): ReadonlyArray<Row> => [...contract(subject), ...ending(subject), ...processes(subject)]
+// Disconnected: a backend that cannot be closed fails its row, and does not hold up the rest.
+const bounded = (run: Row["run"]): Row["run"] =>
+  Effect.timeoutFail(Effect.disconnect(run), {
+    duration: bound,
+    onTimeout: () => new Error(`took longer than ${bound}`)
+  })
 
-const noPrograms = (subject: Subject): Exception =>
-  subject.kinds.includes("executable")
-    ? { reason: "answers programs without starting them" }
-    : { reason: "runs no executables", refusal: refusesPrograms(subject) }
+const all = (subject: Subject): ReadonlyArray<Needing> => [
+  ...contract(subject),
+  ...ending(subject),
+  ...limits(subject),
+  ...whole(subject),
+  ...secrets(subject),
+  ...processes(subject)
+]
 
-const exceptionOf = (subject: Subject, { id }: Row): Exception | undefined =>
-  subject.exceptions?.[id] ?? (subject.programs !== true && id.startsWith("process-") ? noPrograms(subject) : undefined)
+const noKind = (subject: Subject, kind: "executable" | "service"): Exception | undefined =>
+  subject.kinds.includes(kind) ? undefined : { reason: `runs no ${kind}s`, refusal: refuses(subject, kind) }
+
+/** Why a subject has not what a row needs. */
+const lacks: { readonly [N in Need]: (subject: Subject) => Exception | undefined } = {
+  executable: (subject) => noKind(subject, "executable"),
+  service: (subject) => noKind(subject, "service"),
+  programs: (subject) =>
+    subject.programs === true
+      ? undefined
+      : (noKind(subject, "executable") ?? { reason: "answers programs without starting them" }),
+  lose: ({ lose }) => (lose === undefined ? { reason: "has no engine but this process" } : undefined)
+}
+
+const exceptionOf = (subject: Subject, { id, need }: Needing): Exception | undefined =>
+  subject.exceptions?.[id] ?? (need === undefined ? undefined : lacks[need](subject))
 
 /** Runs all rows, one after the other: a line for each. Never fails; a line starts with `pass`, `declared` or `FAIL`. */
-export const report = (subject: Subject): Effect.Effect<ReadonlyArray<string>> =>
-  Effect.forEach(rows(subject), (row) =>
+export const report = (subject: Subject): Effect.Effect<ReadonlyArray<string>> => {
+  const declared = new Set(all(subject).flatMap((row) => (exceptionOf(subject, row) === undefined ? [] : [row.id])))
+  return Effect.forEach(rows(subject), (row) =>
     Effect.map(Effect.exit(row.run), (exit) => {
-      const word = Exit.isFailure(exit) ? "FAIL" : exceptionOf(subject, row) === undefined ? "pass" : "declared"
+      const word = Exit.isFailure(exit) ? "FAIL" : declared.has(row.id) ? "declared" : "pass"
       const why = Exit.isFailure(exit) ? `: ${Cause.pretty(exit.cause).split("\n")[0]}` : ""
       return `${word} ${row.id}: ${row.title}${why}`
     })
   )
+}
 
 /** Rows by backends as a Markdown table: what is passed, and what is declared away with its reason. */
 export const table = (subjects: ReadonlyArray<Subject>): string => {

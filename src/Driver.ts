@@ -17,12 +17,24 @@
  */
 import type * as Duration from "effect/Duration"
 import type * as Effect from "effect/Effect"
+import type * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { BackendError, ConfigurationError, TaskErrorReason } from "./Errors.js"
 import { TaskError } from "./Errors.js"
+import type { Dropped, Usage } from "./Output.js"
 import type { Any, HandlerService, Kind } from "./Task.js"
-import type { Env, Resources, SettingsConstructor, Text } from "./TaskOptions.js"
+import type {
+  Capture,
+  Env,
+  InputFile,
+  Leftovers,
+  Limits,
+  Overflow,
+  Resources,
+  SettingsConstructor,
+  Text
+} from "./TaskOptions.js"
 import type { TaskState } from "./TaskState.js"
 
 /** A program and all that is said about it, with the defaults applied. */
@@ -30,18 +42,27 @@ export interface Executable {
   readonly _tag: "executable"
   readonly executable: Text
   readonly args: ReadonlyArray<Text>
-  readonly stdin: Text | undefined
+  readonly stdin: Text | InputFile | undefined
   /** Added to the environment the program inherits; `undefined` removes. */
   readonly env: Env
   readonly cwd: string | undefined
   readonly capture: {
     readonly limit: number
+    readonly overflow: Overflow
     readonly stdout: string | undefined
     readonly stderr: string | undefined
     readonly merged: boolean
+    readonly onChunk: Capture["onChunk"]
     /** Whether the result is decoded from standard output: then it is wanted back even when it goes to a file. */
     readonly wanted: boolean
   }
+  /** Lines for bash, before the program. */
+  readonly prepare: ReadonlyArray<string>
+  /** Whether it gets a directory of its own. */
+  readonly sandbox: boolean
+  readonly limits: Limits | undefined
+  readonly nice: number | undefined
+  readonly leftovers: Leftovers
 }
 
 /** What to run. */
@@ -52,7 +73,52 @@ export type Program =
   | { readonly _tag: "python"; readonly callable: string }
   | (Omit<Executable, "_tag"> & { readonly _tag: "service"; readonly ready: RegExp })
 
-/** One attempt of a task, as data. */
+/** A named file that another task of the same backend leaves in its sandbox. */
+export interface ProducedFile {
+  readonly _tag: "ProducedFile"
+  /** Uid of the task that makes it. */
+  readonly producer: string
+  /** Relative to the producer's sandbox. By default the producer's uid. */
+  readonly file: string
+  /** Relative to the sandbox of the task that needs it. By default as `file`. */
+  readonly target: string
+}
+
+/** A file that no task makes. */
+export interface ExternalFile {
+  readonly _tag: "ExternalFile"
+  readonly path: string
+  /** Relative to the sandbox of the task that needs it. By default the last part of `path`. */
+  readonly target: string
+}
+
+/** Everything that another task of the same backend leaves in its sandbox. */
+export interface ProducedSandbox {
+  readonly _tag: "ProducedSandbox"
+  /** Uid of the task whose sandbox it is. */
+  readonly producer: string
+}
+
+/** What a task needs in its sandbox before it starts, with the defaults applied. */
+export type Input = ProducedFile | ExternalFile | ProducedSandbox
+
+/** How an input comes into a sandbox, in the words of whoever brings it there: the engine, or the library. */
+export interface Staging {
+  readonly source: string
+  readonly target: string
+  readonly action: "link" | "copy" | "move" | "transfer"
+}
+
+/** An input that the engine brings by its own means, and how it said that it would. */
+export interface Link {
+  readonly input: Input
+  readonly staging: Staging
+}
+
+/**
+ * One attempt of a task, as data. Dependencies come with a later version: until then `after`, `links`, `inputs` and
+ * `outputs` are empty.
+ */
 export interface Spec {
   readonly uid: string
   /** Name of the definition. */
@@ -66,6 +132,14 @@ export interface Spec {
   readonly priority: number
   /** Decoded with the schema of the driver's own settings; undefined when the task carries none. */
   readonly settings: unknown
+  /** Uids of the tasks that it follows. They have succeeded, but for the producers in `links`. */
+  readonly after: ReadonlyArray<string>
+  /** Inputs that the engine took upon itself. Their producers may still be on their way. */
+  readonly links: ReadonlyArray<Link>
+  /** All other inputs. Their producers have succeeded, and the library has put them into the sandbox. */
+  readonly inputs: ReadonlyArray<Input>
+  /** Files that it is to leave, relative to its sandbox. */
+  readonly outputs: ReadonlyArray<string>
 }
 
 /** A program that ended. Text may be given for bytes. */
@@ -75,9 +149,16 @@ export interface ProcessExit {
   readonly signal?: string
   readonly stdout?: Text
   readonly stderr?: Text
+  /** The end of a standard error that went to a file. */
+  readonly stderrTail?: Text
   readonly stdoutPath?: string | undefined
   readonly stderrPath?: string | undefined
   readonly wallMillis?: number
+  readonly usage?: Usage
+  /** Bytes that were printed beyond the limit and not kept. */
+  readonly dropped?: Dropped
+  /** Some of its processes could not be killed, and are still there. */
+  readonly survivors?: boolean
 }
 
 /** How an attempt ended, encoded, so that it can cross processes. */
@@ -128,6 +209,29 @@ export interface Common<out K extends Kind = Kind> {
   readonly serve?: (spec: Spec) => Effect.Effect<Serving, TaskError | BackendError, Scope.Scope>
   /** The engine's own names of states, and what each means here: data of this backend instance. */
   readonly nativeStates?: Readonly<Record<string, TaskState>>
+  /**
+   * Never returns while the engine lives; returns when it is lost, with why. Every live task ends with that error then,
+   * unless its result was there first, and nothing more is accepted. What runs is interrupted: the driver of an engine
+   * that is gone has nothing to wait for. Asked once, when the backend is made, and interrupted when it closes; a defect
+   * is a loss too. In the batch form, the end of `updates` says the same.
+   */
+  readonly lost?: Effect.Effect<BackendError>
+  /**
+   * How the engine would bring a file to a task, for an engine that resolves data dependencies by itself; leaves no
+   * trace. None: not this file. The task is handed over with the answer among its `links`, without waiting for the
+   * producer; the user gets the answer too.
+   *
+   * What the engine does not take upon itself the library does: it waits for the producer, then links the file in the
+   * sandbox. So it does for a producer with retries, about which no engine is asked: to it, each attempt is another
+   * job. A file that names neither a producer nor a path is refused before, by `ConfigurationError` with the field.
+   */
+  readonly linkExplicit?: (
+    input: ProducedFile | ExternalFile
+  ) => Effect.Effect<Option.Option<Staging>, ConfigurationError | BackendError>
+  /** As `linkExplicit`, for everything that a producer leaves in its sandbox. */
+  readonly linkImplicit?: (
+    input: ProducedSandbox
+  ) => Effect.Effect<Option.Option<Staging>, ConfigurationError | BackendError>
 }
 
 /** What only the driver can know while it runs an attempt. */
@@ -185,9 +289,12 @@ export type Update = AttemptKey &
 export interface BatchDriver<out K extends Kind = Kind> extends Common<K> {
   /** Hands attempts over. A failure ends those attempts, and no other. */
   readonly submit: (specs: ReadonlyArray<Spec>) => Effect.Effect<void, BackendError>
-  /** Asks to stop attempts. Only `updates` confirms it. */
+  /**
+   * Asks to stop attempts that the engine has: their submission has returned, or an update spoke of them. Only `updates`
+   * confirms it. Interrupted when it takes longer than `stopGrace`.
+   */
   readonly cancel: (attempts: ReadonlyArray<AttemptKey>) => Effect.Effect<void, BackendError>
-  /** All that the engine says, from the first submission on. Its end, or its failure, is the loss of the engine. */
+  /** All that the engine says, from the first submission on. Its end, or its failure, is the loss of the engine: `lost`. */
   readonly updates: Stream.Stream<Update, BackendError>
 }
 
@@ -200,12 +307,19 @@ export const isBatch = <K extends Kind>(driver: AnyDriver<K>): driver is BatchDr
 export const taskError = (
   spec: Spec,
   reason: TaskErrorReason,
-  fields: { readonly details?: Readonly<Record<string, unknown>>; readonly cause?: unknown } = {}
+  fields: {
+    readonly exitCode?: number | undefined
+    readonly signal?: string | undefined
+    readonly details?: Readonly<Record<string, unknown>> | undefined
+    readonly cause?: unknown
+  } = {}
 ): TaskError =>
   new TaskError({
     taskUid: spec.uid,
     task: spec.name,
     reason,
+    ...(fields.exitCode === undefined ? {} : { exitCode: fields.exitCode }),
+    ...(fields.signal === undefined ? {} : { signal: fields.signal }),
     ...(fields.details === undefined ? {} : { details: fields.details }),
     ...(fields.cause === undefined ? {} : { cause: fields.cause })
   })

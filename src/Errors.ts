@@ -59,7 +59,9 @@ export const TaskErrorReason = Schema.Literal(
   /** The result does not match the success (or error) schema. */
   "InvalidResult",
   /** More output than `capture.limit` allows to keep in memory. */
-  "OutputLimit"
+  "OutputLimit",
+  /** What watched its program died, and the program was killed with it: see `details.message`. */
+  "Lost"
 )
 export type TaskErrorReason = typeof TaskErrorReason.Type
 
@@ -119,6 +121,8 @@ export class TaskError extends Schema.TaggedError<TaskError>("effect-rhapsody/Ta
           because,
           "raise capture.limit or capture to a file"
         )
+      case "Lost":
+        return sentence(`${who} was lost`, because, "retry it")
     }
   }
 }

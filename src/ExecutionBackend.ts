@@ -168,7 +168,7 @@ const backendOf = <A, E, R>(
  *
  * Waits, interruptibly and without trace, while the backend has as many live tasks as it admits. Fails, leaving
  * nothing behind, with `ConfigurationError` when the request can never work (`configKey` names the field) and with
- * `BackendError` Closed when the backend is closed.
+ * `BackendError` when the backend is closed (Closed) or has lost its engine (the error that told so).
  */
 export const submit = <I extends Anything>(task: I): Effect.Effect<FiberOf<I>, Refusal, I["Context"]> =>
   backendOf(task, (backend) => backend.submit(task))
@@ -281,7 +281,7 @@ export const taskStates: Effect.Effect<ReadonlyMap<string, TaskState>, never, An
 export const taskState = (uid: string): Effect.Effect<Option.Option<TaskState>, never, Any> =>
   Effect.flatMap(ExecutionBackend, (backend) => backend.taskState(uid))
 
-/** What the backend is doing. */
+/** What the backend is doing; its status is FAILED when it has lost its engine. */
 export const state: Effect.Effect<BackendState, never, Any> = Effect.flatMap(
   ExecutionBackend,
   (backend) => backend.state

@@ -90,7 +90,8 @@ export const driver = ({ answer, settings }: Options = {}): ExecutionBackend.Dri
   type: "noop",
   kinds,
   concurrency: "unbounded",
-  boundedStop: kinds,
+  // an answer may not heed its interruption
+  ...(answer === undefined ? { boundedStop: kinds } : {}),
   // never called, for `run` asks no handler
   handler: (task) => ({ task, run: (payload) => Effect.succeed(ExecutionBackend.Outcome.success(payload)) }),
   ...(settings === undefined ? {} : { settings }),

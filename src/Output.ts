@@ -1,6 +1,20 @@
 /** Everything that is known about a program that ended. */
 import * as Schema from "effect/Schema"
 
+/** What the system counted for a program and those of its children that it waited for. */
+export const Usage = Schema.Struct({
+  /** CPU time, milliseconds. */
+  userMillis: Schema.Number,
+  systemMillis: Schema.Number,
+  /** Peak resident memory of the largest process. Not told below some 11 MB, which is the launch agent's own. */
+  maxRssBytes: Schema.Number
+})
+export type Usage = typeof Usage.Type
+
+/** Bytes that were printed beyond `capture.limit` and not kept. */
+export const Dropped = Schema.Struct({ stdout: Schema.optional(Schema.Int), stderr: Schema.optional(Schema.Int) })
+export type Dropped = typeof Dropped.Type
+
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
 
 /**
@@ -29,7 +43,11 @@ export class Output extends Schema.Class<Output>("effect-rhapsody/Task/Output")(
   stdoutPath: Schema.optional(Schema.String),
   stderrPath: Schema.optional(Schema.String),
   /** From start to end, milliseconds. */
-  wallMillis: Schema.Number
+  wallMillis: Schema.Number,
+  /** Where it is known: a program that Node started tells nothing. */
+  usage: Schema.optional(Usage),
+  /** Set when `capture.overflow` is `"truncate"` and there was too much. */
+  dropped: Schema.optional(Dropped)
 }) {
   get stdout(): string {
     return decoder.decode(this.stdoutBytes)

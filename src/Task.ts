@@ -32,7 +32,7 @@ import type { ExecutionBackend } from "./ExecutionBackend.js"
 import type { Codec } from "./internal/codec.js"
 import { define, handlerTag, InstanceTypeId, ServiceTypeId, TypeId } from "./internal/definition.js"
 import type { Output } from "./Output.js"
-import type { DefinitionOptions, Env, Options, Text } from "./TaskOptions.js"
+import type { DefinitionOptions, Env, InputFile, Options, Text } from "./TaskOptions.js"
 
 export * from "./Output.js"
 export * from "./TaskOptions.js"
@@ -50,8 +50,8 @@ export interface Command {
   /** A path, or a name that is looked up in the task's own PATH. */
   readonly executable: Text
   readonly args?: ReadonlyArray<Text>
-  /** Given to the program as its standard input; without it, the input is empty. */
-  readonly stdin?: Text
+  /** Given to the program as its standard input: text, bytes or a file; without it, the input is empty. */
+  readonly stdin?: Text | InputFile
   /** As the option of the same name, which wins where both name a variable. */
   readonly env?: Env
   /** As the option of the same name, which wins. */

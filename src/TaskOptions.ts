@@ -12,6 +12,11 @@ import type { TaskError } from "./Errors.js"
 /** Text, or bytes that need not be UTF-8. */
 export type Text = string | Uint8Array
 
+/** A file to be read as standard input, relative to the task's cwd. */
+export interface InputFile {
+  readonly file: string
+}
+
 /**
  * Variables added to the inherited environment; `undefined` removes one. `Redacted` values reach the program and
  * nothing else: no event, log, span or error shows them.
@@ -48,18 +53,59 @@ export interface Retry<in E = unknown> {
 }
 
 /**
+ * What becomes of a program that prints more than `limit`: it is stopped and fails with `TaskError` OutputLimit
+ * (`"fail"`, the default), or the first `limit` bytes are kept and the rest is counted (`"truncate"`), or all of it is in
+ * a file (`"spill"`). `Task.Output` tells of either; a result that would have to be decoded from a part of the output
+ * fails with OutputLimit.
+ */
+export type Overflow = "fail" | "truncate" | "spill"
+
+/** A piece of output, as it came: a line may be cut in two. */
+export interface OutputChunk {
+  readonly stream: "stdout" | "stderr"
+  readonly bytes: Uint8Array
+}
+
+/**
  * What is kept of what a program prints. By default both streams, in memory, up to 64 MiB each; beyond it the program
  * is stopped with `TaskError` OutputLimit. A file has no limit, unless the success schema has to read it back.
  */
 export interface Capture {
   /** Bytes kept in memory per stream. Default 64 MiB. */
   readonly limit?: number
+  /** What more than that leads to. Default `"fail"`. */
+  readonly overflow?: Overflow
   /** Write standard output to this file (created or truncated) instead of memory; relative to the task's cwd. */
   readonly stdout?: string
   readonly stderr?: string
   /** Standard error goes where standard output goes, in the order of writing. */
   readonly merged?: boolean
+  /**
+   * Called with what is printed to memory, while the program runs, piece by piece and in order: for progress, a log, a
+   * parser. The program waits when this is slower than it prints. What is seen here is kept for the result as well.
+   */
+  readonly onChunk?: (chunk: OutputChunk) => Effect.Effect<void>
 }
+
+/** Limits of the system for a program and what it starts, soft and hard; sizes in bytes. */
+export interface Limits {
+  readonly addressSpace?: number
+  readonly coreSize?: number
+  readonly cpuSeconds?: number
+  readonly dataSize?: number
+  readonly fileSize?: number
+  readonly lockedMemory?: number
+  readonly openFiles?: number
+  /** Of the user, as the system counts it. */
+  readonly processes?: number
+  readonly stackSize?: number
+}
+
+/**
+ * What becomes of processes that a program leaves running when it ends by itself: they are killed (`"kill"`), or left
+ * alone on purpose (`"detach"`) where they are still in its session, also when the backend closes or this process dies.
+ */
+export type Leftovers = "kill" | "detach"
 
 /** 64 MiB. */
 export const defaultCaptureLimit = 64 * 1024 * 1024
@@ -111,6 +157,21 @@ export interface DefinitionOptions<in E = unknown> {
   /** Working directory. Default: that of this process. */
   readonly cwd?: string
   readonly capture?: Capture
+  /**
+   * Lines that bash runs before the program, which then runs in the environment they leave: `module load gromacs`,
+   * `source env/bin/activate`. The first that fails is the end of the task, with its exit code.
+   */
+  readonly prepare?: ReadonlyArray<string>
+  /**
+   * `true`: the task gets a directory of its own, named by its uid, in the backend's sandbox directory. It is its cwd
+   * unless it names one, its path is in RHAPSODY_SANDBOX, and it is kept.
+   */
+  readonly sandbox?: boolean
+  readonly limits?: Limits
+  /** Added to the niceness of this process: 19 is the humblest. */
+  readonly nice?: number
+  /** Default `"kill"`. */
+  readonly leftovers?: Leftovers
   readonly settings?: Settings
 }
 

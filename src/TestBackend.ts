@@ -157,8 +157,9 @@ export interface Service {
   /** The next matching attempt fails at once instead of asking its stub. Calls add up: each is used once, in order. */
   readonly failNext: (match: Match, failure: Failure) => Effect.Effect<void>
   /**
-   * The engine dies: what runs is interrupted and ends with `BackendError` Lost, what is queued or about to be retried
-   * does so when its turn comes, and every later submission is refused with it. Returns at once.
+   * The engine dies: everything that runs, is queued or waits for its next attempt ends with `BackendError` Lost, and
+   * every later submission is refused with it. The backend's status is FAILED when this returns; stubs that run are
+   * interrupted, and their tasks end when they have stopped, at most `stopGrace` later.
    */
   readonly lose: Effect.Effect<void>
 }
@@ -203,7 +204,8 @@ export interface Options<Stubs extends ReadonlyArray<Stub<any>> = ReadonlyArray<
   readonly concurrency?: number | "unbounded"
   /**
    * `false`: as an engine that cannot stop what runs. Stubs go on until their own end, cancelling fails with
-   * `BackendError` CancelUnsupported, and closing waits for them at most `stopGrace`, by the clock. Default `true`.
+   * `BackendError` CancelUnsupported, and closing and `lose` wait for them at most `stopGrace`, by the clock. Default
+   * `true`.
    */
   readonly cancelable?: boolean
   /** Settings of the backend that this one stands for, e.g. `ConcurrentBackend.settings`. Default: none are taken. */

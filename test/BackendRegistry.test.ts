@@ -1,6 +1,28 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Context, Deferred, Effect, Fiber, Layer, Option, Ref, Schema, TestClock } from "effect"
-import { BackendError, BackendRegistry, ConfigurationError, Defaults, ExecutionBackend, Task } from "effect-rhapsody"
+import {
+  Config,
+  ConfigError,
+  ConfigProvider,
+  Context,
+  Deferred,
+  Effect,
+  Fiber,
+  Layer,
+  Option,
+  Redacted,
+  Ref,
+  Schema,
+  TestClock
+} from "effect"
+import {
+  BackendError,
+  BackendRegistry,
+  ConcurrentBackend,
+  ConfigurationError,
+  Defaults,
+  ExecutionBackend,
+  Task
+} from "effect-rhapsody"
 import { ok, Program } from "./support.js"
 
 type Driver = ExecutionBackend.Driver<"executable">
@@ -201,6 +223,207 @@ describe("options", () => {
       const options = { maxWorkers: 2, kinds: ["function"], killGrace: "1 second", stopGrace: 500, admission: 9 }
       assert.deepStrictEqual(yield* Effect.provide(kinds, BackendRegistry.get("concurrent", options)), ["function"])
     }).pipe(Effect.provide(BackendRegistry.layerDefault))
+  )
+})
+
+describe("options from Config", () => {
+  const from = (entries: Record<string, string>, pathDelim = ".") =>
+    Effect.withConfigProvider(ConfigProvider.fromMap(new Map(Object.entries(entries)), { pathDelim }))
+
+  /** Says its options as its type. */
+  const Queue = BackendRegistry.entry({
+    name: "queue",
+    options: Schema.Struct({
+      nodes: Schema.Int.pipe(Schema.positive()),
+      partition: Schema.optionalWith(Schema.String, { default: () => "debug" }),
+      token: Schema.optional(Schema.RedactedFromSelf(Schema.String))
+    }),
+    config: {
+      nodes: Config.integer("NODES").pipe(Config.nested("QUEUE")),
+      partition: Config.string("PARTITION").pipe(Config.nested("QUEUE"), Config.withDefault(undefined)),
+      token: Config.redacted("TOKEN").pipe(Config.nested("QUEUE"), Config.withDefault(undefined))
+    },
+    layer: ({ nodes, partition, token }) =>
+      nodes > 8
+        ? Layer.fail(
+            new ConfigurationError({ configKey: "nodes", reason: "InvalidOption", details: { message: "8 at most" } })
+          )
+        : ExecutionBackend.layer(driver(`${partition}-${nodes}-${token === undefined ? "" : Redacted.value(token)}`))
+  })
+  /** Knows no schema: its `Config` is all there is. */
+  const Plain = BackendRegistry.entry({
+    name: "plain",
+    config: { slots: Config.integer("SLOTS"), mode: Config.string("MODE").pipe(Config.withDefault("fast")) },
+    layer: ({ mode, slots }) => ExecutionBackend.layer(driver(`${mode}-${slots satisfies number}`))
+  })
+  const Theirs = BackendRegistry.entry({
+    name: "theirs",
+    layer: () => ConcurrentBackend.layerConfig({ maxWorkers: Config.integer("WORKERS") })
+  })
+  const Defaulted = BackendRegistry.entry({
+    name: "defaulted",
+    config: { maxWorkers: Config.integer("WORKERS").pipe(Config.withDefault(0)) },
+    layer: ConcurrentBackend.layer
+  })
+  const all = Effect.provide(BackendRegistry.layer(...BackendRegistry.backends, Queue, Plain, Theirs, Defaulted))
+  const chosen = (name: string, options?: unknown) => Effect.provide(typeOf, BackendRegistry.get(name, options))
+
+  it.effect("are those of Config, of what was given, or the default of the backend", () =>
+    Effect.gen(function* () {
+      assert.strictEqual(yield* chosen("queue"), "debug-2-")
+      assert.strictEqual(yield* chosen("queue", { nodes: 3, partition: "big" }), "big-3-")
+    }).pipe(all, from({ "QUEUE.NODES": "2" }))
+  )
+
+  it.effect("given ones win, and then their Config may be missing or wrong", () =>
+    Effect.gen(function* () {
+      assert.strictEqual(yield* chosen("queue", { nodes: 3 }), "long-3-s3cret")
+    }).pipe(all, from({ "QUEUE.NODES": "many", "QUEUE.PARTITION": "long", "QUEUE.TOKEN": "s3cret" }))
+  )
+
+  it.effect("may have no schema, and then none can be given", () =>
+    Effect.gen(function* () {
+      assert.strictEqual(yield* chosen("plain"), "fast-2")
+      const error = yield* refusal(BackendRegistry.get("plain", { slots: 3 }))
+      assert.deepInclude(error, { reason: "InvalidOption", configKey: "plain.slots" })
+      assert.include(error.message, "from Config alone")
+    }).pipe(all, from({ SLOTS: "2" }))
+  )
+
+  const wrong: Record<
+    string,
+    readonly [name: string, map: Record<string, string>, key: string, message: string, options?: unknown]
+  > = {
+    "that are missing": ["queue", {}, "QUEUE.NODES", "Expected QUEUE.NODES to exist"],
+    "that are missing, with the remedy": ["queue", {}, "QUEUE.NODES", "or give nodes as an option"],
+    "of the wrong type": ["queue", { "QUEUE.NODES": "two" }, "QUEUE.NODES", 'but received "two"'],
+    "that the schema refuses": [
+      "queue",
+      { "QUEUE.NODES": "-2" },
+      "queue.nodes",
+      "actual -2; it comes from QUEUE.NODES"
+    ],
+    "that the layer refuses": ["queue", { "QUEUE.NODES": "9" }, "queue.nodes", "8 at most; it comes from QUEUE.NODES"],
+    "that the layer refuses as they were given": ["queue", {}, "queue.nodes", "nodes: 8 at most", { nodes: 9 }],
+    "misspelled where they are given": ["queue", {}, "queue.nods", "is unexpected", { nods: 2 }],
+    "whose default the layer refuses": ["defaulted", {}, "defaulted.maxWorkers", "1 or more, not 0"],
+    "without a schema": ["plain", { SLOTS: "x" }, "SLOTS", 'but received "x"'],
+    "of a layerConfig": ["theirs", {}, "WORKERS", "Expected WORKERS to exist"],
+    "of a layerConfig, ill-typed": ["theirs", { WORKERS: "x" }, "WORKERS", 'but received "x"'],
+    "of concurrent, ill-typed": [
+      "concurrent",
+      { "RHAPSODY.CONCURRENT.KILL_GRACE": "soon" },
+      "RHAPSODY.CONCURRENT.KILL_GRACE",
+      'Expected a duration but received "soon"'
+    ],
+    "of concurrent, out of range": [
+      "concurrent",
+      { "RHAPSODY.CONCURRENT.MAX_WORKERS": "0" },
+      "concurrent.maxWorkers",
+      "1 or more, not 0; it comes from RHAPSODY.CONCURRENT.MAX_WORKERS"
+    ],
+    "of concurrent, a kind": [
+      "concurrent",
+      { "RHAPSODY.CONCURRENT.KINDS": "executable,python" },
+      "concurrent.kinds",
+      "not python; it comes from RHAPSODY.CONCURRENT.KINDS"
+    ],
+    "of concurrent, a python that is none": [
+      "concurrent",
+      { "RHAPSODY.CONCURRENT.PYTHON": "/bin/false" },
+      "concurrent.python",
+      "it comes from RHAPSODY.CONCURRENT.PYTHON"
+    ],
+    "of noop": [
+      "noop",
+      { "RHAPSODY.NOOP.HISTORY": "-1" },
+      "noop.history",
+      "0 or more, not -1; it comes from RHAPSODY.NOOP.HISTORY"
+    ]
+  }
+  for (const [what, [name, map, configKey, message, options]] of Object.entries(wrong)) {
+    it.effect(`${what}: ${configKey} is named`, () =>
+      Effect.gen(function* () {
+        const error = yield* refusal(BackendRegistry.get(name, options))
+        assert.deepInclude(error, { _tag: "ConfigurationError", reason: "InvalidOption", configKey })
+        assert.include(error.message, message)
+        assert.strictEqual(error.message.includes("it comes from"), message.includes("it comes from"))
+      }).pipe(all, from(map))
+    )
+  }
+
+  it.effect("lose nothing: all that is wrong is told, and the ConfigError is the cause", () =>
+    Effect.gen(function* () {
+      const error = yield* refusal(BackendRegistry.get("concurrent"))
+      assert.strictEqual(
+        error.message,
+        'RHAPSODY.CONCURRENT.MAX_WORKERS: Expected an integer value but received "x"; ' +
+          'RHAPSODY.CONCURRENT.KILL_GRACE: Expected a duration but received "y"; ' +
+          "or give maxWorkers, killGrace as an option"
+      )
+      assert.isTrue(ConfigError.isConfigError(error.cause))
+      const wire = JSON.stringify(yield* Schema.encode(ConfigurationError)(error as ConfigurationError))
+      assert.include(wire, "Invalid data at RHAPSODY.CONCURRENT.KILL_GRACE")
+    }).pipe(all, from({ "RHAPSODY.CONCURRENT.MAX_WORKERS": "x", "RHAPSODY.CONCURRENT.KILL_GRACE": "y" }))
+  )
+
+  it.effect("of concurrent reach it by the names of environment variables", () =>
+    Effect.gen(function* () {
+      const backend = yield* Effect.provide(ExecutionBackend.ExecutionBackend, BackendRegistry.get())
+      assert.deepStrictEqual([backend.type, ...backend.kinds], ["concurrent", "function"])
+      const refused = yield* refusal(BackendRegistry.get("concurrent", { maxWorkers: 0 }))
+      assert.strictEqual(refused.message, "concurrent.maxWorkers: must be an integer, 1 or more, not 0")
+    }).pipe(
+      all,
+      from(
+        {
+          RHAPSODY_CONCURRENT_KINDS: "function",
+          RHAPSODY_CONCURRENT_MAX_WORKERS: "3",
+          RHAPSODY_CONCURRENT_KILL_GRACE: "1 second",
+          RHAPSODY_CONCURRENT_ADMISSION: "9",
+          RHAPSODY_CONCURRENT_NESTED_ADMISSION: "9",
+          RHAPSODY_CONCURRENT_HISTORY: "0",
+          RHAPSODY_CONCURRENT_EVENT_BUFFER: "9",
+          RHAPSODY_CONCURRENT_STOP_GRACE: "500 millis",
+          RHAPSODY_CONCURRENT_LAUNCHER: "node",
+          RHAPSODY_CONCURRENT_SANDBOXES: "/tmp"
+        },
+        "_"
+      )
+    )
+  )
+
+  it.live("of concurrent win over Defaults, and those given over both", () =>
+    Effect.gen(function* () {
+      const Hold = Task.function("Hold")
+      /** How many of five run at a time. */
+      const slots = (options?: unknown) =>
+        Effect.gen(function* () {
+          yield* Effect.replicateEffect(ExecutionBackend.submit(Hold.make()), 5)
+          return (yield* ExecutionBackend.state).active
+        }).pipe(
+          Effect.provide([
+            Hold.toLayer(() => Effect.never),
+            Layer.provide(BackendRegistry.get(undefined, options), Defaults.layerConfig())
+          ])
+        )
+      assert.strictEqual(yield* from({ "RHAPSODY.MAX_WORKERS": "2" })(slots()), 2)
+      const both = from({ "RHAPSODY.MAX_WORKERS": "2", "RHAPSODY.CONCURRENT.MAX_WORKERS": "3" })
+      assert.strictEqual(yield* both(slots()), 3)
+      assert.strictEqual(yield* both(slots({ maxWorkers: 1 })), 1)
+    }).pipe(all)
+  )
+
+  it.effect("that are wrong make a backend unavailable, and discovery says why", () =>
+    Effect.gen(function* () {
+      const found = yield* BackendRegistry.discover()
+      const reasons = Object.fromEntries(found.map((one) => [one.name, one.available || one.reason]))
+      assert.deepInclude(reasons, {
+        concurrent: true,
+        noop: "noop.history: must be an integer, 0 or more, not -1; it comes from RHAPSODY.NOOP.HISTORY",
+        plain: "SLOTS: Expected SLOTS to exist in the provided map"
+      })
+    }).pipe(all, from({ "RHAPSODY.NOOP.HISTORY": "-1", "QUEUE.NODES": "1" }))
   )
 })
 

@@ -2,8 +2,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Config, ConfigProvider, Duration, Effect, Either, Fiber, Layer, Option, Schema } from "effect"
 import { ConcurrentBackend, ConfigurationError, Defaults, ExecutionBackend, Task } from "effect-rhapsody"
-import type { Program } from "./concurrent/support.js"
-import { refusal, sh, taskError } from "./concurrent/support.js"
+import type { Over, Program } from "./concurrent/support.js"
+import { overBoth, refusal, sh, taskError } from "./concurrent/support.js"
 import { idle, nothingLeft } from "./support.js"
 
 const Wait = Task.function("Wait")
@@ -38,6 +38,11 @@ const refused = <A, E>(layer: Layer.Layer<A, E>) =>
 const fromMap = (entries: ReadonlyArray<readonly [string, string]>) =>
   Layer.setConfigProvider(ConfigProvider.fromMap(new Map(entries)))
 
+const constant = (options: Over["options"]) => ({
+  launcher: Config.succeed(options.launcher),
+  ...("python" in options ? { python: Config.succeed(options.python) } : {})
+})
+
 describe("maxWorkers", () => {
   it.live("is as many tasks at a time, 4 by default", () =>
     Effect.gen(function* () {
@@ -70,13 +75,17 @@ describe("maxWorkers", () => {
   )
 })
 
-describe("other options", () => {
-  it.live("come from Config, each on its own or all together", () =>
+overBoth("options from Config", ({ options }) => {
+  it.live("are taken each on its own or all together", () =>
     Effect.gen(function* () {
-      const single = ConcurrentBackend.layerConfig({ maxWorkers: Config.integer("WORKERS") })
+      const single = ConcurrentBackend.layerConfig({ ...constant(options), maxWorkers: Config.integer("WORKERS") })
       assert.strictEqual(yield* width(Layer.provide(single, fromMap([["WORKERS", "3"]]))), 3)
       const all = ConcurrentBackend.layerConfig(
-        Config.all({ maxWorkers: Config.integer("WORKERS"), killGrace: Config.duration("GRACE") })
+        Config.all({
+          ...constant(options),
+          maxWorkers: Config.integer("WORKERS"),
+          killGrace: Config.duration("GRACE")
+        })
       )
       const both: ReadonlyArray<readonly [string, string]> = [
         ["WORKERS", "2"],
@@ -90,7 +99,9 @@ describe("other options", () => {
       assert.notProperty(error.details, "stopped")
     })
   )
+})
 
+describe("other options", () => {
   it.live("that Config does not have, or has wrong, fail the layer with ConfigError", () =>
     Effect.gen(function* () {
       const layer = ConcurrentBackend.layerConfig({ maxWorkers: Config.integer("WORKERS") })
@@ -129,16 +140,36 @@ describe("other options", () => {
   )
 })
 
-describe("kinds", () => {
-  const functionsOnly = ConcurrentBackend.layer({ kinds: ["function"] })
-  const runs = (layer: Layer.Layer<ExecutionBackend.ExecutionBackend<"executable">, ConfigurationError>) => layer
+const functionsOnly = ConcurrentBackend.layer({ kinds: ["function"] })
 
+overBoth("kinds", ({ options }) => {
   it.live("are executables and functions", () =>
     Effect.gen(function* () {
       assert.strictEqual((yield* ExecutionBackend.execute(sh("echo a"))).stdout, "a\n")
       assert.strictEqual(yield* ExecutionBackend.execute(Double.make({ n: 21 })), 42)
-    }).pipe(Effect.provide([ConcurrentBackend.layer(), DoubleLive]))
+    }).pipe(Effect.provide([ConcurrentBackend.layer(options), DoubleLive]))
   )
+
+  it.live("of two layers go each to its own", () =>
+    Effect.gen(function* () {
+      assert.strictEqual(yield* ExecutionBackend.execute(Double.make({ n: 1 })), 2)
+      assert.strictEqual((yield* ExecutionBackend.execute(sh("echo b"))).stdout, "b\n")
+      const [one, other] = [yield* ExecutionBackend.forKind("function"), yield* ExecutionBackend.forKind("executable")]
+      assert.deepStrictEqual([[...one.kinds], [...other.kinds]], [["function"], ["executable"]])
+    }).pipe(
+      Effect.provide(
+        Layer.mergeAll(
+          functionsOnly,
+          ConcurrentBackend.layer({ kinds: ["executable"], maxWorkers: 1, ...options }),
+          DoubleLive
+        )
+      )
+    )
+  )
+})
+
+describe("kinds", () => {
+  const runs = (layer: Layer.Layer<ExecutionBackend.ExecutionBackend<"executable">, ConfigurationError>) => layer
 
   it.live("may be fewer: another is refused when it is compiled, and when it is submitted", () =>
     Effect.gen(function* () {
@@ -150,19 +181,6 @@ describe("kinds", () => {
       const twice = yield* Effect.provide(ExecutionBackend.execute(Double.make({ n: 2 })), [functionsOnly, DoubleLive])
       assert.strictEqual(twice, 4)
     })
-  )
-
-  it.live("of two layers go each to its own", () =>
-    Effect.gen(function* () {
-      assert.strictEqual(yield* ExecutionBackend.execute(Double.make({ n: 1 })), 2)
-      assert.strictEqual((yield* ExecutionBackend.execute(sh("echo b"))).stdout, "b\n")
-      const [one, other] = [yield* ExecutionBackend.forKind("function"), yield* ExecutionBackend.forKind("executable")]
-      assert.deepStrictEqual([[...one.kinds], [...other.kinds]], [["function"], ["executable"]])
-    }).pipe(
-      Effect.provide(
-        Layer.mergeAll(functionsOnly, ConcurrentBackend.layer({ kinds: ["executable"], maxWorkers: 1 }), DoubleLive)
-      )
-    )
   )
 
   const others: ReadonlyArray<readonly [string, Task.Any & { make: (...args: any) => unknown }]> = [
@@ -182,8 +200,8 @@ describe("kinds", () => {
   }
 })
 
-describe("settings", () => {
-  const backend = Effect.provide(ConcurrentBackend.layer())
+overBoth("settings", ({ provide }) => {
+  const backend = provide()
 
   it.live("of another backend are refused, and theirs is named", () =>
     Effect.gen(function* () {
@@ -206,11 +224,11 @@ describe("settings", () => {
   )
 })
 
-describe("the driver", () => {
+overBoth("the driver", ({ options }) => {
   it.live("can be wrapped", () =>
     Effect.gen(function* () {
       const seen: Array<string> = []
-      const wrapped = Effect.map(ConcurrentBackend.driver({ maxWorkers: 2 }), (driver) => ({
+      const wrapped = Effect.map(ConcurrentBackend.driver({ maxWorkers: 2, ...options }), (driver) => ({
         ...driver,
         run: (spec: ExecutionBackend.Spec, report: ExecutionBackend.Report) => {
           seen.push(spec.uid)

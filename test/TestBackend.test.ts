@@ -457,6 +457,8 @@ describe("failNext", () => {
 })
 
 describe("lose", () => {
+  const lost = "BackendError Lost"
+
   it.scoped("ends what runs and what is queued with Lost, and refuses the rest", () =>
     Effect.gen(function* () {
       const interrupted: Array<string> = []
@@ -469,16 +471,16 @@ describe("lose", () => {
         yield* settle
         assert.strictEqual((yield* ExecutionBackend.state).active, 2)
         yield* TestBackend.lose
+        assert.strictEqual((yield* ExecutionBackend.state).status, "FAILED")
+        assert.strictEqual(reasonOf(yield* Effect.exit(ExecutionBackend.submit(Program.make({ at })))), lost)
         assert.deepStrictEqual(
           yield* reasons(fibers),
-          Array.from({ length: 5 }, () => "BackendError Lost")
+          Array.from({ length: 5 }, () => lost)
         )
         assert.deepStrictEqual(interrupted, ["task.000001", "task.000002"])
         assert.strictEqual((yield* TestBackend.submissions).length, 2)
-        const late = yield* Effect.exit(ExecutionBackend.submit(Program.make({ at })))
-        assert.strictEqual(reasonOf(late), "BackendError Lost")
-        assert.deepStrictEqual(yield* idle, nothingLeft)
         yield* TestBackend.lose
+        assert.deepStrictEqual(yield* ExecutionBackend.state, { ...nothingLeft, status: "FAILED" })
       }).pipe(Effect.provide(TestBackend.layer({ stubs: [stub], concurrency: 2 })))
     })
   )
@@ -498,9 +500,8 @@ describe("lose", () => {
         const starting = yield* Effect.fork(ExecutionBackend.start(Server.make({ at: zero })))
         yield* settle
         yield* TestBackend.lose
-        yield* TestClock.adjust("1 second")
-        const expected = Array.from({ length: 3 }, () => "BackendError Lost")
-        assert.deepStrictEqual(yield* reasons([exited, starting, retried]), expected)
+        // no time goes by
+        assert.deepStrictEqual(yield* reasons([exited, starting, retried]), [lost, lost, lost])
       }).pipe(Effect.provide(TestBackend.layer(stub, now)))
     })
   )
@@ -545,14 +546,37 @@ describe("an engine that cannot cancel", () => {
     )
   )
 
-  it.effect("is lost at once all the same", () =>
+  it.scoped("lost, keeps what runs until the grace is over, and the event says that it was not stopped", () =>
     Effect.gen(function* () {
+      const follow = yield* statesOf
       const fiber = yield* ExecutionBackend.submit(Program.make({ at }))
       yield* settle
       yield* TestBackend.lose
+      yield* TestClock.adjust("1999 millis")
+      assert.isTrue(Option.isNone(yield* Fiber.poll(fiber)))
+      yield* TestClock.adjust("1 millis")
       assert.deepStrictEqual(yield* reasons([fiber]), ["BackendError Lost"])
-    }).pipe(Effect.provide(TestBackend.layer({ stubs: [slow], cancelable: false })))
+      const { reason, state, stopped } = (yield* follow(fiber.uid)).at(-1)!
+      assert.deepStrictEqual([state, reason, stopped], ["FAILED", "Lost", false])
+    }).pipe(Effect.provide(TestBackend.layer({ stubs: [slow], cancelable: false, stopGrace: "2 seconds" })))
   )
+
+  it.effect("goes on with what a stub has forked, too, whoever is interrupted", () => {
+    let ended = 0
+    const slow = Effect.delay(
+      Effect.sync(() => void ended++),
+      "1 minute"
+    )
+    const stub = TestBackend.stub(Program, () => Effect.as(Effect.all([slow, slow], { concurrency: 2 }), 1))
+    return Effect.gen(function* () {
+      const fiber = yield* ExecutionBackend.submit(Program.make({ at }))
+      yield* settle
+      const interrupting = yield* Effect.fork(Fiber.interrupt(fiber))
+      yield* TestClock.adjust("1 minute")
+      yield* Fiber.join(interrupting)
+      assert.strictEqual(ended, 2)
+    }).pipe(Effect.provide(TestBackend.layer({ stubs: [stub], cancelable: false, stopGrace: "1 hour" })))
+  })
 })
 
 describe("the layer", () => {

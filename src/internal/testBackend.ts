@@ -3,13 +3,12 @@ import * as Context from "effect/Context"
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as FiberId from "effect/FiberId"
 import type * as Scope from "effect/Scope"
 import type { Driver, Outcome, ProcessExit, Spec } from "../Driver.js"
 import * as Drivers from "../Driver.js"
-import { BackendError, ConfigurationError, TaskError } from "../Errors.js"
+import type { TaskError } from "../Errors.js"
+import { BackendError, ConfigurationError } from "../Errors.js"
 import type { HandlerService, Kind } from "../Task.js"
 import type { Failure, Match, Options, Service, Stub, Submission } from "../TestBackend.js"
 import type { Issue } from "./codec.js"
@@ -51,13 +50,19 @@ const outcomeOf = (stub: Stub<unknown>, call: Call): Effect.Effect<Outcome> =>
   Effect.scoped(Effect.map(ask(stub, call), ({ outcome }) => outcome))
 
 /** A service has no exit that is not a failure. */
-const ended = ({ name, uid }: Spec, { exitCode, signal, stderr }: ProcessExit): TaskError =>
-  new TaskError({
-    taskUid: uid,
-    task: name,
-    ...(signal === undefined ? { reason: "Exit", exitCode: exitCode ?? 0 } : { reason: "Signal", signal }),
-    details: typeof stderr === "string" ? { stderr } : {}
-  })
+const ended = (spec: Spec, { exitCode = 0, signal, stderr }: ProcessExit): TaskError => {
+  const details = typeof stderr === "string" ? { stderr } : undefined
+  return signal === undefined
+    ? Drivers.taskError(spec, "Exit", { exitCode, details })
+    : Drivers.taskError(spec, "Signal", { signal, details })
+}
+
+const loss = () =>
+  new BackendError({ backendType: type, reason: "Lost", details: { message: "its test wants it to be" } })
+
+/** Nobody can stop it, nor what it has forked: whoever is interrupted waits. */
+const toItsEnd = <A, E, R>(work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
+  Effect.uninterruptible(Effect.flatMap(Effect.forkDaemon(Effect.interruptible(work)), Fiber.join))
 
 const matches = (match: Match, submission: Submission): boolean =>
   typeof match === "string"
@@ -89,25 +94,12 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const byName = new Map(stubs.map((stub) => [stub.task.name, stub]))
   const seen = new Log(record)
   const failures: Array<{ readonly match: Match; readonly failure: Failure }> = []
-  const lost = yield* Deferred.make<never, BackendError>()
-  let gone: BackendError | undefined
+  const lost = yield* Deferred.make<BackendError>()
 
   const next = (submission: Submission): Failure | undefined => {
     const index = failures.findIndex(({ match }) => matches(match, submission))
     return index === -1 ? undefined : failures.splice(index, 1)[0]!.failure
   }
-
-  /** Ends with the work, or with the engine's loss without waiting for the work; interruption waits for it. */
-  const orLost = <A, E, R>(work: Effect.Effect<A, E, R>) =>
-    Effect.uninterruptibleMask((restore) =>
-      Effect.flatMap(Effect.forkDaemon(cancelable ? Effect.interruptible(work) : work), (fiber) =>
-        Effect.onExit(restore(Effect.raceFirst(Fiber.join(fiber), Deferred.await(lost))), (exit) =>
-          Exit.isInterrupted(exit)
-            ? Fiber.interrupt(fiber)
-            : Effect.sync(() => fiber.unsafeInterruptAsFork(FiberId.none))
-        )
-      )
-    )
 
   const attempt = <A, E, R>(
     spec: Spec,
@@ -115,11 +107,10 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     exited: (exit: ProcessExit) => Effect.Effect<A, E | TaskError>
   ): Effect.Effect<A, E | TaskError | BackendError, R> =>
     Effect.suspend((): Effect.Effect<A, E | TaskError | BackendError, R> => {
-      if (gone !== undefined) return Effect.fail(gone)
       const submission = { ...spec, kind: spec.program._tag }
       seen.add(submission)
       const failure = next(submission)
-      if (failure === undefined) return orLost(work)
+      if (failure === undefined) return cancelable ? work : toItsEnd(work)
       if (failure instanceof BackendError) return Effect.fail(failure)
       return typeof failure === "string"
         ? Effect.fail(Drivers.taskError(spec, failure, { details: { message: "its test wants it to" } }))
@@ -134,8 +125,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     concurrency,
     cancelable,
     ...(settings === undefined ? {} : { settings }),
+    lost: Deferred.await(lost),
     check: ({ name, program }) => {
-      if (gone !== undefined) return Effect.fail(gone)
       const stub = byName.get(name)
       if (stub === undefined) {
         return program._tag === "function" ? Effect.void : Effect.fail(refuse("stubs", "WrongHandler", missing(name)))
@@ -162,7 +153,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
         ({ exited = Effect.never, outcome }) => {
           if (outcome._tag === "Success") {
             const end = Effect.flatMap(exited, (exit) => Effect.fail(ended(spec, exit)))
-            return Effect.succeed({ info: outcome.value, exited: Effect.raceFirst(end, Deferred.await(lost)) })
+            return Effect.succeed({ info: outcome.value, exited: end })
           }
           // the stub of a service has no failure of its own, so what is left is Invalid
           const { message, reason } = outcome as Extract<Outcome, { readonly _tag: "Invalid" }>
@@ -174,10 +165,11 @@ export const make = Effect.fnUntraced(function* (options: Options) {
   const service: Service = {
     submissions: Effect.sync(() => seen.get()),
     failNext: (match, failure) => Effect.sync(() => void failures.push({ match, failure })),
-    lose: Effect.suspend(() => {
-      gone ??= new BackendError({ backendType: type, reason: "Lost", details: { message: "its test wants it to be" } })
-      return Effect.asVoid(Deferred.fail(lost, gone))
-    })
+    lose: Effect.zipRight(
+      Effect.suspend(() => Deferred.succeed(lost, loss())),
+      // the backend hears of it before its caller goes on
+      Effect.yieldNow()
+    )
   }
 
   const handlers = [...byName.values()].reduce<Context.Context<any>>(

@@ -19,6 +19,7 @@ import {
 import { BackendError, ExecutionBackend, isTerminal, Task, TaskError, TaskFiber } from "effect-rhapsody"
 import type { FakeEngine, Script } from "../engines/fakeEngine.js"
 import { fakeEngine } from "../engines/fakeEngine.js"
+import { runningEngine } from "../engines/runningEngine.js"
 import { idle, isChange, nothingLeft, Program, statesOf } from "../support.js"
 
 setFlagsFromString("--expose-gc")
@@ -154,6 +155,7 @@ describe("an engine with a queue of its own", () => {
         const spec = engine.held.get("u7")!
         assert.deepStrictEqual([spec.name, spec.attempt, spec.priority], ["Program", 1, 7])
         assert.strictEqual(spec.program._tag, "executable")
+        assert.deepStrictEqual([spec.after, spec.links, spec.inputs, spec.outputs], [[], [], [], []])
         for (const { uid } of fibers) yield* engine.ended(uid)
         yield* Fiber.joinAll(fibers)
       })
@@ -282,6 +284,31 @@ describe("timeout and retry in an engine", () => {
           assert.deepStrictEqual([retrying.reason, retrying.stopped], ["Timeout", false])
         }),
       { confirms: false, stopGrace: "2 seconds" }
+    )
+  )
+
+  it.effect("a result that comes after the timeout is not looked at", () =>
+    withEngine(
+      (engine) =>
+        Effect.gen(function* () {
+          const Slow = Task.executable("Slow", {
+            success: Schema.transformOrFail(Schema.String, Schema.String, {
+              decode: () => Effect.never,
+              encode: Effect.succeed
+            }),
+            command: () => ({ executable: "x" })
+          })
+          const fiber = yield* ExecutionBackend.submit(Slow.make(undefined, { uid: "a", timeout: "10 seconds" }))
+          yield* until(() => engine.held.has("a"))
+          yield* engine.started("a")
+          yield* untilState(fiber, "EXECUTING")
+          yield* TestClock.adjust("10 seconds")
+          yield* until(() => engine.cancels.length === 1)
+          yield* engine.ended("a")
+          // at once: no time goes by
+          assert.strictEqual(reasonOf(yield* Effect.flip(fiber)), "Timeout")
+        }),
+      { confirms: false }
     )
   )
 
@@ -480,6 +507,153 @@ describe("cancel in an engine", () => {
   )
 })
 
+describe("a call that does not return", () => {
+  it.effect("of submit: cancel of what it holds ends with the grace, of all else at once; it is asked back later", () =>
+    Effect.gen(function* () {
+      const busy = yield* Deferred.make<void>()
+      yield* withEngine(
+        (engine) =>
+          Effect.gen(function* () {
+            const ends = yield* endsOf
+            const before = yield* submit("before")
+            yield* until(() => engine.held.has("before"))
+            const slow = yield* Effect.all([submit("slow1"), submit("slow2"), submit("slow3")])
+            yield* until(() => engine.batches.length === 2)
+            const unsent = yield* submit("unsent")
+            yield* Effect.yieldNow().pipe(Effect.repeatN(20))
+            // the engine has taken one of them, and says so
+            yield* engine.started("slow3")
+            yield* untilState(slow[2], "EXECUTING")
+
+            for (const uid of ["before", "unsent"]) assert.isTrue(yield* ExecutionBackend.cancel(uid))
+            const canceling = yield* Effect.forEach(["slow1", "slow2", "slow3"], (uid) =>
+              Effect.fork(ExecutionBackend.cancel(uid))
+            )
+            yield* until(() => engine.cancels.flat().length === 2)
+            yield* engine.say("slow3", { _tag: "Canceled" })
+            assert.isTrue(yield* Fiber.join(canceling[2]!))
+            yield* TestClock.adjust("1999 millis")
+            yield* Effect.all([pending(canceling[0]!), pending(canceling[1]!)])
+            yield* TestClock.adjust("1 millis")
+            yield* Fiber.joinAll(canceling)
+            assert.deepStrictEqual(yield* reasonsOf([before, unsent, ...slow]), ["Canceled"])
+            const told = [...(yield* ends(5)).values()].map(({ stopped, uid }) => `${uid} ${stopped ?? true}`)
+            assert.deepStrictEqual(told.sort(), [
+              "before true",
+              "slow1 false",
+              "slow2 false",
+              "slow3 true",
+              "unsent true"
+            ])
+
+            yield* Deferred.succeed(busy, undefined)
+            yield* until(() => engine.cancels.flat().length === 4)
+            yield* heard(engine)
+            assert.deepStrictEqual(
+              engine.cancels.flat().map(({ uid }) => uid),
+              ["before", "slow3", "slow1", "slow2"]
+            )
+          }),
+        {
+          stopGrace: "2 seconds",
+          submit: (specs) => (specs.some(({ uid }) => uid.startsWith("slow")) ? Deferred.await(busy) : Effect.void)
+        }
+      )
+    })
+  )
+
+  it.live("of submit holds nothing of a task that was cancelled before its turn", () =>
+    withEngine(
+      (engine) =>
+        Effect.gen(function* () {
+          const Big = Task.executable("Big", {
+            payload: { data: Schema.Any },
+            command: () => ({ executable: "x" })
+          })
+          const first = yield* submit("first")
+          yield* until(() => engine.batches.length === 1)
+          const payloads: Array<WeakRef<object>> = []
+          for (let i = 0; i < 100; i++) {
+            const data = { i }
+            payloads.push(new WeakRef(data))
+            const fiber = yield* ExecutionBackend.submit(Big.make({ data }))
+            yield* Effect.yieldNow().pipe(Effect.repeatN(5))
+            yield* ExecutionBackend.cancel(fiber)
+          }
+          yield* Effect.sleep("1 millis")
+          collect()
+          // the last one may still be in the hands of the runtime
+          assert.isAtMost(payloads.filter((payload) => payload.deref() !== undefined).length, 1)
+          assert.deepStrictEqual(engine.batches, [1])
+          yield* engine.ended("first")
+          yield* first
+        }),
+      { submit: () => Effect.never }
+    )
+  )
+
+  for (const [how, call] of [
+    ["", Effect.never],
+    [", and cannot be interrupted", Effect.uninterruptible(Effect.never)]
+  ] as const) {
+    it.effect(`of cancel${how}: submissions go on, and so do cancels after the grace`, () =>
+      withEngine(
+        (engine) =>
+          Effect.gen(function* () {
+            const [a, b] = yield* Effect.all([submit("a"), submit("b")])
+            yield* until(() => engine.held.size === 2)
+            const canceling = yield* Effect.fork(ExecutionBackend.cancel("a"))
+            yield* until(() => engine.cancels.length === 1)
+            const c = yield* submit("c")
+            yield* until(() => engine.held.has("c"))
+            yield* engine.ended("c")
+            assert.strictEqual(yield* c, "ok")
+            yield* TestClock.adjust("2 seconds")
+            assert.isTrue(yield* Fiber.join(canceling))
+            assert.isTrue(yield* ExecutionBackend.cancel("b"))
+            assert.deepStrictEqual(yield* reasonsOf([a, b]), ["Canceled"])
+            assert.deepStrictEqual(
+              engine.cancels.flat().map(({ uid }) => uid),
+              ["a", "b"]
+            )
+          }),
+        {
+          stopGrace: "2 seconds",
+          cancel: (keys) => (keys.some(({ uid }) => uid === "a") ? call : undefined)
+        }
+      )
+    )
+  }
+})
+
+describe("functions in an engine", () => {
+  it.effect("submit tasks of their own, which do not wait to be admitted, and are refused beyond their own limit", () =>
+    Effect.gen(function* () {
+      const Child = Task.function("Child", {})
+      const Parent = Task.function("Parent", { success: Schema.String })
+      const child = Child.toLayer(() => Effect.never)
+      const parent = Parent.toLayer(() =>
+        Effect.gen(function* () {
+          const fiber = yield* ExecutionBackend.submit(Child.make())
+          const refused = yield* Effect.flip(ExecutionBackend.submit(Child.make()))
+          yield* ExecutionBackend.cancel(fiber)
+          // of all there are, for it does not wait for itself
+          assert.strictEqual((yield* ExecutionBackend.awaitAll()).size, 0)
+          return String(reasonOf(refused))
+        }).pipe(Effect.orDie)
+      )
+      const { driver, running } = yield* runningEngine
+      const backend = ExecutionBackend.layer(driver, { admission: 1, nestedAdmission: 1 })
+      yield* Effect.gen(function* () {
+        const fiber = yield* ExecutionBackend.submit(Parent.make(undefined, { timeout: "1 hour" }))
+        assert.strictEqual(yield* fiber, "Rejected")
+        assert.deepStrictEqual(yield* idle, nothingLeft)
+        assert.strictEqual(running.size, 0)
+      }).pipe(Effect.provide(Layer.provideMerge(parent, Layer.provideMerge(child, backend))))
+    })
+  )
+})
+
 describe("an engine that refuses a batch", () => {
   const refusals: Record<string, readonly [submit: () => Effect.Effect<void, BackendError>, reason: string]> = {
     "with its own error": [
@@ -580,6 +754,97 @@ describe("an engine that is gone", () => {
         return yield* Effect.flip(submit())
       })
       assert.strictEqual(reasonOf(yield* lost.pipe(Effect.provide(engine.layer()))), "Lost")
+    })
+  )
+})
+
+describe("an engine that is lost by another word than its stream's", () => {
+  const burnt = new BackendError({ backendType: "fake engine", reason: "Lost", details: { message: "it burnt down" } })
+  const Server = Task.service("Server", { command: () => ({ executable: "server" }), ready: /x/ })
+  const burning = Effect.gen(function* () {
+    const lost = yield* Deferred.make<BackendError>()
+    const engine = yield* fakeEngine({
+      kinds: ["executable", "service"],
+      lost: Deferred.await(lost),
+      serve: () => Effect.succeed({ info: undefined, exited: Effect.never })
+    })
+    return { ...engine, burn: Effect.zipRight(Deferred.succeed(lost, burnt), Effect.yieldNow()) }
+  })
+  const lostState = { ...nothingLeft, status: "FAILED" as const }
+
+  for (const twice of ["", ", and again by the end of its stream", ", after the end of its stream"]) {
+    it.effect(`ends all tasks once, wherever they are${twice}`, () =>
+      Effect.gen(function* () {
+        const engine = yield* burning
+        yield* Effect.gen(function* () {
+          const ends = yield* endsOf
+          const options: Task.Options = { retry: { times: 3 } }
+          const [queued, running, waiting] = yield* Effect.all([
+            submit("queued", options),
+            submit("running", options),
+            submit("waiting", options)
+          ])
+          const { exited } = yield* ExecutionBackend.start(Server.make(undefined, { uid: "service" }))
+          yield* until(() => engine.held.size === 3)
+          yield* engine.started("running")
+          yield* engine.ended("waiting", 1, ExecutionBackend.Outcome.exited({ exitCode: 1 }))
+          yield* untilState(waiting, "WAITING")
+          const unsent = yield* submit("unsent", options)
+          const first = twice.startsWith(", after")
+          if (first) yield* engine.gone()
+          yield* engine.burn
+          if (!first && twice !== "") yield* engine.gone()
+          const errors = yield* Effect.forEach([queued, running, waiting, unsent], (fiber) => Effect.flip(fiber))
+          const service = yield* Effect.flip(exited)
+          for (const error of [...errors, yield* Effect.flip(submit("later"))])
+            assert.strictEqual<unknown>(error, service)
+          if (!first) assert.strictEqual(service, burnt)
+          assert.deepStrictEqual(yield* ExecutionBackend.state, lostState)
+          const changes = yield* ends(5)
+          assert.strictEqual(changes.size, 5)
+          for (const { reason, state } of changes.values()) assert.deepStrictEqual([state, reason], ["FAILED", "Lost"])
+        }).pipe(Effect.scoped, Effect.provide(engine.layer()))
+      })
+    )
+  }
+
+  it.effect("leaves what was said before as it was said", () =>
+    Effect.gen(function* () {
+      const engine = yield* fakeEngine()
+      yield* Effect.gen(function* () {
+        const uids = ["ok", "failed", "canceled", "lost"]
+        const fibers = yield* Effect.forEach(uids, (uid) => submit(uid, { retry: { times: 3 } }))
+        yield* until(() => engine.held.size === 4)
+        const ended = (uid: string, exitCode: number) =>
+          ({ uid, attempt: 1, _tag: "Ended", outcome: ExecutionBackend.Outcome.exited({ exitCode }) }) as const
+        const dying = Object.defineProperty({}, "uid", {
+          get: () => {
+            throw new Error("boom")
+          }
+        })
+        // in one breath: nobody has heard of the first when the last is said
+        yield* engine.tell(ended("ok", 0), ended("failed", 7), { uid: "canceled", attempt: 1, _tag: "Canceled" }, dying)
+        const reasons = yield* Effect.forEach(fibers, (fiber) => reasonsOf([fiber]))
+        assert.deepStrictEqual(reasons.flat(), ["ok", "Exit", "Canceled", "Lost"])
+        assert.deepStrictEqual(yield* ExecutionBackend.state, lostState)
+      }).pipe(Effect.provide(engine.layer()))
+    })
+  )
+
+  it.effect("while it closes, ends at once what it would have had the grace for", () =>
+    Effect.gen(function* () {
+      const engine = yield* fakeEngine({ confirms: false, stopGrace: "1 hour" })
+      const scope = yield* Scope.make()
+      const context = yield* Layer.buildWithScope(engine.layer(), scope)
+      const fibers = yield* Effect.provide(Effect.all([submit("a"), submit("b")]), context)
+      yield* until(() => engine.held.size === 2)
+      const closing = yield* Effect.fork(Scope.close(scope, Exit.void))
+      yield* until(() => engine.cancels.flat().length === 2)
+      yield* engine.gone()
+      yield* Fiber.join(closing)
+      assert.deepStrictEqual(yield* reasonsOf(fibers), ["Lost"])
+      const state = yield* Effect.provide(ExecutionBackend.state, context)
+      assert.deepStrictEqual(state, { ...nothingLeft, status: "SHUTDOWN" })
     })
   )
 })

@@ -445,3 +445,41 @@ describe("a user's defect is a typed outcome", () => {
     })
   )
 })
+
+describe("what a driver says of an end", () => {
+  it.scoped("exit code, signal, details and cause reach the error and the event", () =>
+    Effect.gen(function* () {
+      const follow = yield* statesOf
+      const ended = (uid: string) =>
+        Effect.gen(function* () {
+          const error = yield* Effect.flip(ExecutionBackend.execute(Program.make(undefined, { uid })))
+          assert(error instanceof TaskError, String(error))
+          const { exitCode, reason, signal } = (yield* follow(uid)).at(-1)!
+          return { error, told: { exitCode, reason, signal } }
+        })
+      const exit = yield* ended("exit")
+      assert.deepStrictEqual(exit.told, { exitCode: 7, reason: "Exit", signal: undefined })
+      assert.deepStrictEqual([exit.error.taskUid, exit.error.task, exit.error.exitCode], ["exit", "Program", 7])
+      assert.deepStrictEqual([exit.error.details, exit.error.cause], [{ stderr: "no" }, "because"])
+      const signal = yield* ended("signal")
+      assert.deepStrictEqual(signal.told, { exitCode: undefined, reason: "Signal", signal: "SIGSEGV" })
+      assert.deepStrictEqual([signal.error.signal, signal.error.details], ["SIGSEGV", {}])
+      assert.notProperty(signal.error, "exitCode")
+    }).pipe(
+      Effect.provide(
+        executables((spec) =>
+          Effect.fail(
+            spec.uid === "exit"
+              ? ExecutionBackend.taskError(spec, "Exit", {
+                  exitCode: 7,
+                  signal: undefined,
+                  details: { stderr: "no" },
+                  cause: "because"
+                })
+              : ExecutionBackend.taskError(spec, "Signal", { signal: "SIGSEGV", exitCode: undefined })
+          )
+        )
+      )
+    )
+  )
+})

@@ -1,9 +1,12 @@
-// Random programs over the Test backend and a simulated clock: whatever is submitted, nested, cancelled, interrupted and
-// closed in whatever order, every task ends exactly once, in a legal order of states, and nothing is left of it.
+// Random programs over both forms of a backend and a simulated clock: whatever is submitted, nested, cancelled,
+// interrupted, lost and closed in whatever order, every task ends exactly once, in a legal order of states, and nothing
+// is left of it.
+import { setImmediate } from "node:timers/promises"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, FastCheck as fc, Layer, Schema, Scope, Stream, TestClock, TestContext } from "effect"
 import type { TaskFiber, TaskState } from "effect-rhapsody"
 import { canFollow, ExecutionBackend, isTerminal, Task, TestBackend } from "effect-rhapsody"
+import { runningEngine } from "../engines/runningEngine.js"
 import { isChange } from "../support.js"
 
 interface Work {
@@ -43,7 +46,7 @@ type Step =
   | { readonly _tag: "submit" | "scoped"; readonly work: Work }
   | { readonly _tag: "cancel" | "interrupt"; readonly which: number }
   | { readonly _tag: "advance"; readonly millis: number }
-  | { readonly _tag: "yield" | "cancelAll" | "closeScope" }
+  | { readonly _tag: "yield" | "cancelAll" | "closeScope" | "lose" }
 
 const step: fc.Arbitrary<Step> = fc.oneof(
   { weight: 5, arbitrary: fc.record({ _tag: fc.constantFrom("submit" as const, "scoped" as const), work }) },
@@ -57,7 +60,9 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   },
   {
     weight: 2,
-    arbitrary: fc.record({ _tag: fc.constantFrom("yield" as const, "cancelAll" as const, "closeScope" as const) })
+    arbitrary: fc.record({
+      _tag: fc.constantFrom("yield" as const, "cancelAll" as const, "closeScope" as const, "lose" as const)
+    })
   }
 )
 const program = fc.record({
@@ -108,14 +113,29 @@ const handler = Run.toLayer(({ work: { children, end, how, sleep } }) =>
   })
 )
 
-const play = ({ admission, concurrency, steps }: typeof program extends fc.Arbitrary<infer P> ? P : never) =>
+type Backend = Effect.Effect<{
+  readonly layer: Layer.Layer<ExecutionBackend.ExecutionBackend<"function"> | TestBackend.TestBackend, unknown>
+  readonly lose: Effect.Effect<unknown, never, TestBackend.TestBackend>
+}>
+const limits = { nestedAdmission: 50, stopGrace: "10 seconds", eventBuffer: 100_000 } as const
+
+const slots = (concurrency: number, admission: number): Backend =>
+  Effect.succeed({ layer: TestBackend.layer({ ...limits, concurrency, admission }), lose: TestBackend.lose })
+/** Has no slots: all that is admitted runs. */
+const batches = (_: number, admission: number): Backend =>
+  Effect.map(runningEngine, ({ driver, gone }) => ({
+    layer: Layer.merge(ExecutionBackend.layer(driver, { ...limits, admission }), TestBackend.layer()),
+    lose: gone
+  }))
+
+const play = (
+  form: typeof slots,
+  { admission, concurrency, steps }: typeof program extends fc.Arbitrary<infer P> ? P : never
+) =>
   Effect.gen(function* () {
     const backend = yield* Scope.make()
-    const layer = Layer.provideMerge(
-      handler,
-      TestBackend.layer({ concurrency, admission, nestedAdmission: 50, stopGrace: "10 seconds", eventBuffer: 100_000 })
-    )
-    const context = yield* Layer.buildWithScope(layer, backend)
+    const { layer, lose } = yield* form(concurrency, admission)
+    const context = yield* Layer.buildWithScope(Layer.provideMerge(handler, layer), backend)
     yield* Effect.gen(function* () {
       const events = yield* ExecutionBackend.events
       const owner = yield* Scope.make()
@@ -152,6 +172,9 @@ const play = ({ admission, concurrency, steps }: typeof program extends fc.Arbit
           case "closeScope":
             waits.push(yield* Effect.fork(Scope.close(owner, Exit.void)))
             break
+          case "lose":
+            yield* lose
+            break
           case "yield":
             yield* Effect.yieldNow()
         }
@@ -183,10 +206,16 @@ const play = ({ admission, concurrency, steps }: typeof program extends fc.Arbit
   })
 
 describe("random programs", () => {
-  it("end every task exactly once, and leave nothing", { timeout: 120_000 }, () =>
-    fc.assert(
-      fc.asyncProperty(program, (one) => Effect.runPromise(Effect.provide(play(one), TestContext.TestContext))),
-      { numRuns: 1_000 }
+  for (const [name, form] of Object.entries({ slots, batches })) {
+    it(`end every task exactly once, and leave nothing: ${name}`, { timeout: 120_000 }, () =>
+      fc.assert(
+        fc.asyncProperty(program, async (one) => {
+          // the simulated clock leaves no time to the runner of tests
+          await setImmediate()
+          await Effect.runPromise(Effect.provide(play(form, one), TestContext.TestContext))
+        }),
+        { numRuns: 500 }
+      )
     )
-  )
+  }
 })

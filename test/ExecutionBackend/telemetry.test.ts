@@ -2,6 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, HashMap, Logger, Metric, MetricState, Option, Redacted, Schedule, Schema, Tracer } from "effect"
 import { ExecutionBackend, Task } from "effect-rhapsody"
 import { fakeEngine } from "../engines/fakeEngine.js"
+import { runningEngine } from "../engines/runningEngine.js"
 import { executables, functions, ok, Program } from "../support.js"
 
 interface Seen {
@@ -52,6 +53,32 @@ const recorder = () => {
 }
 
 describe("spans", () => {
+  it.effect("what a handler does is below its task, whoever runs the handler", () =>
+    Effect.gen(function* () {
+      const Traced = Task.function("Traced", {})
+      const handler = Traced.toLayer(() => Effect.withSpan(Effect.logInfo("traced"), "inner"))
+      const { driver } = yield* runningEngine
+      for (const layer of [functions(1), ExecutionBackend.layer(driver)]) {
+        const { spans, tracer } = recorder()
+        const said: Array<unknown> = []
+        const logger = Logger.make(({ annotations }) => void said.push(Object.fromEntries(annotations)))
+        yield* ExecutionBackend.execute(Traced.make(undefined, { uid: "x" })).pipe(
+          Effect.provide([layer, handler]),
+          Effect.provide(Logger.add(logger)),
+          Effect.withTracer(tracer)
+        )
+        assert.deepStrictEqual(
+          spans.map(({ name, parent }) => [name, parent]),
+          [
+            ["task Traced", undefined],
+            ["inner", "task Traced"]
+          ]
+        )
+        assert.deepStrictEqual(said, [{ task: "Traced", uid: "x" }])
+      }
+    })
+  )
+
   it.effect("one per task, child of the submitter's, with its states as events", () => {
     const { spans, tracer } = recorder()
     return Effect.gen(function* () {

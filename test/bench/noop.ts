@@ -1,12 +1,11 @@
 // What the contract itself costs: 100,000 tasks on the Noop backend, beside as many bare fibers forked and joined.
 // Payload of three fields and success decoded, uids checked, every event counted by a subscriber; with and without a
 // tracer. RHAPSODY's own noop runs beside it where it can be installed.
-import { execFileSync, spawnSync } from "node:child_process"
-import { existsSync, mkdtempSync } from "node:fs"
-import { tmpdir } from "node:os"
+import { execFileSync } from "node:child_process"
 import { join } from "node:path"
 import { Effect, Fiber, Option, Schema, Stream, Tracer } from "effect"
 import { ExecutionBackend, NoopBackend, Task } from "effect-rhapsody"
+import { rhapsodyPython } from "./peers/rhapsody.js"
 import type { Report } from "./report.js"
 import { median, round } from "./report.js"
 
@@ -65,20 +64,6 @@ const tracer = Tracer.make({
   }),
   context: (run) => run()
 })
-
-/** A Python that has RHAPSODY, installed into a temporary directory when none is named by RHAPSODY_PYTHON. */
-const rhapsodyPython = (): Option.Option<string> => {
-  const named = process.env["RHAPSODY_PYTHON"]
-  if (named !== undefined) return Option.some(named)
-  const directory = mkdtempSync(join(tmpdir(), "effect-rhapsody-bench-"))
-  const python = join(directory, "bin/python")
-  const steps: ReadonlyArray<readonly [string, ReadonlyArray<string>]> = [
-    ["python3", ["-m", "venv", directory]],
-    [python, ["-m", "pip", "install", "--quiet", "rhapsody-py==0.6.0"]]
-  ]
-  const installed = steps.every(([command, args]) => spawnSync(command, args, { stdio: "ignore" }).status === 0)
-  return installed && existsSync(python) ? Option.some(python) : Option.none()
-}
 
 export const bench = async (): Promise<Report> => {
   const python = rhapsodyPython()

@@ -9,8 +9,8 @@ export interface Samples {
 
 export interface Report {
   readonly samples: ReadonlyArray<Samples>
-  /** What the figures of the project are compared with, by key. */
-  readonly ratios: Readonly<Record<string, number>>
+  /** What the figures of the project are compared with, by key; `null` where the peer is absent. */
+  readonly ratios: Readonly<Record<string, number | null>>
 }
 
 export const median = (values: ReadonlyArray<number>): number => {
@@ -18,6 +18,10 @@ export const median = (values: ReadonlyArray<number>): number => {
   const middle = sorted.length >> 1
   return sorted.length % 2 === 1 ? sorted[middle]! : (sorted[middle - 1]! + sorted[middle]!) / 2
 }
+
+/** The smallest value that so many percent are not above. */
+export const percentile = (values: ReadonlyArray<number>, percent: number): number =>
+  [...values].sort((a, b) => a - b)[Math.max(0, Math.ceil((values.length * percent) / 100) - 1)]!
 
 export const round = (value: number): number => Number(value.toPrecision(3))
 

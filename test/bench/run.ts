@@ -24,5 +24,7 @@ const rows = samples.map(({ name, unit, values }) => ({
 }))
 
 console.log(table(rows))
-for (const [key, value] of Object.entries(ratios)) console.log(`${key}: ${value}`)
+for (const [key, value] of Object.entries(ratios)) {
+  console.log(value === null ? `!!! ${key}: NOT REACHED, for its peer is absent` : `${key}: ${value}`)
+}
 if (flags.includes("--json")) console.log(JSON.stringify({ bench: name, rows, ratios }))

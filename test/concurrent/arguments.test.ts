@@ -1,14 +1,14 @@
 /** I6 and I9: what a program is given is what the task says, byte for byte, with no shell between. */
 import * as fs from "node:fs"
 import { join } from "node:path"
-import { assert, describe, it } from "@effect/vitest"
-import { Effect, FastCheck, Option, Redacted } from "effect"
+import { assert, it } from "@effect/vitest"
+import { Effect, FastCheck, Option, Redacted, Runtime } from "effect"
 import type { Task } from "effect-rhapsody"
-import { ConcurrentBackend, ExecutionBackend } from "effect-rhapsody"
+import { ExecutionBackend } from "effect-rhapsody"
 import { idle, nothingLeft } from "../support.js"
-import { command, directory, notUtf8, program, refusal, text } from "./support.js"
+import type { Launcher } from "./support.js"
+import { command, directory, notUtf8, overBoth, program, refusal, text } from "./support.js"
 
-const backend = Effect.provide(ConcurrentBackend.layer({ maxWorkers: 2 }))
 const utf8 = (text: string) => new TextEncoder().encode(text)
 
 // everything that a shell, or a careless join, would make something else of
@@ -41,7 +41,9 @@ const awkward = [
   ""
 ]
 
-describe("arguments", () => {
+overBoth("arguments", ({ launcher, provide }) => {
+  const backend = provide()
+
   it.scopedLive("reach the program as they are, without a shell", () =>
     Effect.gen(function* () {
       const cwd = yield* directory
@@ -68,6 +70,21 @@ describe("arguments", () => {
     }).pipe(backend)
   )
 
+  // Limit of Node: it refuses them, see below.
+  if (launcher === "agent") {
+    it.scopedLive("need not be UTF-8, nor need the program's path and its environment", () =>
+      Effect.gen(function* () {
+        const path = Buffer.concat([utf8(`${yield* directory}/`), notUtf8])
+        fs.writeFileSync(path, `#!/bin/sh\nprintf '%s\\0' "$0" "$@" "$X"\n`, { mode: 0o755 })
+        const { stdoutBytes } = yield* ExecutionBackend.execute(
+          command({ executable: path, args: ["a", notUtf8], env: { X: notUtf8 } })
+        )
+        const expected = [path, utf8("a"), notUtf8, notUtf8].map((word) => Buffer.concat([word, utf8("\0")]))
+        assert.deepStrictEqual(Buffer.from(stdoutBytes), Buffer.concat(expected))
+      }).pipe(backend)
+    )
+  }
+
   it.live("none are none, and args[0] is not the program's name", () =>
     Effect.gen(function* () {
       const script = `printf '%s,' "$#" "$@"`
@@ -89,11 +106,14 @@ describe("arguments", () => {
   )
 })
 
-const lone = "half \ud834 of a pair"
-const refusals: Record<string, readonly [unknown, string, string?]> = {
+// Limit of Node, which would replace them.
+const undecodable = {
   "a program that is not UTF-8": [{ executable: notUtf8 }, "executable"],
   "an argument that is not UTF-8": [{ executable: "true", args: ["a", notUtf8] }, "args[1]"],
-  "a variable that is not UTF-8": [{ executable: "true", env: { X: notUtf8 } }, "env.X"],
+  "a variable that is not UTF-8": [{ executable: "true", env: { X: notUtf8 } }, "env.X"]
+} as const
+const lone = "half \ud834 of a pair"
+const refusals: Record<string, readonly [unknown, string, string?]> = {
   "a program with NUL": [{ executable: "tr\0ue" }, "executable"],
   "an argument with NUL": [{ executable: "true", args: ["a", "b\0"] }, "args[1]"],
   "an argument with NUL as bytes": [{ executable: "true", args: ["a", Uint8Array.of(97, 0)] }, "args[1]"],
@@ -123,8 +143,9 @@ const refusals: Record<string, readonly [unknown, string, string?]> = {
   "a command that is a promise": [Promise.resolve({ executable: "true" }), "executable"]
 }
 
-describe("a command that cannot be passed on exactly is refused", () => {
-  for (const [name, [wrong, configKey, reason = "InvalidPayload"]] of Object.entries(refusals)) {
+overBoth("a command that cannot be passed on exactly is refused", ({ launcher, provide }) => {
+  const all: typeof refusals = launcher === "node" ? { ...undecodable, ...refusals } : refusals
+  for (const [name, [wrong, configKey, reason = "InvalidPayload"]] of Object.entries(all)) {
     it.live(name, () =>
       Effect.gen(function* () {
         const error = yield* refusal(command(wrong, { uid: "refused" }))
@@ -134,14 +155,14 @@ describe("a command that cannot be passed on exactly is refused", () => {
         assert.isTrue(Option.isNone(yield* ExecutionBackend.taskState("refused")))
         yield* ExecutionBackend.execute(command({ executable: "true" }, { uid: "refused" }))
         assert.deepStrictEqual(yield* idle, nothingLeft)
-      }).pipe(Effect.provide(ConcurrentBackend.layer({ maxWorkers: 1 })))
+      }).pipe(provide({ maxWorkers: 1 }))
     )
   }
 
   it.live("as is what the options add to it", () =>
     Effect.gen(function* () {
       const options: ReadonlyArray<readonly [any, string]> = [
-        [{ env: { X: notUtf8 } }, "env.X"],
+        ...(launcher === "node" ? [[{ env: { X: notUtf8 } }, "env.X"] as const] : []),
         [{ env: { X: "\0" } }, "env.X"],
         [{ cwd: "/\0" }, "cwd"],
         [{ cwd: 7 }, "cwd"]
@@ -150,56 +171,66 @@ describe("a command that cannot be passed on exactly is refused", () => {
         const error = yield* refusal(command({ executable: "true" }, wrong))
         assert.deepStrictEqual([error.reason, error.configKey], ["InvalidPayload", configKey])
       }
-    }).pipe(backend)
+    }).pipe(provide())
   )
 })
 
 // -------------------------------------------------------------------------------------------------- any text at all
 
 const anyText = FastCheck.string({ unit: "binary", maxLength: 30 }).map((text) => text.replaceAll("\0", ""))
-const either = (text: FastCheck.Arbitrary<string>): FastCheck.Arbitrary<Task.Text> =>
-  FastCheck.oneof(text, text.map(utf8))
+const anyBytes = FastCheck.uint8Array({ min: 1, maxLength: 30 })
+const textOf = (launcher: Launcher): FastCheck.Arbitrary<Task.Text> =>
+  FastCheck.oneof(anyText, anyText.map(utf8), ...(launcher === "agent" ? [anyBytes] : []))
 const name = FastCheck.oneof(
   { weight: 5, arbitrary: anyText.map((text) => text.replaceAll("=", "")).filter((text) => text !== "") },
   { weight: 1, arbitrary: FastCheck.constantFrom("__proto__", "constructor", "BASH_FUNC_x%%", "LANG", "HOME") }
 )
-const value = FastCheck.oneof(either(anyText), anyText.map(Redacted.make), FastCheck.constant(undefined))
+const valueOf = (launcher: Launcher) =>
+  FastCheck.oneof(textOf(launcher), anyText.map(Redacted.make), FastCheck.constant(undefined))
 
 const bytes = (text: Task.Text | Redacted.Redacted<string>) =>
   Buffer.from(Redacted.isRedacted(text) ? Redacted.value(text) : text)
 const entries = (environ: Uint8Array) => Buffer.from(environ).toString("latin1").split("\0").slice(0, -1).sort()
 
-describe("any text", () => {
-  it.live.prop(
-    "reaches the program as arguments, environment and input",
-    {
-      args: FastCheck.array(either(anyText), { maxLength: 8 }),
-      env: FastCheck.array(FastCheck.tuple(name, value), { maxLength: 6 }),
-      stdin: FastCheck.oneof(either(anyText), FastCheck.uint8Array({ maxLength: 5000 }))
-    },
-    ({ args, env: pairs, stdin }) =>
-      Effect.gen(function* () {
-        const file = join(yield* directory, "stdin")
-        // the system's own account of what it was given; the shell could have changed its variables
-        const script = `/bin/cat /proc/$$/cmdline; /bin/cat /proc/$$/environ >&2; /bin/cat > "$0"`
-        const env = Object.fromEntries(pairs)
-        const output = yield* ExecutionBackend.execute(
-          command({ executable: "/bin/sh", args: ["-c", script, file, ...args], stdin }, { env, uid: "any" })
-        )
-        const argv = ["/bin/sh", "-c", script, file, ...args].map((arg) => Buffer.concat([bytes(arg), utf8("\0")]))
-        assert.deepStrictEqual(Buffer.from(output.stdoutBytes), Buffer.concat(argv))
-        assert.deepStrictEqual(fs.readFileSync(file), bytes(stdin))
-        const expected = new Map<string, Task.Env[string]>(Object.entries(process.env))
-        expected.set("RHAPSODY_TASK_UID", "any").set("RHAPSODY_ATTEMPT", "1")
-        for (const [name, value] of pairs) expected.set(name, value)
-        assert.deepStrictEqual(
-          entries(output.stderrBytes),
-          [...expected]
-            .flatMap(([name, value]) => (value === undefined ? [] : [Buffer.concat([utf8(`${name}=`), bytes(value)])]))
-            .map((entry) => entry.toString("latin1"))
-            .sort()
-        )
-      }).pipe(Effect.scoped, backend),
-    { fastCheck: { numRuns: 60 } }
+overBoth("any text", ({ launcher, provide }) => {
+  const inputs = FastCheck.record({
+    args: FastCheck.array(textOf(launcher), { maxLength: 8 }),
+    pairs: FastCheck.array(FastCheck.tuple(name, valueOf(launcher)), { maxLength: 6 }),
+    stdin: FastCheck.oneof(anyText, FastCheck.uint8Array({ maxLength: 5000 }))
+  })
+  let run = 0
+  const check = ({ args, pairs, stdin }: typeof inputs extends FastCheck.Arbitrary<infer I> ? I : never) =>
+    Effect.gen(function* () {
+      const file = join(yield* directory, "stdin")
+      // the system's own account of what it was given; the shell could have changed its variables
+      const script = `/bin/cat /proc/$$/cmdline; /bin/cat /proc/$$/environ >&2; /bin/cat > "$0"`
+      const env = Object.fromEntries(pairs)
+      const uid = `any ${++run}`
+      const output = yield* ExecutionBackend.execute(
+        command({ executable: "/bin/sh", args: ["-c", script, file, ...args], stdin }, { env, uid })
+      )
+      const argv = ["/bin/sh", "-c", script, file, ...args].map((arg) => Buffer.concat([bytes(arg), utf8("\0")]))
+      assert.deepStrictEqual(Buffer.from(output.stdoutBytes), Buffer.concat(argv))
+      assert.deepStrictEqual(fs.readFileSync(file), bytes(stdin))
+      const expected = new Map<string, Task.Env[string]>(Object.entries(process.env))
+      expected.set("RHAPSODY_TASK_UID", uid).set("RHAPSODY_ATTEMPT", "1")
+      for (const [name, value] of pairs) expected.set(name, value)
+      assert.deepStrictEqual(
+        entries(output.stderrBytes),
+        [...expected]
+          .flatMap(([name, value]) => (value === undefined ? [] : [Buffer.concat([utf8(`${name}=`), bytes(value)])]))
+          .map((entry) => entry.toString("latin1"))
+          .sort()
+      )
+    }).pipe(Effect.scoped)
+
+  it.live("reaches the program as arguments, environment and input", () =>
+    Effect.gen(function* () {
+      // one backend for all, since each would start its agent
+      const runtime = yield* Effect.runtime<ExecutionBackend.ExecutionBackend<"executable">>()
+      const property = FastCheck.asyncProperty(inputs, (input) => Runtime.runPromise(runtime)(check(input)))
+      yield* Effect.promise(() => FastCheck.assert(property, { numRuns: 60 }))
+      assert.strictEqual(run, 60)
+    }).pipe(provide())
   )
 })

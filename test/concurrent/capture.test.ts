@@ -1,13 +1,12 @@
 /** I6: what a program prints is what its task gives, byte for byte, within the limits that were set. */
 import * as fs from "node:fs"
 import { join } from "node:path"
-import { assert, describe, it } from "@effect/vitest"
+import { assert, it } from "@effect/vitest"
 import { Effect, Fiber, Schema } from "effect"
 import type { TaskError } from "effect-rhapsody"
-import { ConcurrentBackend, ExecutionBackend, Task } from "effect-rhapsody"
-import { directory, inbox, marked, sh, taskError } from "./support.js"
+import { ExecutionBackend, Task } from "effect-rhapsody"
+import { directory, inbox, marked, overBoth, sh, taskError } from "./support.js"
 
-const backend = Effect.provide(ConcurrentBackend.layer())
 const MB = 1024 * 1024
 const every = Uint8Array.from({ length: 256 }, (_, i) => i)
 /** Every byte beside every other, so that nothing that works on pairs can go unnoticed. */
@@ -37,7 +36,9 @@ const isOutputLimit = (error: TaskError, stream: string, limit: number) => {
   assert.include(error.message, "raise capture.limit or capture to a file")
 }
 
-describe("in memory", () => {
+overBoth("in memory", ({ provide }) => {
+  const backend = provide()
+
   it.scopedLive("the bytes are exact, as bytes and as output", () =>
     Effect.gen(function* () {
       const cwd = yield* directory
@@ -113,41 +114,72 @@ describe("in memory", () => {
   )
 })
 
-describe("while this process is blocked", () => {
+overBoth("while this process is blocked", ({ launcher, provide }) => {
+  const backend = provide()
+
+  /** Programs that end, and are dead for whoever may have reaped them, when `end` returns. */
+  const programs = Effect.gen(function* () {
+    const [cwd, { path, take }] = [yield* directory, yield* inbox]
+    const start = (name: string) =>
+      Effect.gen(function* () {
+        const script = `echo $$ > ${path}; while ! [ -e ${name} ]; do sleep 0.01; done; echo ${name}`
+        const fiber = yield* ExecutionBackend.submit(sh(script, { cwd }))
+        return { name, fiber, stat: `/proc/${yield* take}/stat` }
+      })
+    const isDead = (stat: string) => {
+      try {
+        return fs.readFileSync(stat, "utf8").includes(") Z ")
+      } catch {
+        return true
+      }
+    }
+    // this process meanwhile does nothing else, not even reap it
+    const end = ({ name, stat }: { readonly name: string; readonly stat: string }) => {
+      fs.writeFileSync(join(cwd, name), "")
+      while (!isDead(stat)) {}
+    }
+    return { end, all: [yield* start("first"), yield* start("second"), yield* start("late")] as const }
+  })
+  const block = () => Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1200)
+  const nothingLost = (all: Effect.Effect.Success<typeof programs>["all"]) =>
+    Effect.forEach(all, ({ fiber, name }) =>
+      Effect.map(Fiber.join(fiber), ({ stdout }) => assert.strictEqual(stdout, `${name}\n`))
+    )
+
   it.scopedLive("for longer than pipes may stay open, nothing that was printed is lost", () =>
     Effect.gen(function* () {
-      const [cwd, { path, take }] = [yield* directory, yield* inbox]
-      const start = (name: string) =>
-        Effect.gen(function* () {
-          const script = `echo $$ > ${path}; while ! [ -e ${name} ]; do sleep 0.01; done; echo ${name}`
-          const fiber = yield* ExecutionBackend.submit(sh(script, { cwd }))
-          return { name, fiber, pid: yield* take }
-        })
-      const [first, second, late] = [yield* start("first"), yield* start("second"), yield* start("late")]
-      // lets a program go on to its end, and this process meanwhile do nothing else, not even reap it
-      const blockUntilDead = ({ name, pid }: typeof first) => {
-        fs.writeFileSync(join(cwd, name), "")
-        while (!fs.readFileSync(`/proc/${pid}/stat`, "utf8").includes(") Z ")) {}
-      }
-      // Two deaths are heard of in one turn of the loop. In the midst of it the late one dies, too, with the others is
-      // reaped unread, and then the turn lasts too long.
-      let deaths = 0
-      const heard = () => {
-        deaths++
-        if (deaths === 1) blockUntilDead(late)
-        else if (deaths === 2) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1200)
-      }
-      yield* Effect.acquireRelease(
-        Effect.sync(() => process.on("SIGCHLD", heard)),
-        () => Effect.sync(() => process.off("SIGCHLD", heard))
-      )
-      blockUntilDead(first)
-      blockUntilDead(second)
-      for (const { fiber, name } of [first, second, late]) {
-        assert.strictEqual((yield* Fiber.join(fiber)).stdout, `${name}\n`)
-      }
+      const { all, end } = yield* programs
+      for (const one of all) end(one)
+      block()
+      yield* nothingLost(all)
     }).pipe(backend)
   )
+
+  // An agent hears of the deaths itself.
+  if (launcher === "node") {
+    it.scopedLive("in the midst of hearing of deaths, nothing is lost either", () =>
+      Effect.gen(function* () {
+        const { all, end } = yield* programs
+        const [first, second, late] = all
+        // Two deaths are heard of in one turn of the loop. In the midst of it the late one dies, too, with the others is
+        // reaped unread, and then the turn lasts too long.
+        let deaths = 0
+        const heard = () => {
+          deaths++
+          if (deaths === 1) end(late)
+          else if (deaths === 2) block()
+        }
+        yield* Effect.acquireRelease(
+          Effect.sync(() => process.on("SIGCHLD", heard)),
+          () => Effect.sync(() => process.off("SIGCHLD", heard))
+        )
+        end(first)
+        end(second)
+        yield* nothingLost(all)
+        assert.isAtLeast(deaths, 2)
+      }).pipe(backend)
+    )
+  }
 })
 
 // one word to each stream in turn, from one process and from its children
@@ -158,7 +190,9 @@ const inOrder = [
   ...Array.from({ length: 3 }, () => "child out\nchild err\n")
 ].join("")
 
-describe("merged", () => {
+overBoth("merged", ({ provide }) => {
+  const backend = provide()
+
   it.live("both streams are one, in the order of writing", () =>
     Effect.gen(function* () {
       for (let i = 0; i < 5; i++) {

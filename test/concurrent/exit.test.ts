@@ -1,11 +1,9 @@
 /** What a program's end means: its code, the signal that killed it, and what the definition makes of them. */
 import { join } from "node:path"
-import { assert, describe, it } from "@effect/vitest"
+import { assert, it } from "@effect/vitest"
 import { Effect, Schedule, Schema } from "effect"
-import { ConcurrentBackend, ExecutionBackend, Task, TaskError } from "effect-rhapsody"
-import { directory, failing, program, sh, taskError } from "./support.js"
-
-const backend = Effect.provide(ConcurrentBackend.layer())
+import { ExecutionBackend, Task, TaskError } from "effect-rhapsody"
+import { directory, failing, overBoth, program, sh, taskError } from "./support.js"
 
 class Diverged extends Schema.TaggedError<Diverged>()("Diverged", {
   step: Schema.Int,
@@ -14,7 +12,9 @@ class Diverged extends Schema.TaggedError<Diverged>()("Diverged", {
 
 const shell = (script: string) => ({ executable: "sh", args: ["-c", script] })
 
-describe("an exit code", () => {
+overBoth("an exit code", ({ provide }) => {
+  const backend = provide()
+
   it.live("is told as it is", () =>
     Effect.gen(function* () {
       // 126 and 127 are a shell's, 128 and more look like its account of signals, 255 is -1
@@ -52,7 +52,9 @@ describe("an exit code", () => {
   )
 })
 
-describe("death by a signal", () => {
+overBoth("death by a signal", ({ provide }) => {
+  const backend = provide()
+
   it.live("is told with its name, and is no exit code", () =>
     Effect.gen(function* () {
       const signals = ["HUP", "INT", "QUIT", "ABRT", "KILL", "SEGV", "PIPE", "TERM", "USR1", "XCPU"]
@@ -86,7 +88,9 @@ describe("death by a signal", () => {
   )
 })
 
-describe("failure", () => {
+overBoth("failure", ({ provide }) => {
+  const backend = provide()
+
   const Simulate = Task.executable("Simulate", {
     payload: { code: Schema.Int },
     error: Diverged,
@@ -144,7 +148,9 @@ describe("failure", () => {
   )
 })
 
-describe("a result", () => {
+overBoth("a result", ({ provide }) => {
+  const backend = provide()
+
   it.live("that does not fit its schema is an error that says where", () =>
     Effect.gen(function* () {
       const Energy = Task.executable("Energy", {
@@ -162,7 +168,9 @@ describe("a result", () => {
   )
 })
 
-describe("the message of a failed task", () => {
+overBoth("the message of a failed task", ({ provide }) => {
+  const backend = provide()
+
   it.live("ends with the last 20 lines of standard error, no more", () =>
     Effect.gen(function* () {
       const lines = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => `line ${from + i}.`)

@@ -3,19 +3,20 @@ import { execFileSync, spawn } from "node:child_process"
 import { randomBytes } from "node:crypto"
 import * as fs from "node:fs"
 import { join } from "node:path"
-import { assert, describe, it } from "@effect/vitest"
+import { assert, it } from "@effect/vitest"
 import { Effect, Schema } from "effect"
-import { ConcurrentBackend, ExecutionBackend, Task } from "effect-rhapsody"
-import { command, directory, inbox, sh, taskError } from "./support.js"
+import { ExecutionBackend, Task } from "effect-rhapsody"
+import { command, directory, inbox, overBoth, sh, taskError } from "./support.js"
 
-const backend = Effect.provide(ConcurrentBackend.layer())
 const Json = Task.executable("Json", {
   payload: { script: Schema.String },
   success: Schema.parseJson(Schema.Struct({ n: Schema.Number })),
   command: ({ script }) => ({ executable: "sh", args: ["-c", script] })
 })
 
-describe("output to files", () => {
+overBoth("output to files", ({ provide }) => {
+  const backend = provide()
+
   it.scopedLive("is in the files, relative to the working directory, in place of what they held", () =>
     Effect.gen(function* () {
       const cwd = yield* directory
@@ -116,7 +117,9 @@ describe("output to files", () => {
   )
 })
 
-describe("standard input", () => {
+overBoth("standard input", ({ provide }) => {
+  const backend = provide()
+
   const run = (script: string, stdin?: Task.Text) =>
     Effect.map(
       ExecutionBackend.execute(command({ executable: "sh", args: ["-c", script], stdin })),

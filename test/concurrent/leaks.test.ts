@@ -1,26 +1,42 @@
 /** I4: what this process holds for a program, it lets go of, however the program ends. */
 import * as fs from "node:fs"
-import { describe, it } from "@effect/vitest"
+import { it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
-import { ConcurrentBackend, ExecutionBackend } from "effect-rhapsody"
+import { ExecutionBackend } from "effect-rhapsody"
 import type { Program } from "./support.js"
-import { command, directory, eventually, failing, sh } from "./support.js"
+import { agents, childrenOf, command, directory, eventually, failing, overBoth, sh } from "./support.js"
 
-const backend = Effect.provide(ConcurrentBackend.layer({ killGrace: "1 hour" }))
+overBoth("this process keeps", ({ launcher, provide }) => {
+  const backend = provide({ killGrace: "1 hour" })
 
-describe("this process keeps", () => {
   // before any program was started
   const listeners = process.listenerCount("exit")
   const resources = (pattern: RegExp) => process.getActiveResourcesInfo().filter((name) => pattern.test(name)).length
-  const held = Effect.sync(() => ({
-    descriptors: fs.readdirSync("/proc/self/fd").length,
+  const descriptors = (pid: number | "self") => fs.readdirSync(`/proc/${pid}/fd`).length
+  const held = Effect.map(agents, (agents) => ({
+    descriptors: descriptors("self"),
     listeners: process.listenerCount("exit") - listeners,
     children: resources(/Process|Pipe/),
     // the test runner has a few timers, that come and go
-    timers: Math.max(20, resources(/Timeout/))
+    timers: Math.max(20, resources(/Timeout/)),
+    // the programs that nobody has reaped are in it
+    "processes of agents": agents.length + agents.flatMap(childrenOf).length,
+    "descriptors of agents": agents.map(descriptors).reduce((sum, n) => sum + n, 0)
   }))
   type Held = Effect.Effect.Success<typeof held>
-  const keys = ["descriptors", "listeners", "children", "timers"] as const
+  const keys = [
+    "descriptors",
+    "listeners",
+    "children",
+    "timers",
+    "processes of agents",
+    "descriptors of agents"
+  ] as const
+  /** What the first use of anything opens for good: both agents, too, of which two programs at a time need the second. */
+  const warm = Effect.zipRight(
+    Effect.replicateEffect(failing(sh("sleep 0.1")), 2, { concurrency: 2 }),
+    eventually(agents, (agents) => agents.length === (launcher === "agent" ? 4 : 0))
+  )
   // closing what a child held open takes a turn of the loop or two
   const settles = (before: Held, what: string) =>
     eventually(held, (now) => keys.every((key) => now[key] <= before[key])).pipe(
@@ -45,9 +61,21 @@ describe("this process keeps", () => {
           command({ executable: "true", args: ["x".repeat(1 << 18)] }, { cwd, capture: { merged: true, stdout: "e" } }),
         "too much output": () => sh("yes", { capture: { limit: 10 } }),
         "too much output, merged": () => sh("echo much", { capture: { limit: 1, merged: true } }),
-        "death by a signal": () => sh("kill -9 $$")
+        "death by a signal": () => sh("kill -9 $$"),
+        "a file as input": () => command({ executable: "cat", stdin: { file: "/etc/passwd" } }),
+        "a missing file as input": () => command({ executable: "cat", stdin: { file: "not-there" } }),
+        truncated: () => sh("echo much", { capture: { limit: 1, overflow: "truncate" } }),
+        spilled: () => sh(script, { capture: { overflow: "spill" } }),
+        live: () => sh(script, { capture: { onChunk: () => Effect.void } }),
+        prepared: () => sh(script, { cwd, prepare: ["export X=1"] }),
+        ...(launcher === "agent"
+          ? {
+              "limited, and nice": () => sh(script, { limits: { coreSize: 0 }, nice: 1 }),
+              "limits that cannot be set": () => sh(script, { limits: { openFiles: 2 ** 52 } })
+            }
+          : {})
       }
-      yield* failing(sh("true")) // whatever the first use of anything opens for good
+      yield* warm
       const before = { ...(yield* held), listeners: 0 }
       for (const [name, make] of Object.entries(all)) {
         yield* Effect.replicateEffect(failing(make()), 25, { concurrency: 8 })
@@ -58,7 +86,7 @@ describe("this process keeps", () => {
 
   it.live("none of cancelled ones", () =>
     Effect.gen(function* () {
-      yield* failing(sh("true"))
+      yield* warm
       const before = yield* held
       for (let i = 0; i < 30; i++) {
         const fibers = yield* Effect.replicateEffect(

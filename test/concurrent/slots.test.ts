@@ -1,14 +1,12 @@
 /** How many programs run at a time. */
-import { assert, describe, it } from "@effect/vitest"
+import { assert, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
-import { ConcurrentBackend, ExecutionBackend } from "effect-rhapsody"
+import { ExecutionBackend } from "effect-rhapsody"
 import { idle, nothingLeft } from "../support.js"
 import type { Program } from "./support.js"
-import { command, failing, gate, inbox, sh } from "./support.js"
+import { command, failing, gate, inbox, overBoth, sh } from "./support.js"
 
-const backend = (maxWorkers: number) => Effect.provide(ConcurrentBackend.layer({ maxWorkers }))
-
-describe("slots", () => {
+overBoth("slots", ({ provide }) => {
   it.scopedLive("are all used, and never more of them, as the programs see it", () =>
     Effect.gen(function* () {
       const [letters, door] = [yield* inbox, yield* gate]
@@ -33,7 +31,7 @@ describe("slots", () => {
       const counts = seen.map((line) => (running += line === "+" ? 1 : -1))
       assert.deepStrictEqual([Math.max(...counts), running], [3, 0])
       assert.deepStrictEqual(yield* idle, nothingLeft)
-    }).pipe(backend(3))
+    }).pipe(provide({ maxWorkers: 3 }))
   )
 
   it.scopedLive("of one runs one program after the other", () =>
@@ -44,7 +42,7 @@ describe("slots", () => {
       yield* Fiber.joinAll(fibers)
       const lines = yield* Effect.replicateEffect(take, 40)
       assert.strictEqual(lines.join(""), "+-".repeat(20))
-    }).pipe(backend(1))
+    }).pipe(provide({ maxWorkers: 1 }))
   )
 
   it.live("come back from tasks that end in any way", () =>
@@ -62,7 +60,7 @@ describe("slots", () => {
       yield* Effect.flatMap(ExecutionBackend.submit(sh("sleep 100")), (fiber) => ExecutionBackend.cancel(fiber))
       assert.strictEqual((yield* ExecutionBackend.execute(sh("echo still here"))).stdout, "still here\n")
       assert.deepStrictEqual(yield* idle, nothingLeft)
-    }).pipe(backend(1))
+    }).pipe(provide({ maxWorkers: 1 }))
   )
 
   it.live("are enough for a thousand tasks", () =>
@@ -72,6 +70,6 @@ describe("slots", () => {
       const outputs = yield* Fiber.joinAll(fibers)
       assert.deepStrictEqual([...outputs].filter(({ exitCode }) => exitCode === 0).length, 1000)
       assert.deepStrictEqual(yield* idle, nothingLeft)
-    }).pipe(backend(4))
+    }).pipe(provide({ maxWorkers: 4 }))
   )
 })

@@ -1,13 +1,12 @@
 /** I2 and I5: when the end of a task is told, its programs are gone, those that will not go included. */
 import * as fs from "node:fs"
 import { join } from "node:path"
-import { assert, describe, it } from "@effect/vitest"
+import { assert, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, Option, Scope } from "effect"
 import { ConcurrentBackend, ExecutionBackend, TaskError } from "effect-rhapsody"
 import { statesOf } from "../support.js"
-import { directory, eventually, failureOf, gate, inbox, marked, quote, sh, taskError } from "./support.js"
-
-const backend = (options: ConcurrentBackend.Options = {}) => Effect.provide(ConcurrentBackend.layer(options))
+import type { Launcher } from "./support.js"
+import { directory, eventually, failureOf, gate, inbox, marked, overBoth, quote, sh, taskError } from "./support.js"
 
 // Whoever holds the output open is waited for anyway, so those that must be waited for do not.
 const aside = "> /dev/null 2>&1 &"
@@ -19,6 +18,8 @@ const tree = (ready: string, own = ":") => {
   return `${own}; sh -c ${quote(node)} & sh -c ${quote(node)} ${aside} wait; wait; sleep 100`
 }
 const leaves = 4
+/** Limit of Node: whoever left the group is not found. */
+const left: Record<Launcher, number> = { agent: 0, node: 1 }
 const deaf = "trap '' TERM"
 
 const reasonOf = <A, E>(exit: Exit.Exit<A, E>) => {
@@ -26,7 +27,7 @@ const reasonOf = <A, E>(exit: Exit.Exit<A, E>) => {
   return error instanceof TaskError ? error.reason : error
 }
 
-describe("the whole tree is gone", () => {
+overBoth("the whole tree is gone", ({ provide }) => {
   it.scopedLive("when a task was cancelled by its uid", () =>
     Effect.gen(function* () {
       const [{ alive, env }, { path, takeN }] = [yield* marked, yield* inbox]
@@ -37,7 +38,7 @@ describe("the whole tree is gone", () => {
       assert.deepStrictEqual(yield* alive, [])
       assert.strictEqual(reasonOf(yield* Fiber.await(fiber)), "Canceled")
       assert.isFalse(yield* ExecutionBackend.cancel("tree"))
-    }).pipe(backend())
+    }).pipe(provide())
   )
 
   it.scopedLive("when somebody waits for the task that another one cancels", () =>
@@ -49,7 +50,7 @@ describe("the whole tree is gone", () => {
       yield* Effect.fork(ExecutionBackend.cancel(fiber))
       const [exit, left] = yield* Fiber.join(seen)
       assert.deepStrictEqual([reasonOf(exit), left], ["Canceled", []])
-    }).pipe(backend())
+    }).pipe(provide())
   )
 
   it.scopedLive("when its fiber was interrupted, or its caller", () =>
@@ -64,7 +65,7 @@ describe("the whole tree is gone", () => {
         assert.isTrue(Exit.isInterrupted(yield* Fiber.interrupt(fiber)))
         assert.deepStrictEqual(yield* alive, [])
       }
-    }).pipe(backend())
+    }).pipe(provide())
   )
 
   it.scopedLive("when its time was over", () =>
@@ -77,7 +78,7 @@ describe("the whole tree is gone", () => {
       assert.strictEqual(error.reason, "Timeout")
       assert.notProperty(error.details, "stopped")
       assert.include(error.message, "did not end within its timeout of 300ms")
-    }).pipe(backend())
+    }).pipe(provide())
   )
 
   it.scopedLive("when its backend was closed, with all others, each told so", () =>
@@ -93,7 +94,7 @@ describe("the whole tree is gone", () => {
       assert.deepStrictEqual(yield* alive, [])
       const reasons = yield* Effect.forEach(fibers, (fiber) => Effect.map(Fiber.await(fiber), reasonOf))
       assert.deepStrictEqual(reasons, ["Canceled", "Canceled", "Canceled", "Canceled"])
-    }).pipe(backend())
+    }).pipe(provide())
   )
 
   it.scopedLive("when its backend was terminated, within 2 seconds, although a grace of a minute was promised", () =>
@@ -109,7 +110,7 @@ describe("the whole tree is gone", () => {
       yield* Effect.timeout(ExecutionBackend.terminate, "2 seconds")
       assert.deepStrictEqual(yield* alive, [])
       for (const fiber of [stubborn, stopping]) assert.strictEqual(reasonOf(yield* Fiber.await(fiber)), "Canceled")
-    }).pipe(backend({ killGrace: "1 minute" }))
+    }).pipe(provide({ killGrace: "1 minute" }))
   )
 
   it.scopedLive("when the program ended by itself and left them", () =>
@@ -127,7 +128,7 @@ describe("the whole tree is gone", () => {
       fs.rmSync(join(cwd, "ready"))
       assert.strictEqual((yield* taskError(sh(`${script}; kill -9 $$`, { cwd, env }))).signal, "SIGKILL")
       assert.deepStrictEqual(yield* alive, [])
-    }).pipe(backend())
+    }).pipe(provide())
   )
 
   it.scopedLive("however soon it was interrupted", () =>
@@ -142,11 +143,11 @@ describe("the whole tree is gone", () => {
         assert.deepStrictEqual(yield* alive, [], `after ${i} steps`)
       }
       assert.strictEqual((yield* ExecutionBackend.state).active, 0)
-    }).pipe(backend({ maxWorkers: 1 }))
+    }).pipe(provide({ maxWorkers: 1 }))
   )
 })
 
-describe("the grace between TERM and KILL", () => {
+overBoth("the grace between TERM and KILL", ({ provide }) => {
   // A minute would be too long for a test: what ends in time was killed after the other grace.
   const short = { killGrace: Duration.millis(100) }
 
@@ -160,19 +161,21 @@ describe("the grace between TERM and KILL", () => {
       // neither at once, nor after the default of 5 seconds
       assert.isAtLeast(Duration.toMillis(took), 95)
       assert.isBelow(Duration.toMillis(took), 4500)
-    }).pipe(backend(short))
+    }).pipe(provide(short))
   )
 
-  it.scopedLive("is waited for by those that were stopped, too, who cannot hear TERM", () =>
+  it.scopedLive("is for those that were stopped, too: they go on to hear TERM", () =>
     Effect.gen(function* () {
       const [{ alive, env }, { path, take }] = [yield* marked, yield* inbox]
-      const fiber = yield* ExecutionBackend.submit(sh(`echo $$ > ${path}; kill -STOP $$; sleep 100`, { env }))
+      const script = `trap 'echo saved > ${path}; exit' TERM; echo $$ > ${path}; kill -STOP $$; sleep 100`
+      const fiber = yield* ExecutionBackend.submit(sh(script, { env }))
       const pid = yield* take
       const stat = Effect.sync(() => fs.readFileSync(`/proc/${pid}/stat`, "utf8"))
       yield* eventually(stat, (stat) => stat.includes(") T "))
       yield* ExecutionBackend.cancel(fiber)
       assert.deepStrictEqual(yield* alive, [])
-    }).pipe(backend(short))
+      assert.strictEqual(yield* take, "saved")
+    }).pipe(provide({ killGrace: "1 minute" }))
   )
 
   it.scopedLive("is the task's own before the layer's, for cancel, timeout and interruption", () =>
@@ -190,7 +193,7 @@ describe("the grace between TERM and KILL", () => {
       const error = yield* taskError(sh(tree(path, deaf), { ...options, timeout: "500 millis" }))
       assert.strictEqual(error.reason, "Timeout")
       assert.deepStrictEqual(yield* alive, [])
-    }).pipe(backend({ killGrace: "1 minute" }))
+    }).pipe(provide({ killGrace: "1 minute" }))
   )
 
   it.scopedLive("holds for a timeout too, whatever the grace for handlers is", () =>
@@ -203,7 +206,7 @@ describe("the grace between TERM and KILL", () => {
       assert.strictEqual(error.reason, "Timeout")
       assert.notProperty(error.details, "stopped")
       assert.strictEqual(fs.readFileSync(join(cwd, "result"), "utf8"), "saved\n")
-    }).pipe(backend({ killGrace: "1 minute", stopGrace: "50 millis" }))
+    }).pipe(provide({ killGrace: "1 minute", stopGrace: "50 millis" }))
   )
 
   it.scopedLive("may be without end", () =>
@@ -215,7 +218,7 @@ describe("the grace between TERM and KILL", () => {
       assert.strictEqual(yield* take, "ready")
       yield* ExecutionBackend.cancel(fiber)
       assert.strictEqual(yield* take, "saved")
-    }).pipe(backend(short))
+    }).pipe(provide(short))
   )
 
   // The programs wait here for the test, so that nothing depends on how long anything takes.
@@ -253,12 +256,12 @@ describe("the grace between TERM and KILL", () => {
         assert.deepStrictEqual(yield* alive, [])
         assert.strictEqual(fs.readFileSync(join(cwd, "result"), "utf8"), "saved\n")
         assert.strictEqual((yield* follow(fiber.uid)).at(-1)!.state, "CANCELED")
-      }).pipe(backend({ killGrace: "1 minute" }))
+      }).pipe(provide({ killGrace: "1 minute" }))
     )
   }
 })
 
-describe("the dead that nobody reaps", () => {
+overBoth("the dead that nobody reaps", ({ launcher, provide }) => {
   it.scopedLive("are no reason to wait", () =>
     Effect.gen(function* () {
       const { path, take } = yield* inbox
@@ -268,30 +271,52 @@ describe("the dead that nobody reaps", () => {
       const fiber = yield* ExecutionBackend.submit(sh(`perl -e ${quote(parent)} ${aside} wait`, { env }))
       assert.strictEqual(yield* take, "ready")
       yield* ExecutionBackend.cancel(fiber)
-      assert.lengthOf(yield* alive, 1)
-    }).pipe(backend({ killGrace: "1 minute" }))
+      assert.lengthOf(yield* alive, left[launcher])
+    }).pipe(provide({ killGrace: "1 minute" }))
   )
 })
 
-describe("somebody who left the group", () => {
-  it.scopedLive("and holds the output open keeps no task waiting", () =>
-    Effect.gen(function* () {
-      const { alive, env } = yield* marked
-      const cwd = yield* directory
-      const script = `setsid sh -c 'echo from there; echo > ready; exec sleep 1000' &
+overBoth("somebody who left the group", ({ launcher, provide }) => {
+  it.scopedLive(
+    `${launcher === "agent" ? "is killed" : "is not found"}, and holds no task up with the open output`,
+    () =>
+      Effect.gen(function* () {
+        const { alive, env } = yield* marked
+        const cwd = yield* directory
+        const script = `setsid sh -c 'echo from there; echo > ready; exec sleep 1000' &
         while ! [ -e ready ]; do sleep 0.01; done; echo from here`
-      const output = yield* ExecutionBackend.execute(sh(script, { cwd, env }))
-      assert.strictEqual(output.stdout, "from there\nfrom here\n")
-      assert.lengthOf(yield* alive, 1)
-      // nor one that is cancelled
-      fs.rmSync(join(cwd, "ready"))
-      const fiber = yield* ExecutionBackend.submit(sh(`${script}; sleep 100`, { cwd, env }))
-      yield* eventually(
-        Effect.sync(() => fs.existsSync(join(cwd, "ready"))),
-        (_) => _
-      )
-      yield* ExecutionBackend.cancel(fiber)
-      assert.lengthOf(yield* alive, 2)
-    }).pipe(backend())
+        const output = yield* ExecutionBackend.execute(sh(script, { cwd, env }))
+        assert.strictEqual(output.stdout, "from there\nfrom here\n")
+        assert.lengthOf(yield* alive, left[launcher])
+        // nor one that is cancelled
+        fs.rmSync(join(cwd, "ready"))
+        const fiber = yield* ExecutionBackend.submit(sh(`${script}; sleep 100`, { cwd, env }))
+        yield* eventually(
+          Effect.sync(() => fs.existsSync(join(cwd, "ready"))),
+          (_) => _
+        )
+        yield* ExecutionBackend.cancel(fiber)
+        assert.lengthOf(yield* alive, 2 * left[launcher])
+      }).pipe(provide())
   )
+
+  for (const [how, start] of [
+    ["by setsid, forked twice", (leaf: string) => `(setsid sh -c ${quote(`(setsid ${leaf} &)`)} &)`],
+    ["by setsid, without environment", (leaf: string) => `(setsid env -i ${leaf} &)`],
+    ["by job control", (leaf: string) => `bash -c ${quote(`set -m; ${leaf} & wait`)} &`],
+    ["by timeout", (leaf: string) => `timeout 1000 ${leaf} &`]
+  ] as const) {
+    it.scopedLive(`${launcher === "agent" ? "is killed" : "is not found"} if that was ${how}`, () =>
+      Effect.gen(function* () {
+        const [{ alive, mark }, { path, take }] = [yield* marked, yield* inbox]
+        const leaf = `sh -c ${quote(`${deaf}; echo ready > ${path}; while :; do sleep 100; done; : ${mark}`)}`
+        const script = `exec > /dev/null 2>&1; ${start(leaf)}\nwait; sleep 100`
+        const fiber = yield* ExecutionBackend.submit(sh(script))
+        assert.strictEqual(yield* take, "ready")
+        yield* ExecutionBackend.cancel(fiber)
+        if (launcher === "agent") assert.deepStrictEqual(yield* alive, [])
+        else assert.isNotEmpty(yield* alive)
+      }).pipe(provide({ killGrace: "100 millis" }))
+    )
+  }
 })

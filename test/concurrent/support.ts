@@ -8,8 +8,31 @@ import { join } from "node:path"
 import { createInterface } from "node:readline"
 import { fileURLToPath } from "node:url"
 import { inspect } from "node:util"
+import { describe } from "@effect/vitest"
 import { Cause, Effect, Exit, Option, Queue, Schedule, Schema } from "effect"
-import { ConfigurationError, ExecutionBackend, Task, TaskError } from "effect-rhapsody"
+import { ConcurrentBackend, ConfigurationError, ExecutionBackend, Task, TaskError } from "effect-rhapsody"
+
+/** What starts the programs: launch agents, or Node itself. */
+export type Launcher = "agent" | "node"
+
+// Behind the usual name there may be a script that takes its time, and agents are started for each test.
+const python = execFileSync("python3", ["-c", "import sys; print(sys.executable, end='')"], { encoding: "utf8" })
+
+const over = (launcher: Launcher) => {
+  const options = launcher === "agent" ? { launcher, python } : { launcher }
+  return {
+    launcher,
+    /** Of a backend over this launcher. */
+    options,
+    provide: (own: ConcurrentBackend.Options = {}) => Effect.provide(ConcurrentBackend.layer({ ...own, ...options }))
+  }
+}
+export type Over = ReturnType<typeof over>
+
+/** The same tests over each launcher. Where one of them is limited, by design, the test says so: `launcher === "node"`. */
+export const overBoth = (name: string, tests: (over: Over) => void): void => {
+  for (const launcher of ["agent", "node"] as const) describe(`${name}, over ${launcher}`, () => tests(over(launcher)))
+}
 
 export const root = fileURLToPath(new URL("../..", import.meta.url))
 
@@ -84,16 +107,18 @@ export const gate = Effect.gen(function* () {
 })
 
 /**
- * Programs that carry `env` are known by it, wherever they are in the tree of processes, and do not outlive the test.
- * `alive` shows those that live; the dead that nobody has reaped have no environment any more.
+ * Programs that carry `env`, or `mark` in an argument, are known by it, wherever they are in the tree of processes, and
+ * do not outlive the test. `alive` shows those that live; the dead that nobody has reaped have neither any more.
  */
 export const marked = Effect.gen(function* () {
-  const value = randomUUID()
+  const mark = randomUUID()
   const found = (): ReadonlyArray<{ readonly pid: number; readonly what: string }> =>
     fs.readdirSync("/proc").flatMap((pid) => {
       try {
-        if (!/^\d+$/.test(pid) || !fs.readFileSync(`/proc/${pid}/environ`, "latin1").includes(value)) return []
-        return [{ pid: Number(pid), what: fs.readFileSync(`/proc/${pid}/cmdline`, "latin1").replaceAll("\0", " ") }]
+        if (!/^\d+$/.test(pid)) return []
+        const what = fs.readFileSync(`/proc/${pid}/cmdline`, "latin1").replaceAll("\0", " ")
+        const carries = what.includes(mark) || fs.readFileSync(`/proc/${pid}/environ`, "latin1").includes(mark)
+        return carries ? [{ pid: Number(pid), what }] : []
       } catch {
         return [] // ended meanwhile
       }
@@ -103,7 +128,21 @@ export const marked = Effect.gen(function* () {
       for (const { pid } of found()) process.kill(pid, "SIGKILL")
     })
   )
-  return { env: { RHAPSODY_TEST_MARK: value }, alive: Effect.sync(() => found().map(({ what }) => what)) }
+  return { mark, env: { RHAPSODY_TEST_MARK: mark }, alive: Effect.sync(() => found().map(({ what }) => what)) }
+})
+
+/** The processes that one is the parent of. */
+export const childrenOf = (pid: number | "self"): ReadonlyArray<number> =>
+  fs
+    .readdirSync(`/proc/${pid}/task`)
+    .flatMap((thread) => fs.readFileSync(`/proc/${pid}/task/${thread}/children`, "latin1").match(/\d+/g) ?? [])
+    .map(Number)
+
+/** The launch agents of this process and their keepers, two processes each. */
+export const agents = Effect.sync((): ReadonlyArray<number> => {
+  const isAgent = (pid: number) => fs.readFileSync(`/proc/${pid}/cmdline`, "latin1").includes("launch agent")
+  const keepers = childrenOf("self").filter(isAgent)
+  return [...keepers, ...keepers.flatMap(childrenOf).filter(isAgent)]
 })
 
 /** For what tells no event: asks again and again, with a bound. */

@@ -1,27 +1,69 @@
 /** Every backend of this library, as the conformance suite sees it. */
-import { Effect, Layer, Schema } from "effect"
-import { ConcurrentBackend, Conformance, ExecutionBackend, NoopBackend, TestBackend } from "effect-rhapsody"
+import * as path from "node:path"
+import { Context, Effect, Layer, Schema } from "effect"
+import { ConcurrentBackend, Conformance, ExecutionBackend, NoopBackend, Task, TestBackend } from "effect-rhapsody"
+import type { FakeEngine } from "../engines/fakeEngine.js"
 import { fakeEngine } from "../engines/fakeEngine.js"
 
 const { behave, ExecutableWork, FunctionWork, FunctionWorkLive } = Conformance
 
-const survivors: Conformance.Exception = {
-  reason: "programs started through `node:child_process` outlive a SIGKILL of this process"
-}
+const concurrent = (launcher: "agent" | "node") => (options?: ExecutionBackend.Options) =>
+  ConcurrentBackend.layer({ stopGrace: "2 seconds", ...options, maxWorkers: 4, killGrace: "200 millis", launcher })
+
+const Port = Task.service("Port", {
+  info: Schema.Struct({ port: Schema.NumberFromString }),
+  command: () => ({ executable: "serve" }),
+  ready: /port=(?<port>\d+)/
+})
+
+/** What stands behind the batch engine's layer, to be killed. */
+class Engine extends Context.Tag("test/Engine")<Engine, FakeEngine>() {}
+
+const stubs = [
+  TestBackend.stub(FunctionWork, behave),
+  TestBackend.service(Port, () => Effect.succeed({ info: { port: 80 } }))
+]
+const uncancelable = (options?: ExecutionBackend.Options) =>
+  TestBackend.layer({ stopGrace: "100 millis", ...options, cancelable: false, stubs })
 
 export const subjects: ReadonlyArray<Conformance.Subject> = [
   {
     name: "Concurrent",
     kinds: ["executable", "function"],
     programs: true,
-    layer: (options) =>
-      ConcurrentBackend.layer({ ...options, maxWorkers: 4, killGrace: "200 millis", stopGrace: "2 seconds" }),
+    slots: 4,
+    layer: concurrent("agent"),
     work: ExecutableWork.make,
-    exceptions: { "process-orchestrator-killed": survivors }
+    orchestrator: [
+      process.execPath,
+      "--conditions=effect-rhapsody-source",
+      "--import",
+      "tsx",
+      path.join(import.meta.dirname, "orchestrator.ts")
+    ]
+  },
+  {
+    name: "Concurrent, by Node",
+    kinds: ["executable", "function"],
+    programs: true,
+    slots: 4,
+    layer: concurrent("node"),
+    work: ExecutableWork.make,
+    exceptions: {
+      "process-bytes": {
+        reason: "`node:child_process` passes on UTF-8 alone; other bytes are refused",
+        refusal: Conformance.refusesBytes({ layer: concurrent("node") })
+      },
+      "process-escape": { reason: "`node:child_process` stops a process group, and does not find who left it" },
+      "process-orchestrator-killed": {
+        reason: "programs started through `node:child_process` outlive a SIGKILL of this process"
+      }
+    }
   },
   {
     name: "Concurrent, functions",
     kinds: ["function"],
+    slots: 4,
     layer: (options) =>
       Layer.merge(ConcurrentBackend.layer({ ...options, maxWorkers: 4, kinds: ["function"] }), FunctionWorkLive),
     work: FunctionWork.make
@@ -36,21 +78,47 @@ export const subjects: ReadonlyArray<Conformance.Subject> = [
   {
     name: "Test",
     kinds: ["executable", "function", "worker", "python", "service"],
-    layer: (options) => TestBackend.layer({ ...options, stubs: [TestBackend.stub(FunctionWork, behave)] }),
-    work: FunctionWork.make
+    slots: 4,
+    layer: (options) => TestBackend.layer({ ...options, concurrency: 4, stubs }),
+    work: FunctionWork.make,
+    lose: TestBackend.lose,
+    service: Port.make()
+  },
+  {
+    name: "Test, cannot cancel",
+    kinds: ["executable", "function", "worker", "python", "service"],
+    layer: uncancelable,
+    work: FunctionWork.make,
+    lose: TestBackend.lose,
+    service: Port.make(),
+    exceptions: Object.fromEntries(
+      ["cancel", "cancel-all", "stopped", "stop-bound", "events", "leaks"].map((id) => [
+        id,
+        {
+          reason: "cannot stop what runs, and says so: `BackendError` CancelUnsupported",
+          refusal: Conformance.refusesCancel({ layer: uncancelable, work: FunctionWork.make })
+        }
+      ])
+    )
   },
   {
     name: "batch engine",
     kinds: ["executable"],
-    layer: (options) => ExecutionBackend.layer(batchEngine, options),
-    work: ExecutableWork.make
+    layer: (options) =>
+      Layer.unwrapEffect(
+        Effect.map(batchEngine, (engine) => Layer.merge(engine.layer(options), Layer.succeed(Engine, engine)))
+      ),
+    work: ExecutableWork.make,
+    lose: Effect.flatMap(Engine, (engine) => engine.gone()),
+    exceptions: { stopped: { reason: "its work is nowhere: what it says is all there is" } }
   }
 ]
 
 /** A batch engine that starts what it gets at once, ends what ends, and holds the rest until it is cancelled. */
 const batchEngine = Effect.gen(function* () {
-  const engine = yield* fakeEngine({
+  const engine: FakeEngine = yield* fakeEngine({
     type: "batch",
+    cancel: (attempts) => engine.confirm(attempts.filter(({ uid }) => !deaf(engine.held.get(uid)))),
     submit: (specs) => Effect.forEach(specs, (spec) => Effect.forkDaemon(serve(spec)), { discard: true })
   })
   const serve = (spec: ExecutionBackend.Spec): Effect.Effect<void> =>
@@ -61,13 +129,16 @@ const batchEngine = Effect.gen(function* () {
       const exit = exitOf(spec.payload as Conformance.Payload, spec.attempt)
       if (exit !== undefined) yield* engine.ended(spec.uid, spec.attempt, ExecutionBackend.Outcome.exited(exit))
     })
-  return engine.driver as ExecutionBackend.BatchDriver<"executable">
+  return engine
 })
+const deaf = (spec: ExecutionBackend.Spec | undefined) => (spec?.payload as Conformance.Payload)?.how === "deaf"
 
 /** How the work ends as a program, without one. */
 const exitOf = ({ how, value }: Conformance.Payload, attempt: number): ExecutionBackend.ProcessExit | undefined => {
   switch (how) {
     case "hold":
+    case "linger":
+    case "deaf":
       return undefined
     case "fail":
       return { exitCode: 3 }

@@ -8,7 +8,10 @@ type Key = ExecutionBackend.AttemptKey
 /** What is said of one attempt, without its name. */
 type Said = ExecutionBackend.Update extends infer U ? (U extends Key ? Omit<U, keyof Key> : never) : never
 
-export interface Script extends Partial<Omit<ExecutionBackend.BatchDriver<"executable" | "service">, "updates">> {
+export interface Script
+  extends Partial<Omit<ExecutionBackend.BatchDriver<"executable" | "service">, "cancel" | "updates">> {
+  /** Instead of what it would do; undefined: that. */
+  readonly cancel?: (attempts: ReadonlyArray<Key>) => Effect.Effect<void, BackendError> | undefined
   /** Whether a cancel is confirmed, and at once. Default: true. */
   readonly confirms?: boolean
 }

@@ -1,6 +1,6 @@
 // What must compile, and to exactly which types. Checked by the type check alone.
 import type { Scope } from "effect"
-import { Effect, Fiber, Layer, Option, Redacted, Schedule, Schema } from "effect"
+import { Effect, Fiber, Layer, Option, Redacted, Schedule, Schema, Stream } from "effect"
 import type { BackendError, ConfigurationError, TaskError, TaskFiber } from "effect-rhapsody"
 import { ConcurrentBackend, ExecutionBackend, Task } from "effect-rhapsody"
 import type { Diverged } from "./tasks.js"
@@ -107,3 +107,33 @@ const FibLive = Fib.toLayer(({ n }) =>
   n < 2 ? Effect.succeed(n) : Effect.orDie(ExecutionBackend.execute(Fib.make({ n: n - 1 })))
 )
 is<Equal<typeof FibLive, Layer.Layer<Task.Handler<"Fib">, never, ExecutionBackend.ExecutionBackend<"function">>>>()
+
+// an engine that resolves data dependencies by its own means, in either form
+const staged = (source: string, target: string, action: ExecutionBackend.Staging["action"]) =>
+  Effect.succeedSome<ExecutionBackend.Staging>({ source: `pilot:///${source}`, target: `task:///${target}`, action })
+const links = {
+  type: "pilot",
+  kinds: ["executable"],
+  linkExplicit: (input) =>
+    input._tag === "ExternalFile"
+      ? staged(input.path, input.target, "transfer")
+      : staged(`${input.producer}/${input.file}`, input.target, "link"),
+  // of some it leaves the work to the library
+  linkImplicit: ({ producer }) => (producer === "" ? Effect.succeedNone : staged(producer, "", "link"))
+} satisfies ExecutionBackend.Common<"executable">
+export const linking: ReadonlyArray<ExecutionBackend.AnyDriver<"executable">> = [
+  { ...links, concurrency: 1, run: () => Effect.never, lost: Effect.never },
+  {
+    ...links,
+    submit: (specs) =>
+      Effect.log(
+        specs.map(({ after, inputs, links, outputs, uid }) => {
+          const entries: ReadonlyArray<ExecutionBackend.Staging> = links.map(({ staging }) => staging)
+          return { uid, after, entries, inputs, outputs }
+        })
+      ),
+    cancel: () => Effect.void,
+    updates: Stream.never,
+    lost: Effect.never
+  }
+]

@@ -65,3 +65,22 @@ export const n = Simulate.toLayer
 
 // @ts-expect-error settings are typed
 export const o = ConcurrentBackend.settings({ killGrace: "soon" })
+
+const slots = {
+  type: "x",
+  kinds: ["executable"],
+  concurrency: 1,
+  run: () => Effect.never
+} satisfies ExecutionBackend.Driver
+
+// @ts-expect-error a staging entry is more than its source
+export const p: ExecutionBackend.Driver = { ...slots, linkExplicit: () => Effect.succeedSome({ source: "x" }) }
+
+export const q: ExecutionBackend.Driver = {
+  ...slots,
+  // @ts-expect-error everything that a producer leaves has no name of a file
+  linkImplicit: ({ file }) => Effect.zipRight(Effect.log(file), Effect.succeedNone)
+}
+
+// @ts-expect-error a loss is told by a BackendError
+export const r: ExecutionBackend.Driver = { ...slots, lost: Effect.succeed("gone") }

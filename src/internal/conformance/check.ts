@@ -1,15 +1,18 @@
 /** What the rows are written with: assertions that fail typed, waits that are bounded. */
 import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Equal from "effect/Equal"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import * as Stream from "effect/Stream"
 import { BackendError, ConfigurationError, TaskError } from "../../Errors.js"
 import * as ExecutionBackend from "../../ExecutionBackend.js"
 import type { TaskFiber } from "../../TaskFiber.js"
-import type { TaskState } from "../../TaskState.js"
+import type { StateChange, TaskEvent, TaskState } from "../../TaskState.js"
+import { isTerminal } from "../../TaskState.js"
 
 /** A backend that does not do what a row asks. */
 export class ConformanceError extends Schema.TaggedError<ConformanceError>()("ConformanceError", {
@@ -17,8 +20,12 @@ export class ConformanceError extends Schema.TaggedError<ConformanceError>()("Co
 }) {}
 
 const show = (value: unknown): string => {
+  const text = print(value)
+  return text.length > 1000 ? `${text.slice(0, 1000)}...` : text
+}
+const print = (value: unknown): string => {
   if (value instanceof Error) return String(value)
-  if (Exit.isExit(value)) return Exit.isSuccess(value) ? `success ${show(value.value)}` : Cause.pretty(value.cause)
+  if (Exit.isExit(value)) return Exit.isSuccess(value) ? `success ${print(value.value)}` : Cause.pretty(value.cause)
   return JSON.stringify(value) ?? String(value)
 }
 
@@ -28,7 +35,7 @@ export const check = (holds: boolean, message: string): Effect.Effect<void, Conf
 /** Equal as JSON is: rows compare plain data. */
 export const same = (found: unknown, expected: unknown, what: string): Effect.Effect<void, ConformanceError> =>
   check(
-    Equal.equals(found, expected) || show(found) === show(expected),
+    Equal.equals(found, expected) || print(found) === print(expected),
     `${what}: found ${show(found)}, expected ${show(expected)}`
   )
 
@@ -47,22 +54,76 @@ export const endOf = (exit: Exit.Exit<unknown, unknown>): string => {
   return Option.match(Cause.failureOption(exit.cause), { onNone: () => "defect", onSome: nameOf })
 }
 
+/** More than any backend needs, and much less than for ever. */
+const patience: Duration.DurationInput = "10 seconds"
+
+/** Left behind when it does not heed its end, for what is waited for may be what hangs. */
+export const soon = <A, E, R>(
+  effect: Effect.Effect<A, E, R>,
+  what: string,
+  duration: Duration.DurationInput = patience
+) =>
+  Effect.timeoutFail(Effect.disconnect(effect), {
+    duration,
+    onTimeout: () => new ConformanceError({ message: `${what} took longer than ${Duration.format(duration)}` })
+  })
+
 export const endsAs = (fiber: Fiber.Fiber<unknown, unknown>, expected: string, what: string) =>
-  Effect.flatMap(Fiber.await(fiber), (exit) =>
+  Effect.flatMap(soon(Fiber.await(fiber), `the end of ${what}`), (exit) =>
     check(endOf(exit) === expected, `${what}: ended as ${endOf(exit)} (${show(exit)}), expected ${expected}`)
   )
 
 export const failsAs = <A, E, R>(effect: Effect.Effect<A, E, R>, expected: string, what: string) =>
-  Effect.flatMap(Effect.exit(effect), (exit) =>
+  Effect.flatMap(soon(Effect.exit(effect), what), (exit) =>
     check(endOf(exit) === expected, `${what}: ended as ${endOf(exit)} (${show(exit)}), expected ${expected}`)
   )
 
-/** Looks again until it holds. Rows have a bound of their own, so this needs none. */
-export const until = <E, R>(holds: Effect.Effect<boolean, E, R>): Effect.Effect<void, E, R> =>
-  Effect.flatMap(holds, (yes) => (yes ? Effect.void : Effect.zipRight(Effect.sleep("5 millis"), until(holds))))
+const again = <E, R>(holds: Effect.Effect<boolean, E, R>): Effect.Effect<void, E, R> =>
+  Effect.flatMap(holds, (yes) => (yes ? Effect.void : Effect.zipRight(Effect.sleep("5 millis"), again(holds))))
 
+/** Looks again until it holds. */
+export const until = <E, R>(
+  holds: Effect.Effect<boolean, E, R>,
+  what: string,
+  duration: Duration.DurationInput = patience
+) => soon(again(holds), what, duration)
+
+/** Fails when the task has ended instead. */
 export const untilState = (fiber: TaskFiber<unknown, unknown>, state: TaskState) =>
-  until(Effect.map(ExecutionBackend.taskState(fiber.uid), (now) => Option.contains(now, state)))
+  until(
+    Effect.flatMap(ExecutionBackend.taskState(fiber.uid), (now) =>
+      Option.exists(now, isTerminal)
+        ? Effect.flatMap(Fiber.await(fiber), (exit) =>
+            Effect.as(check(false, `${fiber.uid} cannot be ${state}, for it has ended: ${show(exit)}`), false)
+          )
+        : Effect.succeed(Option.contains(now, state))
+    ),
+    `${fiber.uid} to be ${state}`
+  )
+
+/** The changes of state until so many tasks have ended; none may be missing. */
+export const collect = (events: Stream.Stream<TaskEvent>, ends: number) =>
+  Effect.gen(function* () {
+    const changes: Array<StateChange> = []
+    let ended = 0
+    const all = Stream.runForEachWhile(events, (event) => {
+      if (event._tag === "EventsDropped") return new ConformanceError({ message: `${event.count} events were dropped` })
+      changes.push(event)
+      if (isTerminal(event.state)) ended++
+      return Effect.succeed(ended < ends)
+    })
+    yield* soon(all, `the event of ${ends} ends`)
+    return changes
+  })
+
+/** Nothing became of what was refused: no event since the subscription, no state, no place taken. */
+export const noTrace = (events: Stream.Stream<TaskEvent>) =>
+  Effect.gen(function* () {
+    const told = yield* Effect.timeoutOption(Stream.runHead(events), "20 millis")
+    yield* same(Option.getOrNull(Option.flatten(told)), null, "an event of what was refused")
+    yield* same([...(yield* ExecutionBackend.taskStates)], [], "states of what was refused")
+    yield* nothingLeft
+  })
 
 /** Nobody has a slot, waits for one, or waits for anything else. */
 export const nothingLeft = Effect.flatMap(ExecutionBackend.state, ({ active, queued, waiting }) =>

@@ -2,17 +2,22 @@
 
 import { spawn } from "node:child_process"
 import * as fs from "node:fs"
+import { tmpdir } from "node:os"
+import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import type { Row, Subject } from "../../Conformance.js"
+import type { Subject } from "../../Conformance.js"
 import { TaskError } from "../../Errors.js"
 import * as ExecutionBackend from "../../ExecutionBackend.js"
 import * as Task from "../../Task.js"
+import * as TaskDictionary from "../../TaskDictionary.js"
 import { ConformanceError, check, endsAs, failsAs, same, until } from "./check.js"
+import { alive, markEnv, markName, newMark, noneLeft } from "./marks.js"
+import type { Needing } from "./tools.js"
 
 const Run = Task.executable("Run", {
   payload: { script: Schema.String, args: Schema.Array(Schema.String) },
@@ -31,56 +36,55 @@ const Text = Task.executable("Text", {
   payload: { script: Schema.String },
   command: ({ script }) => ({ executable: "sh", args: ["-c", script] })
 })
+const odd = Uint8Array.of(1, 10, 0x27, 0xff, 0x80, 0x20, 0xc3)
+const Bytes = Task.executable("Bytes", {
+  success: Task.Output,
+  command: () => ({ executable: "sh", args: ["-c", 'printf "%s|%s" "$1" "$ODD"', "sh", odd], env: { ODD: odd } })
+})
+const Throwing = Task.executable("Throwing", {
+  command: () => ({ executable: "false" }),
+  failure: () => {
+    throw new Error("no")
+  }
+})
 const Missing = Task.executable("Missing", { command: () => ({ executable: "effect-rhapsody-no-such-program" }) })
-
-/** Processes with a variable of this value in their environment; the dead that wait to be reaped are none. */
-const marked = (mark: string): number =>
-  fs
-    .readdirSync("/proc")
-    .filter((pid) => /^\d+$/.test(pid))
-    .filter((pid) => {
-      try {
-        return (
-          fs.readFileSync(`/proc/${pid}/environ`, "latin1").split("\0").includes(`RHAPSODY_MARK=${mark}`) &&
-          !/^State:\s+[ZX]/m.test(fs.readFileSync(`/proc/${pid}/status`, "latin1"))
-        )
-      } catch {
-        return false // ended meanwhile
-      }
-    }).length
-
-let serial = 0
-const newMark = Effect.sync(() => `${process.pid}-${++serial}`)
-const alive = (mark: string) => Effect.sync(() => marked(mark))
-const noneLeft = (mark: string) => Effect.flatMap(alive(mark), (left) => same(left, 0, "processes left"))
 
 /** Three generations, of which one ignores TERM. */
 const tree = `sh -c 'trap "" TERM; sleep 3600 & wait; wait' & sh -c 'sleep 3600 & wait' & wait`
 /** As soon as all of them run, with a mark of its own. */
 const grown = Effect.gen(function* () {
   const mark = yield* newMark
-  const fiber = yield* ExecutionBackend.submit(sh(tree, { env: { RHAPSODY_MARK: mark } }))
-  yield* until(Effect.map(alive(mark), (count) => count >= 5))
+  const fiber = yield* ExecutionBackend.submit(sh(tree, { env: markEnv(mark) }))
+  yield* until(
+    Effect.map(alive(mark), (count) => count >= 5),
+    "the tree to grow"
+  )
   return { fiber, mark }
 })
 
 const { execute } = ExecutionBackend
 
-/** That a backend which runs no programs says so. */
-export const refusesPrograms = ({ layer }: Subject): Effect.Effect<void, unknown> =>
-  Effect.flatMap(ExecutionBackend.ExecutionBackend, (backend) =>
-    failsAs(
-      backend.submit(Missing.make() as Task.Instance<string, never, never>),
-      "ConfigurationError UnsupportedKind",
-      "a program"
+/** That a backend which cannot pass on some bytes refuses them, and says where: for an exception from that row. */
+export const refusesBytes = ({ layer }: Pick<Subject, "layer">): Effect.Effect<void, unknown> =>
+  Effect.flatMap(Effect.flip(execute(Bytes.make())), (error) =>
+    same(
+      [error._tag, error.reason, (error as any).configKey],
+      ["ConfigurationError", "InvalidPayload", "args[3]"],
+      "it"
     )
-  ).pipe(Effect.provide(layer()))
+  ).pipe(Effect.provide(layer() as Layer.Layer<any, unknown>)) as Effect.Effect<void, unknown>
 
-export const processes = ({ layer, orchestrator }: Subject): ReadonlyArray<Row> => {
-  const row = (id: string, title: string, body: Effect.Effect<unknown, unknown, any>): Row => ({
+const folder = Effect.acquireRelease(
+  Effect.sync(() => fs.mkdtempSync(path.join(tmpdir(), "rhapsody-conformance-"))),
+  (folder) => Effect.sync(() => fs.rmSync(folder, { recursive: true, force: true }))
+)
+
+export const processes = ({ layer, orchestrator }: Subject): ReadonlyArray<Needing> => {
+  const row = (id: string, title: string, body: Effect.Effect<unknown, unknown, any>): Needing => ({
     id: `process-${id}`,
     title,
-    run: Effect.scoped(Effect.provide(body as Effect.Effect<unknown, unknown, never>, layer()))
+    run: Effect.scoped(Effect.provide(body as Effect.Effect<unknown, unknown, never>, layer())),
+    need: "programs"
   })
   const failure = (task: Task.Instance<any, any, any>) =>
     Effect.flatMap(Effect.flip(execute(task)), (error) =>
@@ -124,6 +128,22 @@ export const processes = ({ layer, orchestrator }: Subject): ReadonlyArray<Row> 
         const env = { ADDED: "a b\n", PATH_COPY: undefined, SECRET: Redacted.make("hunter2") }
         const output = yield* execute(sh(`printf '%s|%s|%s' "$ADDED" "$SECRET" "\${PATH:+path}"`, { env }))
         yield* same(output.stdout, "a b\n|hunter2|path", "environment")
+      })
+    ),
+    row(
+      "bytes",
+      "arguments and variables are any bytes but NUL",
+      Effect.gen(function* () {
+        const output = yield* execute(Bytes.make())
+        yield* same([...output.stdoutBytes], [...odd, 124, ...odd], "what came back")
+      })
+    ),
+    row(
+      "cwd",
+      "a program runs in its working directory",
+      Effect.gen(function* () {
+        const cwd = fs.realpathSync(yield* folder)
+        yield* same((yield* execute(sh("pwd -P", { cwd }))).stdout, `${cwd}\n`, "its directory")
       })
     ),
     row(
@@ -171,9 +191,30 @@ export const processes = ({ layer, orchestrator }: Subject): ReadonlyArray<Row> 
       })
     ),
     row(
+      "output-files",
+      "output goes to files where that is asked for, whole, and the result says which",
+      Effect.gen(function* () {
+        const cwd = fs.realpathSync(yield* folder)
+        const capture = { limit: 10, stdout: "out.txt", stderr: path.join(cwd, "err.txt") }
+        const task = sh("printf 'a\\377'; head -c 100000 /dev/zero >&2", { cwd, capture })
+        const { stderrPath, stdout, stdoutPath } = yield* execute(task)
+        yield* same([stdout, stdoutPath, stderrPath], ["", `${cwd}/out.txt`, `${cwd}/err.txt`], "output")
+        yield* same([...fs.readFileSync(`${cwd}/out.txt`)], [97, 255], "standard output")
+        yield* same(fs.statSync(`${cwd}/err.txt`).size, 100_000, "size of standard error")
+      })
+    ),
+    row(
       "output-limit",
       "more output than is allowed stops the program and is told",
       failsAs(execute(sh("yes", { capture: { limit: 100_000 } })), "TaskError OutputLimit", "the task")
+    ),
+    row(
+      "user-code",
+      "what a definition's own code throws about the end of a program is a typed outcome of that task alone",
+      Effect.gen(function* () {
+        yield* same((yield* failure(Throwing.make())).reason, "Defect", "the task")
+        yield* same((yield* execute(sh("echo on"))).stdout, "on\n", "the next task")
+      })
     ),
     row(
       "launch",
@@ -211,16 +252,29 @@ export const processes = ({ layer, orchestrator }: Subject): ReadonlyArray<Row> 
       Effect.gen(function* () {
         const mark = yield* newMark
         yield* failsAs(
-          execute(sh(tree, { timeout: "500 millis", env: { RHAPSODY_MARK: mark } })),
+          execute(sh(tree, { timeout: "500 millis", env: markEnv(mark) })),
           "TaskError Timeout",
           "the task"
         )
         yield* noneLeft(mark)
       })
     ),
+    row(
+      "dictionary",
+      "a task dictionary runs as the program that it names; an unknown key is refused by name",
+      Effect.gen(function* () {
+        const dictionary = { uid: "d1", executable: "sh", env: { WORD: "a  b" }, cwd: "/", timeout: 30 }
+        const task = yield* TaskDictionary.decode({ ...dictionary, arguments: ["-c", 'printf "%s" "$WORD:$PWD"'] })
+        const fiber = yield* ExecutionBackend.submit(task)
+        yield* same([fiber.uid, yield* Fiber.join(fiber)], ["d1", "a  b:/"], "uid and result")
+        const wrong = yield* Effect.flip(TaskDictionary.decode({ ...dictionary, argument: [] }))
+        yield* same(wrong.configKey, "argument", "the wrong key")
+      })
+    ),
     {
       id: "process-close",
       title: "closing the layer leaves no process",
+      need: "programs",
       run: Effect.gen(function* () {
         const { fiber, mark } = yield* Effect.scoped(
           Effect.flatMap(Layer.build(layer()), (context) =>
@@ -246,28 +300,48 @@ export const processes = ({ layer, orchestrator }: Subject): ReadonlyArray<Row> 
       "what a program leaves running in its group ends with it",
       Effect.gen(function* () {
         const mark = yield* newMark
-        yield* execute(sh("sleep 3600 >/dev/null 2>&1 & echo $!", { env: { RHAPSODY_MARK: mark } }))
+        yield* execute(sh("sleep 3600 >/dev/null 2>&1 & echo $!", { env: markEnv(mark) }))
+        yield* noneLeft(mark)
+      })
+    ),
+    row(
+      "escape",
+      "so does what left its group and session, when the program ends and when it is cancelled",
+      Effect.gen(function* () {
+        const mark = yield* newMark
+        const options = { env: markEnv(mark) }
+        yield* execute(sh("setsid sleep 30 >/dev/null 2>&1 & sleep 0.3", options))
+        yield* noneLeft(mark)
+        const fiber = yield* ExecutionBackend.submit(sh(`setsid sh -c 'trap "" TERM; sleep 30' & sleep 30`, options))
+        yield* until(
+          Effect.map(alive(mark, "sleep"), (count) => count >= 2),
+          "the tree to grow"
+        )
+        yield* ExecutionBackend.cancel(fiber)
         yield* noneLeft(mark)
       })
     ),
     {
       id: "process-orchestrator-killed",
       title: "no process outlives this one, when it is killed with SIGKILL",
+      need: "programs",
       run: Effect.gen(function* () {
         if (orchestrator === undefined)
           return yield* new ConformanceError({ message: "the subject names no orchestrator" })
         const mark = yield* newMark
         const started = yield* Effect.acquireRelease(
-          Effect.sync(() => spawn("env", [`RHAPSODY_MARK=${mark}`, ...orchestrator], { stdio: "ignore" })),
+          Effect.sync(() => spawn("env", [`${markName}=${mark}`, ...orchestrator], { stdio: "ignore" })),
           (child) => Effect.sync(() => child.kill("SIGKILL"))
         )
-        // this one, and at least two of a tree of its task
-        yield* until(Effect.map(alive(mark), (count) => count >= 3))
+        const grown = Effect.map(alive(mark, "sleep"), (count) => count >= 2)
+        yield* until(grown, "its task to run", "30 seconds") // it starts a whole program
         started.kill("SIGKILL")
-        yield* Effect.timeoutFail(until(Effect.map(alive(mark), (count) => count === 0)), {
-          duration: "2 seconds",
-          onTimeout: () => new ConformanceError({ message: `${marked(mark)} processes outlived it` })
-        })
+        const gone = until(
+          Effect.map(alive(mark), (count) => count === 0),
+          "its processes to end"
+        )
+        yield* Effect.ignore(Effect.timeout(gone, "2 seconds"))
+        yield* noneLeft(mark)
       }).pipe(Effect.scoped)
     }
   ]

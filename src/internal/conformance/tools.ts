@@ -6,7 +6,22 @@ import * as ExecutionBackend from "../../ExecutionBackend.js"
 import type * as Task from "../../Task.js"
 import { untilState } from "./check.js"
 
-export const tools = ({ layer, work }: Subject) => {
+/** What not every subject has: one that has it not is excepted from the rows that need it. */
+export type Need = "executable" | "service" | "programs" | "lose"
+
+export interface Needing extends Row {
+  readonly need?: Need
+}
+
+type Body = Effect.Effect<unknown, unknown, any>
+
+/** Uses a layer that is closed afterwards. */
+export const withLayer = <A>(layer: Layer.Layer<any, unknown>, use: Effect.Effect<A, unknown, any>) =>
+  Effect.scoped(
+    Effect.flatMap(Layer.build(layer), (context) => Effect.provide(use, context) as Effect.Effect<A, unknown>)
+  )
+
+export const tools = ({ layer, work }: Pick<Subject, "layer" | "work">) => {
   const hold = (options?: Task.Options<any>) => work({ how: "hold", value: 0 }, options)
   return {
     work,
@@ -17,20 +32,15 @@ export const tools = ({ layer, work }: Subject) => {
     /** One of these, that runs. */
     running: Effect.tap(ExecutionBackend.submit(hold()), (fiber) => untilState(fiber, "EXECUTING")),
     /** A row over a new backend. */
-    row: (
-      id: string,
-      title: string,
-      body: Effect.Effect<unknown, unknown, any>,
-      options?: ExecutionBackend.Options
-    ): Row => ({
+    row: (id: string, title: string, body: Body, options?: ExecutionBackend.Options): Row => ({
       id,
       title,
       run: Effect.scoped(Effect.provide(body as Effect.Effect<unknown, unknown, never>, layer(options)))
     }),
     /** Uses a backend that is closed afterwards. */
-    opened: <A>(use: Effect.Effect<A, unknown, any>): Effect.Effect<A, unknown> =>
-      Effect.scoped(
-        Effect.flatMap(Layer.build(layer()), (context) => Effect.provide(use, context) as Effect.Effect<A, unknown>)
-      )
+    opened: <A>(use: Effect.Effect<A, unknown, any>, options?: ExecutionBackend.Options): Effect.Effect<A, unknown> =>
+      withLayer(layer(options), use)
   }
 }
+
+export const needs = (need: Need, row: Row): Needing => ({ ...row, need })

@@ -8,9 +8,10 @@ export class Refused extends Schema.TaggedError<Refused>()("Refused", { value: S
 
 /**
  * `echo` gives `value`; `fail` fails with `Refused`; `die` dies, or as a program is killed by itself; `hold` never ends;
- * `flaky` fails until attempt `value`; `wrong` gives what the success schema refuses.
+ * `linger` neither, and takes a while to stop; `deaf` neither, and does not heed that it should; `flaky` fails until
+ * attempt `value`; `wrong` gives what the success schema refuses.
  */
-export const How = Schema.Literal("echo", "fail", "die", "hold", "flaky", "wrong")
+export const How = Schema.Literal("echo", "fail", "die", "hold", "linger", "deaf", "flaky", "wrong")
 export type How = typeof How.Type
 
 export interface Payload {
@@ -25,6 +26,11 @@ type Result = typeof Result.Type
 /** As a function. Its handler is `FunctionWorkLive`; a driver that has no handlers does what `behave` does. */
 export const FunctionWork = Task.function("Work", { payload: fields, success: Result, error: Refused })
 
+const lingering = new Set<number>()
+
+/** Whether a `linger` of this value runs in this process, by `behave`. */
+export const lingers = (value: number): Effect.Effect<boolean> => Effect.sync(() => lingering.has(value))
+
 export const behave = (
   { how, value }: Payload,
   { attempt }: { readonly attempt: number }
@@ -38,6 +44,18 @@ export const behave = (
       return Effect.die(new Error("as it was asked to"))
     case "hold":
       return Effect.never
+    case "linger":
+      return Effect.acquireUseRelease(
+        Effect.sync(() => lingering.add(value)),
+        () => Effect.never,
+        () =>
+          Effect.delay(
+            Effect.sync(() => lingering.delete(value)),
+            "100 millis"
+          )
+      )
+    case "deaf":
+      return Effect.uninterruptible(Effect.never)
     case "flaky":
       return attempt < value ? new Refused({ value: attempt }) : Effect.succeed({ value })
     case "wrong":
@@ -52,6 +70,8 @@ const scripts: Record<How, string> = {
   fail: "exit 3",
   die: "kill -9 $$",
   hold: "exec sleep 3600",
+  linger: `trap 'sleep 0.1; exit' TERM; sleep 3600 & wait`,
+  deaf: `trap '' TERM; exec sleep 3600`,
   // a backend that runs programs tells them their attempt
   flaky: `[ "$RHAPSODY_ATTEMPT" -lt "$1" ] && exit 3; printf '{"value":%s}' "$1"`,
   wrong: `printf '{"value":"text"}'`

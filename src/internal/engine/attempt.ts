@@ -5,13 +5,14 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
-import type { Driver, Report, Spec } from "../../Driver.js"
+import type { Driver, Outcome, Report, Spec } from "../../Driver.js"
+import type { BackendError } from "../../Errors.js"
 import type { HandlerService } from "../../Task.js"
 import type { Deadline, Deadlines } from "./deadlines.js"
 import type { Entry, Prepared } from "./entry.js"
 import { currentTask } from "./entry.js"
 import type { Machine } from "./machine.js"
-import { decodeInfo, interpret } from "./outcome.js"
+import { decodeInfo, interpret, isKnown } from "./outcome.js"
 
 /** A service: its timeout ends when it is ready, and its end is a failure. */
 const serveWith =
@@ -30,15 +31,28 @@ const serveWith =
           )
         )
 
-/** The handler as it runs for a task: what it submits are the task's own, what it logs names the task. */
-const handlerOf = (entry: Entry, { run, task }: HandlerService): HandlerService => ({
+/**
+ * The handler as it runs for a task, whoever calls it: what it submits are the task's own, what it logs names the task.
+ * An engine may keep it for longer than the task lives.
+ */
+const handlerOf = ({ name, span, token, uid }: Entry, { run, task }: HandlerService): HandlerService => ({
   task,
-  run: (payload, info) =>
-    Effect.annotateLogs(Effect.locally(run(payload, info), currentTask, entry.token), {
-      task: entry.name,
-      uid: entry.uid
-    })
+  run: (payload, info) => {
+    const own = Effect.annotateLogs(Effect.locally(run(payload, info), currentTask, token), { task: name, uid })
+    return span === undefined ? own : Effect.withParentSpan(own, span)
+  }
 })
+
+/** What a driver gets. */
+export const specOf = (entry: Entry, { spec }: Prepared): Spec => {
+  const { program } = spec
+  return {
+    ...spec,
+    program: program._tag === "function" ? { _tag: "function", handler: handlerOf(entry, program.handler) } : program,
+    uid: entry.uid,
+    attempt: entry.attempt
+  }
+}
 
 /** Runs attempts. */
 export interface Attempts {
@@ -46,32 +60,37 @@ export interface Attempts {
   readonly attempt: (entry: Entry, prepared: Prepared) => Effect.Effect<Exit.Exit<unknown, unknown>>
   /** Kills what runs, without grace. */
   readonly kill: Effect.Effect<void>
+  /** The engine is gone: nothing more comes of the attempts that are in it. */
+  readonly lose: (error: BackendError) => void
+  /** What has to go on beside the attempts. */
+  readonly loops: ReadonlyArray<Effect.Effect<void>>
 }
+
+/** Runs attempts in this process. */
+export interface Local extends Attempts {
+  /**
+   * How an attempt with this outcome ends, in the milliseconds that it has left: a schema may take as long as it likes.
+   * Never fails. Runs in an uninterruptible region and opens its own.
+   */
+  readonly decoded: (entry: Entry, prepared: Prepared, outcome: Outcome, left: number | undefined) => Effect.Effect<End>
+}
+
+type End = Exit.Exit<unknown, unknown>
 
 /** Ends an attempt that was told to stop and did not, in place of its own exit. */
 const abandoned: Exit.Exit<never> = Exit.interrupt(FiberId.none)
 
 const silent: Report = { executing: Effect.void }
 
-export const make = (driver: Driver, machine: Machine<Entry>, deadlines: Deadlines, grace: () => number): Attempts => {
+export const make = (driver: Driver, machine: Machine<Entry>, deadlines: Deadlines, grace: () => number): Local => {
   const bounded = new Set(driver.boundedStop)
   const serve = serveWith(driver.serve)
   /** Of each attempt that was told to stop: gives it the grace of now. */
   const stopping = new Set<() => void>()
 
-  const work = (entry: Entry, prepared: Prepared, ready: () => void): Effect.Effect<unknown, unknown> => {
-    const { program } = prepared.spec
-    const spec: Spec = {
-      ...prepared.spec,
-      program: program._tag === "function" ? { _tag: "function", handler: handlerOf(entry, program.handler) } : program,
-      uid: entry.uid,
-      attempt: entry.attempt
-    }
-    if (program._tag === "service") return serve(entry, prepared, spec, ready)
-    const run = Effect.flatMap(
-      Effect.suspend(() => driver.run(spec, driver.reportsExecuting ? report(entry, spec.attempt) : silent)),
-      (outcome) => interpret(entry, prepared.task, outcome)
-    )
+  const run = (entry: Entry, prepared: Prepared) => {
+    const spec = specOf(entry, prepared)
+    const run = Effect.suspend(() => driver.run(spec, driver.reportsExecuting ? report(entry, spec.attempt) : silent))
     return entry.span === undefined ? run : Effect.withParentSpan(run, entry.span)
   }
   const report = (entry: Entry, attempt: number): Report => ({
@@ -81,7 +100,16 @@ export const make = (driver: Driver, machine: Machine<Entry>, deadlines: Deadlin
     })
   })
 
-  const supervised = (entry: Entry, prepared: Prepared): Effect.Effect<Exit.Exit<unknown, unknown>> => {
+  /**
+   * Work of an attempt in a fiber of its own, which is left behind when it was told to stop and did not within the
+   * grace, unless it is trusted to. The work may call off its timeout, in milliseconds.
+   */
+  const supervised = (
+    entry: Entry,
+    trusted: boolean,
+    timeout: number | undefined,
+    work: (untimed: () => void) => Effect.Effect<unknown, unknown>
+  ): Effect.Effect<End> => {
     let deadline: Deadline | undefined
     let limit: (() => void) | undefined
     const clear = () => {
@@ -91,17 +119,17 @@ export const make = (driver: Driver, machine: Machine<Entry>, deadlines: Deadlin
     return Effect.flatMap(
       // No scope owns this fiber, for closing a scope waits without limit. The task's fiber, which a scope owns, ends
       // only after this one has ended or has outstayed its grace.
-      Effect.forkDaemon(Effect.interruptible(Effect.suspend(() => work(entry, prepared, clear)))),
+      Effect.forkDaemon(Effect.interruptible(Effect.suspend(() => work(clear)))),
       (child) => {
         const atEnd = (ended: (exit: Exit.Exit<unknown, unknown>) => void) =>
           child.addObserver((exit) => {
             clear()
             ended(exit)
           })
-        /** Calls back when it has not stopped after the grace; where the driver bounds its stopping, that is trusted. */
+        /** Calls back when it has not stopped after the grace. */
         const stop = (ended: (exit: Exit.Exit<unknown, unknown>) => void) => {
           clear()
-          if (!bounded.has(prepared.task.kind)) {
+          if (!trusted) {
             limit = () => {
               if (deadline !== undefined) deadlines.cancel(deadline)
               deadline = deadlines.add(grace(), () => {
@@ -118,8 +146,8 @@ export const make = (driver: Driver, machine: Machine<Entry>, deadlines: Deadlin
         const end = Effect.async<Exit.Exit<unknown, unknown>>((resume) => {
           const ended = (exit: Exit.Exit<unknown, unknown>) => resume(Effect.succeed(exit))
           // a service may be ready already, and its timeout is over then
-          if (prepared.timeout !== undefined && !entry.served) {
-            deadline = deadlines.add(prepared.timeout, () => {
+          if (timeout !== undefined && !entry.served) {
+            deadline = deadlines.add(timeout, () => {
               entry.timedOut = true
               stop(ended)
             })
@@ -136,16 +164,48 @@ export const make = (driver: Driver, machine: Machine<Entry>, deadlines: Deadlin
     )
   }
 
+  const decoded: Local["decoded"] = (entry, prepared, outcome, left) => {
+    let result: Effect.Effect<unknown, unknown>
+    try {
+      result = interpret(entry, prepared.task, outcome)
+    } catch (defect) {
+      return Effect.succeed(Exit.die(defect))
+    }
+    return isKnown(result) ? Effect.exit(result) : supervised(entry, false, left, () => result)
+  }
+
+  /** Where the driver bounds its stopping, that is trusted: but not that of the decoding, which is not its own. */
+  const trusting = (entry: Entry, prepared: Prepared): Effect.Effect<End> => {
+    const { timeout } = prepared
+    const due = timeout === undefined ? undefined : deadlines.now() + timeout
+    const ran: Effect.Effect<Exit.Exit<Outcome, unknown>> =
+      timeout === undefined
+        ? Effect.matchCause(Effect.interruptible(run(entry, prepared)), {
+            onSuccess: Exit.succeed,
+            onFailure: Exit.failCause
+          })
+        : (supervised(entry, true, timeout, () => run(entry, prepared)) as Effect.Effect<Exit.Exit<Outcome, unknown>>)
+    return Effect.flatMap(ran, (exit) =>
+      Exit.isFailure(exit) || entry.timedOut
+        ? Effect.succeed(exit)
+        : decoded(entry, prepared, exit.value, due === undefined ? undefined : due - deadlines.now())
+    )
+  }
+
   const attempt: Attempts["attempt"] = (entry, prepared) => {
     entry.timedOut = false
     entry.stopped = true
     if (!driver.reportsExecuting) machine.executing(entry)
-    return prepared.timeout === undefined && bounded.has(prepared.task.kind)
-      ? Effect.matchCause(Effect.interruptible(work(entry, prepared, () => {})), {
-          onSuccess: Exit.succeed,
-          onFailure: Exit.failCause
-        })
-      : supervised(entry, prepared)
+    const { kind } = prepared.task
+    if (kind === "service") {
+      return supervised(entry, bounded.has(kind), prepared.timeout, (ready) =>
+        serve(entry, prepared, specOf(entry, prepared), ready)
+      )
+    }
+    if (bounded.has(kind)) return trusting(entry, prepared)
+    return supervised(entry, false, prepared.timeout, () =>
+      Effect.flatMap(run(entry, prepared), (outcome) => interpret(entry, prepared.task, outcome))
+    )
   }
   const kill = Effect.suspend(() => {
     for (const limit of stopping) limit()
@@ -157,5 +217,6 @@ export const make = (driver: Driver, machine: Machine<Entry>, deadlines: Deadlin
           Effect.ignoreLogged(Effect.raceFirst(Effect.disconnect(driver.kill), deadlines.sleep(grace())))
         )
   })
-  return { attempt, kill }
+  // what runs here is interrupted with its task
+  return { attempt, kill, decoded, lose: () => {}, loops: [] }
 }

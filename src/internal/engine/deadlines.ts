@@ -16,6 +16,8 @@ export interface Deadlines {
   /** Calls `run`, once, `millis` from now. */
   readonly add: (millis: number, run: () => void) => Deadline
   readonly cancel: (deadline: Deadline) => void
+  /** Milliseconds, of `Deadline.at`. */
+  readonly now: () => number
   readonly sleep: (millis: number) => Effect.Effect<void>
   /** Deadlines pending: for tests of leaks. */
   readonly size: () => number
@@ -115,6 +117,7 @@ export const make: Effect.Effect<Deadlines, never, Scope.Scope> = Effect.gen(fun
   return {
     add,
     cancel,
+    now: millis,
     sleep: (millis) =>
       Effect.async<void>((resume) => {
         const deadline = add(millis, () => resume(Effect.void))

@@ -26,6 +26,7 @@ import { decorate } from "../../TaskFiber.js"
 import type { BackendStatus } from "../../TaskState.js"
 import { isTerminal } from "../../TaskState.js"
 import * as Attempt from "./attempt.js"
+import { background } from "./background.js"
 import * as Batch from "./batch.js"
 import * as Deadlines from "./deadlines.js"
 import type { Prepared } from "./entry.js"
@@ -34,6 +35,7 @@ import { Events } from "./events.js"
 import * as Lifecycle from "./lifecycle.js"
 import { limitsOf } from "./limits.js"
 import { Machine, Waiter } from "./machine.js"
+import { backendError as backendFailure } from "./outcome.js"
 import { duplicate, prepare } from "./prepare.js"
 import * as Report from "./report.js"
 import * as Telemetry from "./telemetry.js"
@@ -64,8 +66,8 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
     granted: (entry) => entry.resume?.(Effect.void)
   })
   let grace = limits.grace
-  const { attempt, kill } = isBatch(driver)
-    ? yield* Batch.make(
+  const attempts = isBatch(driver)
+    ? Batch.make(
         driver,
         machine,
         deadlines,
@@ -73,6 +75,8 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
         (error) => lose(error)
       )
     : Attempt.make(driver, machine, deadlines, () => grace)
+
+  const { attempt, kill, loops } = attempts
 
   const backendError = (reason: BackendErrorReason, message: string) =>
     new BackendError({ backendType: driver.type, reason, details: { message } })
@@ -222,12 +226,25 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
       return Effect.as(ended(entry), true)
     })
 
-  /** The engine is gone, and what was in it has been told: so is what waits, and nothing else gets in. */
+  /** The engine is gone: every task ends with it, and nothing else gets in. */
   const lose = (error: BackendError) => {
-    lost ??= error
-    machine.close()
-    for (const entry of machine.live.values()) if (!entry.holds) stop(entry, error)
+    // whoever is closed has told everybody already, and cannot be lost twice
+    if (!machine.closed) {
+      lost = error
+      machine.close()
+      for (const entry of machine.live.values()) stop(entry, error)
+    }
+    attempts.lose(error)
   }
+  const watch =
+    driver.lost === undefined
+      ? []
+      : [
+          Effect.matchCause(driver.lost, {
+            onSuccess: lose,
+            onFailure: (cause) => lose(backendFailure(driver.type, "Lost", cause))
+          })
+        ]
 
   const stopAll = (entries: ReadonlyArray<Entry>, why: string) =>
     Effect.suspend(() => {
@@ -255,7 +272,9 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
     return Effect.asVoid(Effect.all([close, Effect.zipRight(Effect.yieldNow(), kill)], { concurrency: 2 }))
   })
 
-  // Finalizers run last to first: this one ends every task, then the fibers' scope closes, then what the driver built.
+  // Finalizers run last to first: the one of close ends every task, then the fibers' scope closes, then this ends, then
+  // what the driver built.
+  for (const loop of [...loops, ...watch]) yield* background(loop, deadlines, () => grace)
   const fibers = yield* Scope.fork(scope, ExecutionStrategy.parallel)
   yield* Effect.addFinalizer(() => close)
 

@@ -31,6 +31,8 @@ export class Entry extends Job implements Handle {
   canceled: string | BackendError | undefined
   timedOut = false
   stopped = true
+  /** Its engine has said how the attempt ended: the loss of that engine changes nothing any more. */
+  answered = false
   /** Of the last attempt, for the event that tells of it. */
   failure: TaskError | BackendError | undefined
   /** Milliseconds since the epoch. */

@@ -36,7 +36,9 @@ export const make = ({
     entry.token.entry = undefined
     entry.prepared = entry.memory = entry.resume = entry.failure = undefined
   }
-  const fail = (entry: Entry, error: unknown) => {
+  const fail = (entry: Entry, own: unknown) => {
+    // what fails when its engine is gone fails because of that
+    const error = entry.canceled instanceof BackendError && !entry.answered ? entry.canceled : own
     entry.failure = known(error)
     finish(entry, entry.failure?.reason === "Canceled" ? "CANCELED" : "FAILED")
     return Effect.fail(error)

@@ -1,10 +1,15 @@
 /** From what a driver answered to the task's value or its typed failure. */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
+import * as Exit from "effect/Exit"
+import * as Option from "effect/Option"
 import type { Outcome, ProcessExit } from "../../Driver.js"
-import type { TaskErrorReason } from "../../Errors.js"
-import { TaskError } from "../../Errors.js"
+import type { BackendErrorReason, TaskErrorReason } from "../../Errors.js"
+import { BackendError, TaskError } from "../../Errors.js"
 import { Output } from "../../Output.js"
 import type { Any, Text } from "../../Task.js"
+import type { Issue } from "../codec.js"
 import type { Entry } from "./entry.js"
 
 const encoder = new TextEncoder()
@@ -50,6 +55,17 @@ export const describe = (cause: unknown): string => {
   }
 }
 
+/** What an engine failed with; anything that is no error of its own is told by `reason`. */
+export const backendError = (
+  backendType: string,
+  reason: BackendErrorReason,
+  cause: Cause.Cause<BackendError>
+): BackendError =>
+  Option.getOrElse(Cause.failureOption(cause), () => {
+    const defect = Cause.squash(cause)
+    return new BackendError({ backendType, reason, details: { message: describe(defect) }, cause: defect })
+  })
+
 /** The last lines of standard error: enough to see why, little enough for a log line. */
 const tail = (text: Text | undefined): string => {
   const all = bytes(text)
@@ -68,30 +84,42 @@ const output = (exit: ProcessExit): Output =>
       stderrBytes: bytes(exit.stderr),
       ...(exit.stdoutPath === undefined ? {} : { stdoutPath: exit.stdoutPath }),
       ...(exit.stderrPath === undefined ? {} : { stderrPath: exit.stderrPath }),
-      wallMillis: exit.wallMillis ?? 0
+      wallMillis: exit.wallMillis ?? 0,
+      ...(exit.usage === undefined ? {} : { usage: exit.usage }),
+      ...(exit.dropped === undefined ? {} : { dropped: exit.dropped })
     },
     { disableValidation: true }
   )
 
-const decode = (entry: Entry, { codec }: Any, value: unknown) =>
-  Effect.mapError(codec.decodeSuccess(value), ({ message }) =>
-    taskError(entry, "InvalidResult", { details: { message } })
-  )
+/** What a schema made of something; an Either stays one, so that what needs no time is known to need none. */
+const decoded = (entry: Entry, parsed: Effect.Effect<unknown, Issue>): Effect.Effect<unknown, TaskError> => {
+  const invalid = ({ message }: Issue) => taskError(entry, "InvalidResult", { details: { message } })
+  return Either.isEither(parsed)
+    ? Either.mapLeft(parsed as Either.Either<unknown, Issue>, invalid)
+    : Effect.mapError(parsed, invalid)
+}
+
+const decode = (entry: Entry, { codec }: Any, value: unknown) => decoded(entry, codec.decodeSuccess(value))
 
 /** What a service told when it became ready. */
 export const decodeInfo = decode
 
 const exited = (entry: Entry, task: Any, exit: ProcessExit): Effect.Effect<unknown, unknown> => {
   const { body, codec } = task
+  const error = exit.stderrTail ?? exit.stderr
   const details = {
     ...(exit.stdoutPath === undefined ? {} : { stdoutPath: exit.stdoutPath }),
     ...(exit.stderrPath === undefined ? {} : { stderrPath: exit.stderrPath }),
-    ...(exit.stderr === undefined || exit.stderr.length === 0 ? {} : { stderr: tail(exit.stderr) })
+    ...(error === undefined || error.length === 0 ? {} : { stderr: tail(error) })
   }
   if (exit.signal !== undefined) return Effect.fail(taskError(entry, "Signal", { signal: exit.signal, details }))
   const exitCode = exit.exitCode ?? 0
   const codes = body._tag === "executable" ? body.exitCodes : [0]
   if (codes.includes(exitCode)) {
+    if (codec.result !== "output" && exit.dropped?.stdout !== undefined) {
+      const limit = bytes(exit.stdout).length
+      return Effect.fail(taskError(entry, "OutputLimit", { details: { ...details, stream: "stdout", limit } }))
+    }
     switch (codec.result) {
       case "output":
         return Effect.succeed(output(exit))
@@ -110,14 +138,19 @@ export const interpret = (entry: Entry, task: Any, outcome: Outcome): Effect.Eff
   switch (outcome._tag) {
     case "Success":
       return decode(entry, task, outcome.value)
-    case "Failure":
-      return Effect.matchEffect(task.codec.decodeError(outcome.error), {
-        onSuccess: Effect.fail,
-        onFailure: ({ message }) => Effect.fail(taskError(entry, "InvalidResult", { details: { message } }))
-      })
+    case "Failure": {
+      const error = decoded(entry, task.codec.decodeError(outcome.error))
+      return Either.isEither(error)
+        ? Effect.fail(Either.merge(error))
+        : Effect.flatMap(Effect.merge(error), Effect.fail)
+    }
     case "Exited":
       return exited(entry, task, outcome.exit)
     case "Invalid":
       return Effect.fail(taskError(entry, outcome.reason, { details: { message: outcome.message } }))
   }
 }
+
+/** Whether it is there already: nearly always, for few schemas take time. */
+export const isKnown = (result: Effect.Effect<unknown, unknown>): boolean =>
+  Exit.isExit(result) || Either.isEither(result)

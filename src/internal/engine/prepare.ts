@@ -64,6 +64,13 @@ const checkText = (key: string, value: unknown): Refusal =>
     ? refuse(key, "InvalidPayload", "must not contain a NUL character: the system cannot pass it on")
     : checkContent(key, value)
 
+const checkInput = (stdin: unknown): Refusal =>
+  typeof stdin === "object" && stdin !== null && "file" in stdin
+    ? typeof stdin.file === "string"
+      ? checkText("stdin.file", stdin.file)
+      : refuse("stdin.file", "InvalidPayload", `must be a string, not ${typeof stdin.file}`)
+    : checkContent("stdin", stdin)
+
 const checkEnv = (env: Task.Env | undefined): Refusal => {
   for (const name in env) {
     const value = env[name]
@@ -127,14 +134,16 @@ const checkOptions = ({ capture, cwd, env, priority, resources, retry, uid }: Ta
 
 const noEnv: Task.Env = {}
 const noArgs: ReadonlyArray<Task.Text> = []
+const noLines: ReadonlyArray<string> = []
 const noResources: Task.Resources = {}
+const none: ReadonlyArray<never> = []
 
 /** The command of an executable or a service. */
 const command = (
   task: Task.Any,
   make: (payload: any) => Task.Command,
   payload: unknown,
-  { capture, cwd, env }: Task.Options<any>
+  { capture, cwd, env, leftovers, limits, nice, prepare, sandbox }: Task.Options<any>
 ): Either.Either<Omit<Executable, "_tag">, ConfigurationError> => {
   let command: Task.Command
   try {
@@ -153,7 +162,7 @@ const command = (
     checkText("executable", command.executable) ??
     (command.executable.length === 0 ? refuse("executable", "InvalidPayload", "must not be empty") : undefined) ??
     args.reduce<Refusal>((wrong, arg, i) => wrong ?? checkText(`args[${i}]`, arg), undefined) ??
-    (command.stdin === undefined ? undefined : checkContent("stdin", command.stdin)) ??
+    (command.stdin === undefined ? undefined : checkInput(command.stdin)) ??
     (command.cwd === undefined ? undefined : checkText("cwd", command.cwd)) ??
     checkEnv(command.env)
   if (wrong !== undefined) return Either.left(wrong)
@@ -165,11 +174,18 @@ const command = (
     cwd: cwd ?? command.cwd,
     capture: {
       limit: capture?.limit ?? Task.defaultCaptureLimit,
+      overflow: capture?.overflow ?? "fail",
       stdout: capture?.stdout,
       stderr: capture?.stderr,
       merged: capture?.merged ?? false,
+      onChunk: capture?.onChunk,
       wanted: task.codec.result !== "output"
-    }
+    },
+    prepare: prepare ?? noLines,
+    sandbox: sandbox ?? false,
+    limits,
+    nice,
+    leftovers: leftovers ?? "kill"
   })
 }
 
@@ -315,7 +331,11 @@ const assemble = (
     program: what.right,
     resources: options.resources ?? noResources,
     priority: options.priority ?? 0,
-    settings
+    settings,
+    after: none,
+    links: none,
+    inputs: none,
+    outputs: none
   }
   const timeout = own ?? (defaults.timeout === undefined ? undefined : Duration.toMillis(defaults.timeout))
   const prepared: Prepared = {

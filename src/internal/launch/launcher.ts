@@ -1,19 +1,36 @@
-/** What starts, watches and stops programs for a backend. Another implementation may stand behind this interface. */
+/** What starts, watches and stops programs for a backend: an agent (agentLauncher.ts) or Node (nodeLauncher.ts). */
 import type * as Effect from "effect/Effect"
 import type { Executable, ProcessExit } from "../../Driver.js"
 import type { ConfigurationError } from "../../Errors.js"
 
 /** Why there is no exit to tell. */
 export interface LaunchFailure {
-  readonly reason: "LaunchFailed" | "OutputLimit"
+  /** `Lost`: who watched the program died, and the program with it. */
+  readonly reason: "LaunchFailed" | "OutputLimit" | "Lost"
   readonly details: Readonly<Record<string, unknown>>
   readonly cause?: unknown
 }
 
+/** A piece of output, as it came. */
+export interface Chunk {
+  readonly stream: "stdout" | "stderr"
+  readonly bytes: Uint8Array
+}
+
+/** Where output goes while the program runs. */
+export interface Live {
+  /** `taken` lets more come; the program waits when too much is not taken. */
+  readonly give: (chunk: Chunk, taken: () => void) => void
+}
+
 export interface Launch {
+  readonly uid: string
   readonly program: Executable
   /** Set in the program's environment unless the task says otherwise. */
   readonly env: Readonly<Record<string, string>>
+  /** A directory to be made if it is not there. */
+  readonly sandbox?: string
+  readonly live?: Live
   /** Milliseconds between TERM and KILL. */
   readonly grace: number
   /** Run when the program has started. */
@@ -22,7 +39,7 @@ export interface Launch {
 
 export interface Launcher {
   /** What this launcher cannot pass on exactly, refused before anything starts. */
-  readonly check: (program: Executable) => ConfigurationError | undefined
+  readonly check: (program: Executable) => Effect.Effect<void, ConfigurationError>
   /**
    * Runs a program to its end. Interruption stops its whole process group (TERM, then KILL after the grace) and
    * returns when the group is gone, within the grace and 2 seconds.

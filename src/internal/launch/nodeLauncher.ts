@@ -11,6 +11,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Redacted from "effect/Redacted"
 import type { Executable, ProcessExit } from "../../Driver.js"
+import type { ConfigurationErrorReason } from "../../Errors.js"
 import { ConfigurationError } from "../../Errors.js"
 import type { Text } from "../../TaskOptions.js"
 import type { Launch, Launcher, LaunchFailure } from "./launcher.js"
@@ -30,28 +31,37 @@ const undecodable = (value: Text): boolean => {
   }
 }
 
-const check = ({ args, env, executable }: Executable): ConfigurationError | undefined => {
-  const refuse = (configKey: string) =>
-    new ConfigurationError({
-      configKey,
-      reason: "InvalidPayload",
-      details: {
-        message: "these bytes are not UTF-8, and Node cannot pass them on unchanged; pass them on stdin or in a file"
-      }
-    })
-  if (undecodable(executable)) return refuse("executable")
+const check = ({
+  args,
+  capture,
+  env,
+  executable,
+  limits,
+  nice
+}: Executable): Effect.Effect<void, ConfigurationError> => {
+  const refuse = (configKey: string, reason: ConfigurationErrorReason, message: string) =>
+    Effect.fail(new ConfigurationError({ configKey, reason, details: { message } }))
+  const bytes = "these bytes are not UTF-8, and Node cannot pass them on unchanged; pass them on stdin or in a file"
+  const agent = "only the launch agent can set it: install Python 3.8 or later"
+  if (undecodable(executable)) return refuse("executable", "InvalidPayload", bytes)
   const arg = args.findIndex(undecodable)
-  if (arg >= 0) return refuse(`args[${arg}]`)
+  if (arg >= 0) return refuse(`args[${arg}]`, "InvalidPayload", bytes)
   for (const name in env) {
     const value = env[name]
-    if (value instanceof Uint8Array && undecodable(value)) return refuse(`env.${name}`)
+    if (value instanceof Uint8Array && undecodable(value)) return refuse(`env.${name}`, "InvalidPayload", bytes)
   }
-  return undefined
+  if (limits !== undefined) return refuse("limits", "InvalidOption", agent)
+  if (capture.onChunk !== undefined && capture.merged && capture.stdout === undefined) {
+    const message =
+      "only the launch agent can tell of merged streams while the program runs: install Python 3.8 or later"
+    return refuse("capture.onChunk", "InvalidOption", message)
+  }
+  if (nice !== undefined) return refuse("nice", "InvalidOption", agent)
+  return Effect.void
 }
 
-const environment = ({ env, program }: Launch): NodeJS.ProcessEnv => {
-  // the environment of this very process is what a program inherits
-  const all: NodeJS.ProcessEnv = Object.assign(Object.create(null), process.env, env) // __proto__ is a name, too
+const environment = (inherited: NodeJS.ProcessEnv, { env, program }: Launch): NodeJS.ProcessEnv => {
+  const all: NodeJS.ProcessEnv = Object.assign(Object.create(null), inherited, env) // __proto__ is a name, too
   for (const [name, value] of Object.entries(program.env)) {
     if (value === undefined) delete all[name]
     else all[name] = Redacted.isRedacted(value) ? Redacted.value(value) : text(value)
@@ -73,17 +83,16 @@ const untrack = (child: ChildProcess) => {
   if (running.size === 0) process.off("exit", killAll)
 }
 
-const spawn = (launch: Launch) =>
+const spawn = (inherited: NodeJS.ProcessEnv, launch: Launch) =>
   Effect.async<ChildProcess, LaunchFailure>((resume) => {
-    const { args, executable } = launch.program
-    const child = new ChildProcess(launch.program, text(executable), args.map(text), environment(launch), (failure) => {
+    const child = new ChildProcess(launch, text, environment(inherited, launch), (failure) => {
       if (failure !== undefined) return resume(Effect.fail(failure))
       track(child)
       resume(Effect.succeed(child))
     })
   })
 
-export const make = (): Launcher => {
+export const make = (inherited: NodeJS.ProcessEnv): Launcher => {
   const children = new Set<ChildProcess>()
   let killed = false
 
@@ -91,7 +100,7 @@ export const make = (): Launcher => {
     check,
     launch: (launch) =>
       Effect.acquireUseRelease(
-        Effect.tap(spawn(launch), (child) => children.add(child)),
+        Effect.tap(spawn(inherited, launch), (child) => children.add(child)),
         (child) =>
           Effect.zipRight(
             launch.started,

@@ -3,13 +3,15 @@
 import type { ChildProcess as NodeChild } from "node:child_process"
 import { spawn } from "node:child_process"
 import * as fs from "node:fs"
-import { tmpdir } from "node:os"
 import * as path from "node:path"
 import { performance } from "node:perf_hooks"
 import type { Readable } from "node:stream"
 import * as Either from "effect/Either"
 import type { Executable, ProcessExit } from "../../Driver.js"
-import type { LaunchFailure } from "./launcher.js"
+import type { Text } from "../../TaskOptions.js"
+import { concat, launchFailed } from "./exit.js"
+import type { Launch, LaunchFailure } from "./launcher.js"
+import { isDirectory, openInput, openNameless, openOutput } from "./nodeFiles.js"
 
 /** How long pipes may stay open after the program ended: somebody who left its group may hold them for ever. */
 const pipeGrace = 1000
@@ -21,51 +23,19 @@ const zombieGrace = 7
 const groupInterval = 50
 /** How often the size of a file that stands in for memory is looked at. */
 const sizeInterval = 20
+/** How much output may be told and not taken before the program waits. */
+const window = 1024 * 1024
 /** The longest that a timer of Node can wait: 24 days. Beyond it a timer fires at once. */
 const longest = 2 ** 31 - 1
 
 type Stream = "stdout" | "stderr"
 type End = Either.Either<ProcessExit, LaunchFailure>
 
-let serial = 0
-/** Read and written through its descriptor alone: nobody has to delete it. */
-const openNameless = (): number => {
-  const file = path.join(tmpdir(), `effect-rhapsody-${process.pid}-${++serial}`)
-  const fd = fs.openSync(file, "wx+", 0o600)
-  fs.unlinkSync(file)
-  return fd
-}
-
-const concat = (chunks: ReadonlyArray<Uint8Array>, size: number): Uint8Array => {
-  const all = new Uint8Array(size)
-  let at = 0
-  for (const chunk of chunks) {
-    all.set(chunk, at)
-    at += chunk.length
-  }
-  return all
-}
-
-const isDirectory = (file: string): boolean => {
-  try {
-    return fs.statSync(file).isDirectory()
-  } catch {
-    return false
-  }
-}
-
-/** For reading, too: a result may be decoded from it. */
-const openOutput = (file: string): number => {
-  // To open a FIFO that nobody reads would block this whole process, or let the output vanish: that fails with ENXIO.
-  const fifo = fs.statSync(file, { throwIfNoEntry: false })?.isFIFO() === true
-  if (fifo) fs.closeSync(fs.openSync(file, fs.constants.O_WRONLY | fs.constants.O_NONBLOCK))
-  return fs.openSync(file, "w+")
-}
-
-const launchFailed = (message: string, cause: unknown, where: string | undefined): LaunchFailure => {
-  const { code: errno, syscall } = cause as NodeJS.ErrnoException
-  return { reason: "LaunchFailed", details: { message, errno, syscall, path: where }, cause }
-}
+const facts = (cause: unknown, path: string | undefined) => ({
+  errno: (cause as NodeJS.ErrnoException).code,
+  path,
+  cause
+})
 
 export class ChildProcess {
   private child: NodeChild | undefined
@@ -73,9 +43,12 @@ export class ChildProcess {
   private readonly chunks: Record<Stream, Array<Buffer>> = { stdout: [], stderr: [] }
   private readonly size: Record<Stream, number> = { stdout: 0, stderr: 0 }
   private readonly paths: Partial<Record<Stream, string>> = {}
+  private opening: "input" | "output" = "input"
   /** The file that standard output is read from at the end. */
   private kept: number | undefined
   private sizeTimer: NodeJS.Timeout | undefined
+  /** Bytes told and not taken, of a program whose output is told while it runs. */
+  private readonly flying: Record<Stream, number> = { stdout: 0, stderr: 0 }
   private overflow: Stream | undefined
   private status: { readonly code: number | null; readonly signal: NodeJS.Signals | null } | undefined
   /** It was told to stop and has its grace. */
@@ -86,13 +59,14 @@ export class ChildProcess {
 
   /** `started` is called once, later, with the failure if there is one. */
   constructor(
-    private readonly program: Executable,
-    executable: string,
-    args: ReadonlyArray<string>,
+    private readonly launch: Launch,
+    text: (text: Text) => string,
     env: NodeJS.ProcessEnv,
     started: (failure: LaunchFailure | undefined) => void
   ) {
+    const { program } = this
     const cwd = program.cwd
+    const executable = text(program.executable)
     const opened: Array<number> = []
     const close = () => {
       for (const fd of opened) fs.closeSync(fd)
@@ -102,17 +76,29 @@ export class ChildProcess {
       if (this.kept !== undefined) fs.closeSync(this.kept)
       queueMicrotask(() => started(failure))
     }
+    const { sandbox } = launch
+    try {
+      if (sandbox !== undefined) fs.mkdirSync(sandbox, { recursive: true })
+    } catch (cause) {
+      failed(launchFailed(`its sandbox ${sandbox} cannot be made: ${(cause as Error).message}`, facts(cause, sandbox)))
+      return
+    }
     let stdio: Array<"ignore" | "pipe" | number>
     try {
       stdio = this.stdio(cwd ?? ".", opened)
     } catch (cause) {
       const where = (cause as NodeJS.ErrnoException).path
-      failed(launchFailed(`its output file ${where} cannot be opened: ${(cause as Error).message}`, cause, where))
+      failed(
+        launchFailed(
+          `its ${this.opening} file ${where} cannot be opened: ${(cause as Error).message}`,
+          facts(cause, where)
+        )
+      )
       return
     }
     try {
       // detached: a session and a process group of its own, so that the whole tree can be told to stop
-      this.child = spawn(executable, args, { cwd, env, stdio, detached: true })
+      this.child = spawn(executable, program.args.map(text), { cwd, env, stdio, detached: true })
     } catch (cause) {
       failed(this.notSpawned(executable, cause as Error))
       return
@@ -126,14 +112,15 @@ export class ChildProcess {
     close()
     if (child.stdin !== null) {
       child.stdin.on("error", () => {}) // a program may end without reading its input
-      child.stdin.end(program.stdin)
+      child.stdin.end(program.stdin as Text)
     }
     this.keep("stdout", child.stdout)
     this.keep("stderr", child.stderr)
-    if (program.capture.merged && program.capture.stdout === undefined) {
+    const { capture } = program
+    if (capture.merged && capture.stdout === undefined && capture.overflow !== "truncate") {
       const fd = this.kept!
       this.sizeTimer = setInterval(() => {
-        if (fs.fstatSync(fd).size > program.capture.limit) this.overflowed("stdout")
+        if (fs.fstatSync(fd).size > capture.limit) this.overflowed("stdout")
       }, sizeInterval)
     }
     let open = 2
@@ -147,10 +134,16 @@ export class ChildProcess {
     child.once("exit", (code, signal) => {
       this.status = { code, signal }
       // what it left running in its group ends with it, at once unless the group has its grace
-      if (!this.stopping) this.kill("SIGKILL")
+      const detach = !this.stopping && program.leftovers === "detach"
+      if (detach) this.groupGone = true
+      else if (!this.stopping) this.kill("SIGKILL")
       this.whenGroupGone(() => {
-        // a loop that was blocked for longer than the grace first gets to read what is there
-        pipes = setTimeout(() => setImmediate(() => this.drop()), pipeGrace)
+        // A loop that was blocked for longer than the grace first gets to read what is there. While it is who takes the
+        // output that holds it up, it is nobody's fault that the pipes are open.
+        const wait = () => {
+          pipes = setTimeout(() => setImmediate(() => (this.held ? wait() : this.drop())), pipeGrace)
+        }
+        wait()
         closed()
       })
     })
@@ -172,6 +165,7 @@ export class ChildProcess {
     if (this.status === undefined) {
       this.stopping = true
       this.kill("SIGTERM")
+      this.kill("SIGCONT") // who is stopped could not obey
       timer = setTimeout(
         () => {
           this.stopping = false
@@ -194,7 +188,7 @@ export class ChildProcess {
   // ---------------------------------------------------------------------------------------------------------- private
 
   private stdio(cwd: string, opened: Array<number>): Array<"ignore" | "pipe" | number> {
-    const { capture, stdin } = this.program
+    const { capture } = this.program
     const open = (stream: Stream, name: string): number => {
       const file = path.resolve(cwd, name)
       this.paths[stream] = file
@@ -222,16 +216,47 @@ export class ChildProcess {
       opened.push(fd)
       return fd
     }
+    const input = this.input(cwd, opened)
+    this.opening = "output"
     const out = output()
-    return [stdin === undefined ? "ignore" : "pipe", out, error(out)]
+    return [input, out, error(out)]
+  }
+
+  private input(cwd: string, opened: Array<number>): "ignore" | "pipe" | number {
+    const { stdin } = this.program
+    if (stdin === undefined) return "ignore"
+    if (typeof stdin === "string" || stdin instanceof Uint8Array) return "pipe"
+    const fd = openInput(path.resolve(cwd, stdin.file))
+    opened.push(fd)
+    return fd
   }
 
   private keep(stream: Stream, source: Readable | null): void {
+    const { limit, overflow } = this.program.capture
+    const { flying, launch } = this
     source?.on("data", (chunk: Buffer) => {
+      const room = Math.max(0, limit - this.size[stream])
       this.size[stream] += chunk.length
-      if (this.size[stream] > this.program.capture.limit) this.overflowed(stream)
-      else this.chunks[stream].push(chunk)
+      if (launch.live !== undefined) {
+        flying[stream] += chunk.length
+        if (flying[stream] > window) source.pause()
+        launch.live.give({ stream, bytes: chunk }, () => {
+          flying[stream] -= chunk.length
+          if (flying[stream] <= window) source.resume()
+        })
+      } else if (chunk.length <= room) this.chunks[stream].push(chunk)
+      else if (overflow !== "truncate") this.overflowed(stream)
+      // a copy: the part would keep the whole
+      else if (room > 0) this.chunks[stream].push(Buffer.from(chunk.subarray(0, room)))
     })
+  }
+
+  private get held(): boolean {
+    return this.end === undefined && (this.flying.stdout > window || this.flying.stderr > window)
+  }
+
+  private get program(): Executable {
+    return this.launch.program
   }
 
   private overflowed(stream: Stream): void {
@@ -252,11 +277,11 @@ export class ChildProcess {
     const { cwd } = this.program
     if (cwd !== undefined && !isDirectory(cwd)) {
       const why = fs.existsSync(cwd) ? "is not a directory" : "does not exist"
-      return launchFailed(`its working directory ${cwd} ${why}`, cause, cwd)
+      return launchFailed(`its working directory ${cwd} ${why}`, facts(cause, cwd))
     }
     const missing = (cause as NodeJS.ErrnoException).code === "ENOENT"
     const remedy = missing ? "; give a path, or a name that is in the task's PATH" : ""
-    return launchFailed(`${executable}: ${cause.message}${remedy}`, cause, executable)
+    return launchFailed(`${executable}: ${cause.message}${remedy}`, facts(cause, executable))
   }
 
   /** False when nobody is in the group. */
@@ -319,7 +344,7 @@ export class ChildProcess {
       stdout = this.read()
     } catch (cause) {
       return Either.left(
-        launchFailed(`its output cannot be read back: ${(cause as Error).message}`, cause, this.paths.stdout)
+        launchFailed(`its output cannot be read back: ${(cause as Error).message}`, facts(cause, this.paths.stdout))
       )
     }
     if (this.overflow !== undefined) {
@@ -328,11 +353,19 @@ export class ChildProcess {
     return Either.right({
       ...(status.code === null ? { signal: status.signal! } : { exitCode: status.code }),
       ...(stdout === undefined ? {} : { stdout }),
-      stderr: concat(this.chunks.stderr, this.size.stderr),
+      stderr: concat(this.chunks.stderr),
       stdoutPath: this.paths.stdout,
       stderrPath: this.paths.stderr ?? (capture.merged ? this.paths.stdout : undefined),
+      ...this.dropped(),
       wallMillis: performance.now() - this.startedAt
     })
+  }
+
+  private dropped(): Pick<ProcessExit, "dropped"> {
+    const { limit, overflow } = this.program.capture
+    const beyond = (stream: Stream) => (this.size[stream] > limit ? { [stream]: this.size[stream] - limit } : {})
+    const dropped = { ...beyond("stdout"), ...beyond("stderr") }
+    return overflow === "truncate" && Object.keys(dropped).length > 0 ? { dropped } : {}
   }
 
   /** Standard output from where it was kept; undefined when it is in a file and nobody wants it back. */
@@ -340,13 +373,18 @@ export class ChildProcess {
     const { kept: fd } = this
     if (this.overflow !== undefined) return undefined
     if (fd === undefined) {
-      return this.paths.stdout === undefined ? concat(this.chunks.stdout, this.size.stdout) : undefined
+      return this.paths.stdout === undefined ? concat(this.chunks.stdout) : undefined
     }
-    const { size } = fs.fstatSync(fd)
-    if (size > this.program.capture.limit) {
-      this.overflow = "stdout"
-      return undefined
+    const { limit, overflow } = this.program.capture
+    const { size: whole } = fs.fstatSync(fd)
+    if (whole > limit) {
+      if (this.paths.stdout !== undefined || overflow !== "truncate") {
+        this.overflow = "stdout"
+        return undefined
+      }
+      this.size.stdout = whole
     }
+    const size = Math.min(whole, limit)
     const content = new Uint8Array(size)
     let at = 0
     for (let n = -1; at < size && n !== 0; at += n) n = fs.readSync(fd, content, at, size - at, at)

@@ -1,7 +1,9 @@
 /** The backends of this library, by name. Their modules are imported when they are chosen or probed, not here. */
+import * as Config from "effect/Config"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
+import * as Record from "effect/Record"
 import * as Schema from "effect/Schema"
 import type { Entry } from "../../BackendRegistry.js"
 import type * as ConcurrentBackend from "../../ConcurrentBackend.js"
@@ -24,6 +26,19 @@ const limits = {
   stopGrace: Schema.optionalWith(DurationInput, { exact: true })
 }
 
+/** `RHAPSODY_CONCURRENT_MAX_WORKERS` and the like; what is not there is not said. */
+const under = (backend: string, configs: Record<string, Config.Config<unknown>>) =>
+  Record.map(configs, (config) =>
+    config.pipe(Config.nested(backend), Config.nested("RHAPSODY"), Config.withDefault(undefined))
+  )
+const limitConfigs: Record<string, Config.Config<unknown>> = {
+  admission: Config.integer("ADMISSION"),
+  nestedAdmission: Config.integer("NESTED_ADMISSION"),
+  history: Config.integer("HISTORY"),
+  eventBuffer: Config.integer("EVENT_BUFFER"),
+  stopGrace: Config.duration("STOP_GRACE")
+}
+
 const Version = Task.executable("Version", {
   command: () => ({ executable: process.execPath, args: ["--version"] })
 })
@@ -40,7 +55,19 @@ const Concurrent: Entry<ConcurrentBackend.Options, any> = {
     kinds: Schema.optionalWith(Schema.Array(Task.Kind as unknown as Schema.Schema<ConcurrentBackend.Kinds>), {
       exact: true
     }),
-    killGrace: Schema.optionalWith(DurationInput, { exact: true })
+    killGrace: Schema.optionalWith(DurationInput, { exact: true }),
+    launcher: Schema.optionalWith(Schema.Literal("auto", "agent", "node"), { exact: true }),
+    python: Schema.optionalWith(Schema.String, { exact: true }),
+    sandboxes: Schema.optionalWith(Schema.String, { exact: true })
+  }),
+  config: under("CONCURRENT", {
+    ...limitConfigs,
+    maxWorkers: Config.integer("MAX_WORKERS"),
+    kinds: Config.array(Config.string(), "KINDS"),
+    killGrace: Config.duration("KILL_GRACE"),
+    launcher: Config.string("LAUNCHER"),
+    python: Config.string("PYTHON"),
+    sandboxes: Config.string("SANDBOXES")
   }),
   layer: (options) => concurrent().then(({ layer }) => layer(options)),
   // A system that starts no processes is found out by starting one: the program that surely is there.
@@ -65,6 +92,7 @@ const Noop: Entry<NoopBackend.Options, any> = {
   name: "noop",
   description: "answers every task at once and runs nothing, for dry runs",
   options: Schema.Struct(limits),
+  config: under("NOOP", limitConfigs),
   layer: (options) => import("../../NoopBackend.js").then(({ layer }) => layer(options))
 }
 

@@ -1,5 +1,7 @@
 /** What a registry does with one entry: builds its layer, or finds out whether it could. */
 import * as Cause from "effect/Cause"
+import type { ConfigError } from "effect/ConfigError"
+import { isConfigError } from "effect/ConfigError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
@@ -10,6 +12,7 @@ import type { Availability, BackendLayer, Chosen, Entry, Refusal } from "../../B
 import { BackendError, ConfigurationError } from "../../Errors.js"
 import { describe } from "../engine/outcome.js"
 import { firstIssue } from "../issue.js"
+import { read, refusal } from "./config.js"
 
 const wrong = (name: string, key: string, message: string) =>
   new ConfigurationError({
@@ -26,13 +29,41 @@ const isEmpty = ({ ast }: Schema.Schema.All) => {
   return AST.isTypeLiteral(from) && from.propertySignatures.length === 0 && from.indexSignatures.length === 0
 }
 
-const decode = (name: string, schema: Schema.Schema<any, any>, options: unknown) => {
-  const [key] = isEmpty(schema) && typeof options === "object" && options !== null ? Object.keys(options) : []
-  if (key !== undefined) return Effect.fail(wrong(name, key, "is unexpected: this backend takes no options"))
-  return Effect.mapError(ParseResult.decodeUnknown(schema, { onExcessProperty: "error" })(options), (issue) => {
-    const { key, message } = firstIssue(issue)
-    return wrong(name, key, message)
+const isObject = (u: unknown): u is object => typeof u === "object" && u !== null
+
+/** What was given and what `Config` adds to it, decoded; and of an option by its key, where it comes from. */
+const optionsOf = ({ config, name, options: schema = none }: Entry, options: unknown) =>
+  Effect.gen(function* () {
+    const given = isObject(options) ? options : {}
+    const byConfigAlone = config !== undefined && isEmpty(schema)
+    const [key] = isEmpty(schema) ? Object.keys(given) : []
+    if (key !== undefined) {
+      const source = byConfigAlone ? "its options from Config alone" : "no options"
+      return yield* wrong(name, key, `is unexpected: this backend takes ${source}`)
+    }
+    const decode = ParseResult.decodeUnknown(schema as Schema.Schema<any, any>, { onExcessProperty: "error" })
+    const { origins, values } = yield* read(config ?? {}, given, (keys) =>
+      byConfigAlone ? "" : `; or give ${keys.join(", ")} as an option`
+    ).pipe(
+      // a misspelled option is why another one seems to be missing
+      Effect.tapError(() => Effect.catchAll(decode(options), misspelled(name)))
+    )
+    const origin = (key: string) => {
+      const from = origins.get(key.replace(/[.[].*/s, ""))
+      return from === undefined ? "" : `; it comes from ${from}`
+    }
+    const all = isObject(options) ? { ...values, ...options } : options
+    if (byConfigAlone) return { decoded: all, origin }
+    const decoded = yield* Effect.mapError(decode(all), (issue) => {
+      const { key, message } = firstIssue(issue)
+      return wrong(name, key, `${message}${origin(key)}`)
+    })
+    return { decoded, origin }
   })
+
+const misspelled = (name: string) => (issue: ParseResult.ParseIssue) => {
+  const { key, message, unexpected } = firstIssue(issue)
+  return unexpected || key === "" ? Effect.fail(wrong(name, key, message)) : Effect.void
 }
 
 const loaded = (entry: Entry, options: unknown): Effect.Effect<BackendLayer, BackendError> =>
@@ -53,26 +84,29 @@ const loaded = (entry: Entry, options: unknown): Effect.Effect<BackendLayer, Bac
 
 // The backend names its options as if it were alone; here they are those of one backend among others.
 const named =
-  (name: string) =>
-  (error: Refusal): Refusal =>
-    error._tag === "BackendError" || error.configKey === undefined
-      ? error
-      : new ConfigurationError({
-          configKey: `${name}.${error.configKey}`,
-          reason: error.reason,
-          details: error.details,
-          ...(error.cause === undefined ? {} : { cause: error.cause })
-        })
+  (name: string, origin: (key: string) => string) =>
+  (error: Refusal | ConfigError): Refusal => {
+    if (isConfigError(error)) return refusal(error)
+    if (error._tag === "BackendError" || error.configKey === undefined) return error
+    const from = origin(error.configKey)
+    const message = `${error.details["message"] ?? error.reason}${from}`
+    return new ConfigurationError({
+      configKey: `${name}.${error.configKey}`,
+      reason: error.reason,
+      details: from === "" ? error.details : { ...error.details, message },
+      ...(error.cause === undefined ? {} : { cause: error.cause })
+    })
+  }
 
 /** Fresh, so that an entry that always answers with the same layer value is another backend each time too. */
 export const build = (entry: Entry, options: unknown): Layer.Layer<Chosen, Refusal> =>
   Layer.unwrapEffect(
     Effect.gen(function* () {
       // first, for it is cheap, and a wrong option should not load anything
-      const decoded = yield* decode(entry.name, entry.options ?? none, options ?? {})
+      const { decoded, origin } = yield* optionsOf(entry, options ?? {})
       // the claim that every kind is run is kept by the engine, which refuses those that are not
-      const layer = (yield* loaded(entry, decoded)) as Layer.Layer<Chosen, Refusal>
-      return Layer.fresh(layer).pipe(Layer.mapError(named(entry.name)))
+      const layer = (yield* loaded(entry, decoded)) as Layer.Layer<Chosen, Refusal | ConfigError>
+      return Layer.fresh(layer).pipe(Layer.mapError(named(entry.name, origin)))
     })
   )
 

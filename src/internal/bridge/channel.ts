@@ -1,0 +1,217 @@
+/**
+ * A process that speaks in frames over its standard streams: start, handshake, messages both ways, heartbeat, end.
+ * Callbacks only; who uses it makes Effects of them.
+ *
+ * Whoever is silent for too long is taken for dead. That is measured in real time, for it concerns real processes: a
+ * `TestClock` does not move it.
+ */
+import type { ChildProcess } from "node:child_process"
+import { spawn } from "node:child_process"
+import type { Message } from "./frame.js"
+import { Decoder, encode, frameLimit, protocol } from "./frame.js"
+
+/** Why a channel ended, or never began. */
+export interface Lost {
+  readonly reason: "NotStarted" | "Exited" | "Silent" | "Protocol"
+  readonly message: string
+}
+
+/** The clock and the timer of a channel: a test puts its own here. */
+export interface Time {
+  readonly now: () => number
+  /** Calls again and again, and keeps no process alive; the answer stops it. */
+  readonly every: (millis: number, call: () => void) => () => void
+}
+
+export const systemTime: Time = {
+  now: () => performance.now(),
+  every: (millis, call) => {
+    const timer = setInterval(call, millis)
+    timer.unref()
+    return () => clearInterval(timer)
+  }
+}
+
+export interface Options {
+  readonly command: string
+  readonly args: ReadonlyArray<string>
+  readonly env: NodeJS.ProcessEnv
+  /** The program, which its bootstrap reads from standard input. */
+  readonly source: string
+  /** What this side says first, beside the version of the protocol. */
+  readonly hello: Readonly<Record<string, unknown>>
+  /** Milliseconds without a word after which the other side is taken for dead. */
+  readonly silence: number
+  readonly time?: Time
+  /** The other side's own hello. */
+  readonly onOpen: (hello: Readonly<Record<string, unknown>>) => void
+  readonly onMessage: (message: Message) => void
+  /** Once, at the end, unless the channel was closed from here. */
+  readonly onLost: (lost: Lost) => void
+}
+
+/** How long the other side may take to say its first word: an interpreter on a cold network file system is slow. */
+const patience = 30_000
+/** How long a process may take to end after its streams were closed. */
+const exitGrace = 12_000
+
+export class Channel {
+  private readonly child: ChildProcess
+  private readonly decoder = new Decoder()
+  private readonly time: Time
+  private out: Array<Buffer> = []
+  private open = false
+  private over = false
+  private exited = false
+  private ended = false
+  private tail = ""
+  private heardAt: number
+  private asked = 0
+  private readonly stopTimer: () => void
+  private readonly closers: Array<() => void> = []
+
+  constructor(private readonly options: Options) {
+    this.time = options.time ?? systemTime
+    this.heardAt = this.time.now()
+    const { args, command, env, source } = options
+    // a session of its own: what is typed at this one's terminal is not for it
+    this.child = spawn(command, args, { env, stdio: ["pipe", "pipe", "pipe"], detached: true })
+    const { stderr, stdin, stdout } = this.child
+    this.stopTimer = this.time.every(options.silence / 4, () => this.beat())
+    this.child.once("error", (cause) => {
+      this.exited = true
+      this.lose({ reason: "NotStarted", message: cause.message })
+      this.gone()
+    })
+    if (this.child.pid === undefined) return
+    stdin!.on("error", () => {}) // its end is told by the exit
+    stdout!.on("error", () => {})
+    stdin!.write(source)
+    this.send({ type: "hello", protocol, ...options.hello })
+    stdout!.on("data", (chunk: Buffer) => this.receive(chunk))
+    stdout!.once("end", () => {
+      this.ended = true
+    })
+    stderr!.on("data", (chunk: Buffer) => {
+      this.tail = (this.tail + chunk.toString()).slice(-4096)
+    })
+    this.child.once("close", (code, signal) => {
+      const how = signal === null ? `exited with code ${code}` : `was killed by ${signal}`
+      this.lose({
+        reason: this.open ? "Exited" : "NotStarted",
+        message: `${command} ${how}${this.tail === "" ? "" : `; its stderr ends with:\n${this.tail.trimEnd()}`}`
+      })
+    })
+    this.child.once("exit", () => {
+      this.exited = true
+      this.gone()
+    })
+  }
+
+  /** Frames of one turn go out together. Throws a RangeError at a message that is too long for a frame. */
+  send(header: object, blobs?: ReadonlyArray<Uint8Array>): void {
+    if (this.over) return
+    this.out.push(encode(header, blobs))
+    if (this.out.length === 1) queueMicrotask(() => this.flush())
+  }
+
+  /** Whether it answers. Its loss is told a little later, with what it said last. */
+  get alive(): boolean {
+    return this.open && !this.over && !this.exited && !this.ended
+  }
+
+  /** Whether this process waits for it. */
+  ref(wanted: boolean): void {
+    const streams = [this.child, this.child.stdout, this.child.stdin, this.child.stderr] as unknown as Array<{
+      ref(): void
+      unref(): void
+    } | null>
+    for (const handle of streams) {
+      if (wanted) handle?.ref()
+      else handle?.unref()
+    }
+  }
+
+  /** Hangs up. The other side ends what it has; `closed` is called when its process has ended. */
+  close(closed: () => void): void {
+    if (this.exited) {
+      closed()
+      return
+    }
+    this.closers.push(closed)
+    this.over = true
+    this.hangUp()
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- private
+
+  private flush(): void {
+    const { out } = this
+    this.out = []
+    if (this.over) return
+    this.child.stdin!.write(out.length === 1 ? out[0]! : Buffer.concat(out))
+  }
+
+  private receive(chunk: Buffer): void {
+    if (this.over) return
+    this.heardAt = this.time.now()
+    this.asked = 0
+    try {
+      this.decoder.feed(chunk, (message) => {
+        if (this.over) return
+        if (this.open) {
+          if ((message.header as { readonly type?: unknown }).type !== "pong") this.options.onMessage(message)
+          return
+        }
+        const hello = message.header as Readonly<Record<string, unknown>>
+        if (hello["type"] !== "hello" || hello["protocol"] !== protocol) {
+          throw new RangeError(`protocol ${String(hello["protocol"])}, and ${protocol} is spoken here`)
+        }
+        this.open = true
+        this.options.onOpen(hello)
+      })
+    } catch (cause) {
+      this.lose({ reason: "Protocol", message: `${this.options.command}: ${(cause as Error).message}` })
+    }
+  }
+
+  private beat(): void {
+    if (this.over) return
+    const silent = this.time.now() - this.heardAt
+    if (!this.open) {
+      if (silent > patience) this.lose({ reason: "NotStarted", message: `${this.options.command} did not answer` })
+      return
+    }
+    // asked several times: when this process itself was stopped or busy, its own silence is not the other's
+    if (silent > this.options.silence && this.asked >= 3) {
+      const message = `${this.options.command} said nothing for ${Math.round(silent)} ms`
+      this.lose({ reason: "Silent", message })
+      return
+    }
+    this.asked++
+    this.send({ type: "ping" })
+  }
+
+  private lose(lost: Lost): void {
+    if (this.over) return
+    this.over = true
+    this.hangUp()
+    this.options.onLost(lost)
+  }
+
+  private hangUp(): void {
+    this.stopTimer()
+    this.out = []
+    if (this.exited) return
+    this.child.stdin?.destroy()
+    this.child.stdout?.destroy()
+    const timer = setTimeout(() => this.child.kill("SIGKILL"), exitGrace)
+    this.child.once("exit", () => clearTimeout(timer))
+  }
+
+  private gone(): void {
+    for (const closed of this.closers.splice(0)) closed()
+  }
+}
+
+export { frameLimit }

@@ -1,0 +1,53 @@
+"""Frames between a TypeScript program and a Python one: frame.ts is the other side.
+
+A frame is a 4-byte length of what follows, a 4-byte length of its header (both little endian), the header (JSON, one
+object) and the bytes that JSON cannot express, whose lengths the header tells as "blobs".
+"""
+import json
+import struct
+
+PROTOCOL = 1
+LIMIT = 64 * 1024 * 1024
+
+_head = struct.Struct("<II")
+
+
+class ProtocolError(Exception):
+    pass
+
+
+def encode(header, blobs=()):
+    """A frame. Text may hold what os.fsdecode made of bytes that are no UTF-8: JSON escapes it."""
+    if blobs:
+        header["blobs"] = [len(blob) for blob in blobs]
+    text = json.dumps(header).encode()
+    return b"".join((_head.pack(4 + len(text) + sum(map(len, blobs)), len(text)), text, *blobs))
+
+
+class Decoder:
+    """Bytes in, as they come; whole messages out, as (header, blobs)."""
+
+    def __init__(self):
+        self.buffer = b""
+
+    def feed(self, data):
+        buffer = self.buffer + data if self.buffer else data
+        at, size, messages = 0, len(buffer), []
+        while size - at >= 8:
+            length, text = _head.unpack_from(buffer, at)
+            if length > LIMIT or text > length - 4:
+                raise ProtocolError("a frame of %d bytes with a header of %d" % (length, text))
+            if size - at - 4 < length:
+                break
+            body = at + 8 + text
+            at += 4 + length
+            header = json.loads(buffer[body - text:body])
+            blobs = []
+            for n in header.get("blobs", ()):
+                blobs.append(buffer[body:body + n])
+                body += n
+            if body > at:
+                raise ProtocolError("a frame shorter than its blobs")
+            messages.append((header, blobs))
+        self.buffer = buffer[at:]
+        return messages

@@ -1,0 +1,337 @@
+/**
+ * One launch agent: a process that starts programs, watches them and tells how they ended (agent.py). Callbacks only;
+ * the launcher makes Effects of them.
+ */
+import * as path from "node:path"
+import * as Either from "effect/Either"
+import * as Redacted from "effect/Redacted"
+import type { ProcessExit } from "../../Driver.js"
+import type { Lost, Time } from "../bridge/channel.js"
+import { Channel } from "../bridge/channel.js"
+import type { Message } from "../bridge/frame.js"
+import { concat, launchFailed } from "./exit.js"
+import type { Launch, LaunchFailure } from "./launcher.js"
+import type { Ended, Failed, FromAgent } from "./messages.js"
+import { isFromAgent } from "./messages.js"
+import { argumentsFor, sourceOf } from "./python.js"
+
+type End = Either.Either<ProcessExit, LaunchFailure>
+type Stream = "stdout" | "stderr"
+
+/** How much of a standard input goes out at a time. */
+const inputChunk = 256 * 1024
+
+/** Milliseconds that are as good as for ever: JSON knows no infinity. */
+const longest = 1e12
+
+const encoder = new TextEncoder()
+
+export interface Options {
+  readonly python: string
+  readonly env: NodeJS.ProcessEnv
+  /** Milliseconds after which a silent agent is taken for dead, and this process by the agent. */
+  readonly silence: number
+  readonly orchestratorSilence: number
+  readonly time?: Time
+}
+
+/** In the order of their numbers. */
+const files = ["processes", "starting", "output", "ending", "agent", "keeper"].map(
+  (name) => new URL(`agent/${name}.py`, import.meta.url)
+)
+let source: string | undefined
+const agentSource = () => (source ??= sourceOf(new URL("../bridge/frame.py", import.meta.url), ...files))
+
+/** A program that the agent was asked to start. */
+export class Running {
+  /** Output told before its end. */
+  readonly chunks: Record<Stream, Array<Uint8Array>> = { stdout: [], stderr: [] }
+  input: Uint8Array | undefined
+  sent = 0
+  started = false
+  end: End | undefined
+  private listener: (() => void) | undefined
+
+  constructor(
+    readonly agent: Agent,
+    readonly id: number,
+    readonly launch: Launch
+  ) {}
+
+  /** Called once at the next news: its start or its end. */
+  onNews(listener: () => void): void {
+    this.listener = listener
+  }
+
+  tell(): void {
+    const { listener } = this
+    this.listener = undefined
+    listener?.()
+  }
+
+  get cwd(): string {
+    return path.resolve(this.launch.program.cwd ?? ".")
+  }
+
+  pathOf(stream: Stream): string | undefined {
+    const file = this.launch.program.capture[stream]
+    return file === undefined ? undefined : path.resolve(this.cwd, file)
+  }
+}
+
+export class Agent {
+  readonly running = new Map<number, Running>()
+  private readonly channel: Channel
+  private serial = 0
+
+  /** `opened` is called when it is ready, or with why it never will be; `lost` when it ends after that. */
+  constructor(
+    { env, orchestratorSilence, python, silence, time }: Options,
+    opened: (lost: Lost | undefined) => void,
+    lost: (lost: Lost) => void
+  ) {
+    let open = false
+    const source = agentSource()
+    this.channel = new Channel({
+      command: python,
+      args: argumentsFor("effect-rhapsody launch agent", source),
+      env,
+      source,
+      hello: { silence: orchestratorSilence, env, pid: process.pid },
+      silence,
+      ...(time === undefined ? {} : { time }),
+      onOpen: () => {
+        open = true
+        this.channel.ref(false)
+        opened(undefined)
+      },
+      onMessage: (message) => this.receive(message),
+      onLost: (why) => {
+        this.endAll(why.message)
+        if (open) lost(why)
+        else opened(why)
+      }
+    })
+  }
+
+  /** Starts a program, or tells at once why that cannot be asked. */
+  start(launch: Launch): Running {
+    const running = new Running(this, ++this.serial, launch)
+    try {
+      const { blobs, header } = request(running)
+      this.channel.send(header, blobs)
+    } catch (cause) {
+      // longer than a frame: the system would not take such arguments either
+      running.end = Either.left(launchFailed((cause as Error).message, { errno: "E2BIG", cause }))
+      return running
+    }
+    if (this.running.size === 0) this.channel.ref(true)
+    this.running.set(running.id, running)
+    return running
+  }
+
+  /** TERM, KILL after `grace` milliseconds; its end tells that it is gone. */
+  cancel(running: Running, grace: number): void {
+    this.channel.send({ type: "cancel", id: running.id, grace: Math.min(grace, longest) })
+  }
+
+  get alive(): boolean {
+    return this.channel.alive
+  }
+
+  killAll(): void {
+    for (const running of this.running.values()) this.cancel(running, 0)
+  }
+
+  close(closed: () => void): void {
+    this.endAll("its launch agent was closed")
+    this.channel.close(closed)
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- private
+
+  private endAll(message: string): void {
+    for (const running of this.running.values())
+      this.end(running, Either.left({ reason: "Lost", details: { message } }))
+  }
+
+  private end(running: Running, end: End): void {
+    running.end = end
+    this.running.delete(running.id)
+    if (this.running.size === 0) this.channel.ref(false)
+    running.tell()
+  }
+
+  private receive({ blobs, header }: Message): void {
+    if (!isFromAgent(header)) throw new RangeError(`a message that is none: ${JSON.stringify(header).slice(0, 200)}`)
+    const running = this.running.get(header.id)
+    if (running === undefined)
+      throw new RangeError(`a message of type ${header.type} about a program that is not known`)
+    this.hear(running, header, blobs)
+  }
+
+  private hear(running: Running, message: FromAgent, blobs: ReadonlyArray<Uint8Array>): void {
+    switch (message.type) {
+      case "started":
+        running.started = true
+        running.tell()
+        break
+      case "failed":
+        this.end(running, Either.left(notStarted(message)))
+        break
+      case "output":
+        this.output(running, message.stream, blobs)
+        break
+      case "need":
+        this.channel.send({ type: "input", id: running.id, ...feed(running) }, [next(running)])
+        break
+      case "ended":
+        this.end(running, ended(running, message, blobs))
+    }
+  }
+
+  private output(running: Running, stream: Stream, blobs: ReadonlyArray<Uint8Array>): void {
+    const { live } = running.launch
+    if (live === undefined) {
+      running.chunks[stream].push(...blobs)
+      return
+    }
+    for (const bytes of blobs) {
+      live.give({ stream, bytes }, () => {
+        this.channel.send({ type: "taken", id: running.id, stream, size: bytes.length })
+      })
+    }
+  }
+}
+
+// ---------------------------------------------------------------------------------------------------- what it is asked
+
+const nothing = new Uint8Array()
+
+/** The next piece of a standard input. */
+const next = (running: Running): Uint8Array => {
+  const from = running.sent
+  running.sent = Math.min(from + inputChunk, running.input!.length)
+  return running.input!.subarray(from, running.sent)
+}
+
+/** Whether that was the last; called before `next`. */
+const feed = (running: Running) => ({ last: running.sent + inputChunk >= running.input!.length })
+
+const request = (running: Running): { readonly header: object; readonly blobs: Array<Uint8Array> } => {
+  const { env, program } = running.launch
+  const { capture, limits, nice, stdin } = program
+  const blobs: Array<Uint8Array> = []
+  const part = (text: string | Uint8Array) => (typeof text === "string" ? text : blobs.push(text) - 1)
+  const variables: Array<readonly [string, string | number | null]> = Object.entries(env)
+  for (const name in program.env) {
+    const value = program.env[name]
+    variables.push([
+      name,
+      value === undefined ? null : Redacted.isRedacted(value) ? Redacted.value(value) : part(value)
+    ])
+  }
+  const header: Record<string, unknown> = {
+    type: "launch",
+    id: running.id,
+    uid: running.launch.uid,
+    argv: [part(program.executable), ...program.args.map(part)],
+    env: variables,
+    cwd: running.cwd,
+    limit: capture.limit
+  }
+  if (stdin !== undefined) {
+    if (typeof stdin === "string" || stdin instanceof Uint8Array) {
+      running.input = typeof stdin === "string" ? encoder.encode(stdin) : stdin
+      header["last"] = feed(running).last
+      header["stdin"] = blobs.push(running.input.length === 0 ? nothing : next(running)) - 1
+    } else {
+      header["stdinFile"] = path.resolve(running.cwd, stdin.file)
+    }
+  }
+  const setup: Record<string, unknown> = {}
+  if (limits !== undefined) setup["limits"] = limits
+  if (nice !== undefined) setup["nice"] = nice
+  if (Object.keys(setup).length > 0) header["setup"] = setup
+  if (running.launch.sandbox !== undefined) header["sandbox"] = running.launch.sandbox
+  if (program.leftovers === "detach") header["detach"] = true
+  if (running.launch.live !== undefined) header["live"] = true
+  if (capture.overflow === "truncate") header["truncate"] = true
+  const stdout = running.pathOf("stdout")
+  const stderr = running.pathOf("stderr")
+  if (stdout !== undefined) {
+    header["stdout"] = stdout
+    if (capture.wanted) header["readBack"] = true
+  }
+  // opened twice, one stream would overwrite the other
+  if (capture.merged || (stderr !== undefined && stderr === stdout)) header["merged"] = true
+  else if (stderr !== undefined) header["stderr"] = stderr
+  return { header, blobs }
+}
+
+// -------------------------------------------------------------------------------------------------------- what it told
+
+const notStarted = ({ errno, message, path, what }: Failed): LaunchFailure => {
+  const facts = { errno, path }
+  const why = `${message} (${errno})`
+  switch (what) {
+    case "executable":
+      return launchFailed(`${path}: ${why}${remedy(errno)}`, facts)
+    case "cwd":
+      return launchFailed(`its working directory ${path}: ${why}`, facts)
+    case "stdout":
+    case "stderr":
+      return launchFailed(`its output file ${path} cannot be opened: ${why}`, facts)
+    case "stdin":
+      return launchFailed(`its input file ${path} cannot be opened: ${why}`, facts)
+    case "sandbox":
+      return launchFailed(`its sandbox ${path} cannot be made: ${why}`, facts)
+    case "pipe":
+      return launchFailed(`no pipe for its output: ${why}; lower maxWorkers or raise the limit of open files`, facts)
+    default:
+      return launchFailed(`its ${what} cannot be set: ${why}`, { errno, path: undefined })
+  }
+}
+
+const remedy = (errno: string): string => {
+  switch (errno) {
+    case "ENOENT":
+      return "; give a path, or a name that is in the task's PATH"
+    case "ENOEXEC":
+      return "; it is neither a binary nor a script that begins with #!"
+    case "E2BIG":
+      return "; pass large data on stdin or in a file"
+    default:
+      return ""
+  }
+}
+
+const ended = (running: Running, message: Ended, blobs: ReadonlyArray<Uint8Array>): End => {
+  const { capture } = running.launch.program
+  if (message.overflow !== undefined) {
+    return Either.left({ reason: "OutputLimit", details: { stream: message.overflow, limit: capture.limit } })
+  }
+  const stdoutPath = running.pathOf("stdout")
+  if (message.unreadable !== undefined) {
+    return Either.left(
+      launchFailed(`its output cannot be read back: ${message.unreadable}`, { path: stdoutPath, errno: undefined })
+    )
+  }
+  const bytes = (stream: Stream): Uint8Array => {
+    const place = message[stream]
+    const last = place === undefined ? nothing : blobs[place]!
+    const before = running.chunks[stream]
+    return before.length === 0 ? last : concat([...before, last])
+  }
+  return Either.right({
+    ...(message.code === undefined ? { signal: message.signal! } : { exitCode: message.code }),
+    ...(stdoutPath !== undefined && !capture.wanted ? {} : { stdout: bytes("stdout") }),
+    stderr: bytes("stderr"),
+    stdoutPath,
+    stderrPath: running.pathOf("stderr") ?? (capture.merged ? stdoutPath : undefined),
+    wallMillis: message.wall,
+    usage: { userMillis: message.user, systemMillis: message.system, maxRssBytes: message.rss },
+    ...(message.dropped === undefined ? {} : { dropped: message.dropped as { stdout?: number; stderr?: number } }),
+    ...(message.survivors === undefined ? {} : { survivors: true })
+  })
+}

@@ -1,0 +1,192 @@
+"""The launch agent, 5: the loop. Starts programs, watches them, tells how they ended, leaves nothing behind.
+
+Two processes. The keeper (keeper.py) sleeps until the orchestrator hangs up or the agent ends; then it kills whatever
+is left. The agent, its child, does the work. Both are subreapers: whatever a program forks stays below them, in
+whichever session and with whatever environment.
+
+Python's standard library alone, 3.8 or later. All files of this directory and ../../bridge/frame.py are started as one
+source, in the order of their numbers: a remote machine needs none of them.
+"""
+import collections
+import fcntl
+import itertools
+import os
+import select
+import signal
+import sys
+
+# What may wait for the orchestrator to read before the programs' own pipes are left to fill.
+CONGESTED = 1024 * 1024
+
+
+class Agent(Starting, Outputs, Endings):
+    def __init__(self, keeper_in, keeper_gone):
+        become_subreaper()
+        # The channel is moved away from where programs, or Python itself, would write to it.
+        self.input, self.output = fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 3), fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, 3)
+        self.null = os.open(os.devnull, os.O_RDWR)
+        for fd in (0, 1):
+            os.dup2(self.null, fd)
+        os.set_blocking(self.input, False)
+        os.set_blocking(self.output, False)
+        self.wake, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+        signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        signal.signal(signal.SIGTERM, self.hang_up)
+        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+            signal.signal(number, signal.SIG_IGN)
+        self.ignored = [number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN]
+        self.own = open("/proc/self/task/%d/children" % os.getpid(), "rb", buffering=0)
+        self.keeper_in = keeper_in
+        self.env = {}
+        self.decoder = Decoder()
+        self.messages = collections.deque()  # not obeyed yet
+        self.launches = {}  # by id, until told of
+        self.pids = {}  # by pid, until reaped
+        self.sessions = {}  # by session, until told of
+        self.spared = set()  # sessions that were left alone on purpose
+        self.orphans = {}  # pid -> launches it may belong to
+        self.young = []  # launches whose output is not read yet
+        self.ending = set()  # launches that have to be looked at
+        self.out = collections.deque()  # to be written
+        self.unsent = 0  # bytes in it
+        self.blocked = False  # the channel did not take it
+        self.urgent = False  # it must not wait
+        self.heard = now()
+        self.silence = 3600.0
+        self.over = False
+        self.handlers = {self.wake: self.reap, self.input: self.listen, keeper_gone: self.hang_up}
+        self.epoll = select.epoll()
+        for fd in self.handlers:
+            self.epoll.register(fd, select.EPOLLIN)
+        self.tell({
+            "type": "hello", "protocol": PROTOCOL, "role": "launch agent", "pid": os.getpid(),
+            "python": "%d.%d.%d" % sys.version_info[:3],
+        })
+
+    def hang_up(self, *_):
+        self.over = True
+
+    def run(self):
+        while not self.over:
+            if self.urgent and not self.blocked:
+                self.flush()
+            if self.messages:
+                timeout = 0
+            elif self.young or (self.out and not self.blocked):
+                timeout = YOUNG
+            else:
+                timeout = self.patience()
+            events = self.epoll.poll(timeout)
+            for fd, _ in events:
+                handler = self.handlers.get(fd)
+                if handler is not None:
+                    handler(fd)
+            if self.young:
+                self.grow()
+            if self.messages:
+                self.obey()
+            elif not events and self.out and not self.blocked:
+                self.flush()
+            if self.ending:
+                self.settle()
+            if now() - self.heard > self.silence:
+                break
+        for launch in list(self.launches.values()):
+            self.kill(launch)
+        sweep(self.spared, GONE)
+
+    def patience(self):
+        """Seconds until something has to be looked at."""
+        wait = self.heard + self.silence - now()
+        for launch in self.ending:
+            if launch.ended is not None or launch.killed is not None:
+                return TICK
+            wait = min(wait, launch.stopping - now())
+        return max(0.001, min(wait, 3600.0))
+
+    # ------------------------------------------------------------------------------------------------------ the channel
+
+    def listen(self, fd):
+        try:
+            data = os.read(fd, CHUNK)
+        except BlockingIOError:
+            return
+        if data:
+            self.heard = now()
+            self.messages.extend(self.decoder.feed(data))
+        else:
+            self.over = True  # the orchestrator closed the channel, or died
+
+    def tell(self, header, blobs=(), lazy=False):
+        """Lazy ones wait for others to go with, at most until the loop has nothing to do."""
+        frame = encode(header, blobs)
+        self.out.append(frame)
+        self.unsent += len(frame)
+        if not lazy:
+            self.urgent = True
+
+    def flush(self, _=None):
+        self.urgent = False
+        out = self.out
+        try:
+            while out:
+                written = os.writev(self.output, list(itertools.islice(out, 16)))
+                self.unsent -= written
+                while out and written >= len(out[0]):
+                    written -= len(out.popleft())
+                if written:
+                    out[0] = memoryview(out[0])[written:]
+        except BlockingIOError:
+            if not self.blocked:
+                self.blocked = True
+                self.handlers[self.output] = self.flush
+                self.epoll.register(self.output, select.EPOLLOUT)
+            return
+        except OSError:
+            self.over = True
+            return
+        if self.blocked:
+            self.blocked = False
+            del self.handlers[self.output]
+            self.epoll.unregister(self.output)
+            self.resume()
+
+    def congested(self):
+        return self.unsent > CONGESTED
+
+    def obey(self):
+        """What the orchestrator asks, in order; one start at a time, so that what ends meanwhile is seen."""
+        while self.messages:
+            header, blobs = self.messages.popleft()
+            kind = header["type"]
+            if kind == "launch":
+                self.start(header, blobs)
+                return
+            if kind == "ping":
+                self.tell({"type": "pong"})
+            elif kind == "hello":
+                if header["protocol"] != PROTOCOL:
+                    raise ProtocolError("protocol %s, and %d is spoken here" % (header["protocol"], PROTOCOL))
+                self.silence = header["silence"] / 1000
+                self.env = inherited(header["env"], header["pid"])
+            elif kind in ("cancel", "input", "taken"):
+                launch = self.launches.get(header["id"])
+                if launch is not None:  # else it ended meanwhile
+                    self.change(launch, header, blobs)
+            else:
+                raise ProtocolError("a message of type %s" % kind)
+
+    def change(self, launch, header, blobs):
+        kind = header["type"]
+        if kind == "cancel":
+            self.cancel(launch, header["grace"] / 1000)
+        elif kind == "input":
+            if launch.input is not None:
+                launch.input[1:] = blobs[0], header["last"]
+                self.write_input(launch)
+        else:
+            for stream in launch.streams:
+                if stream.name == header["stream"]:
+                    stream.flying -= header["size"]
+                    self.watch(stream)

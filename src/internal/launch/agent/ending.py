@@ -1,0 +1,259 @@
+"""The launch agent, 4: how programs end, by themselves or because they are told to. See agent.py for the whole.
+
+A program is ended when its process was reaped, nobody is left of its tree, and its pipes are closed. What it leaves in
+its group is killed before it is reaped, so that the group's number cannot be another's yet. What left the group is
+found where the system puts orphans: below the agent.
+"""
+import os
+import resource
+import signal
+
+# How long a killed tree may take to be gone, and pipes may stay open after it: somebody may hold them for ever.
+GONE = 1.0
+TICK = 0.01
+
+
+def name_of(number):
+    try:
+        return signal.Signals(number).name
+    except ValueError:
+        return "SIGRTMIN+%d" % (number - signal.SIGRTMIN)
+
+
+class Endings:
+    def reap(self, _=None):
+        """The system told that somebody ended."""
+        try:
+            os.read(self.wake, 4096)
+        except BlockingIOError:
+            pass
+        ended = []
+        while True:
+            try:
+                found = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
+            except ChildProcessError:
+                break
+            if found is None:
+                break
+            pid = found.si_pid
+            launch = self.pids.pop(pid, None)
+            if launch is not None and launch.stopping is None and not launch.detach:
+                send(-pid, signal.SIGKILL)
+            _, status, usage = os.wait4(pid, 0)
+            for owner in self.orphans.pop(pid, ()):
+                owner.adopted.discard(pid)
+            if launch is not None:
+                launch.ended = (status, usage, now())
+                ended.append(launch)
+        if ended or self.orphans:
+            self.adopt()
+        for launch in ended:
+            self.drain(launch)
+            self.ending.add(launch)
+
+    def settle(self):
+        """Ends what has nobody left, and kills what had its grace."""
+        moment = now()
+        for launch in list(self.ending):
+            if launch.setup is not None and launch.ended is not None:
+                self.set_up(launch)
+                if launch.id not in self.launches:
+                    continue
+            if launch.killed is None and launch.stopping is not None and moment >= launch.stopping:
+                self.kill(launch)
+            if launch.ended is None:
+                if launch.killed is not None and moment > launch.killed + GONE:
+                    # not even KILL ends it: it hangs in the system
+                    launch.ended = (signal.SIGKILL, resource.struct_rusage((0.0,) * 16), moment)
+                    self.end(launch, True)
+                elif launch.killed is not None and moment > launch.killed + TICK:
+                    self.kill(launch)  # somebody may have been born while the others were killed
+                continue
+            survivors = self.survives(launch)
+            if survivors:
+                if launch.killed is None and launch.stopping is None:
+                    self.kill(launch)
+                if launch.killed is None or moment < launch.killed + GONE:
+                    continue
+            if not self.listens(launch, moment):
+                self.end(launch, survivors)
+
+    def survives(self, launch):
+        """Whether somebody of an ended program's tree is there that should not be."""
+        if launch.detach and launch.stopping is None and launch.killed is None:
+            return False
+        if launch.group:
+            try:
+                os.killpg(launch.pid, 0)
+                return True
+            except PermissionError:
+                return True
+            except ProcessLookupError:
+                launch.group = False
+        return bool(launch.adopted)
+
+    def listens(self, launch, moment):
+        """Whether more output may come of an ended program."""
+        waits = False
+        for stream in launch.streams:
+            if stream.fd is None:
+                continue
+            if stream.flying > WINDOW or self.congested():
+                launch.quiet = None  # the orchestrator is slow: that is nobody's fault here
+                waits = True
+                continue
+            if launch.quiet is None:
+                launch.quiet = moment if launch.detach else moment + GONE
+                self.drain(launch)
+            if stream.fd is not None and moment < launch.quiet:
+                self.watch(stream)
+                waits = True
+            else:
+                self.release(stream)
+        return waits
+
+    def end(self, launch, survivors):
+        self.forget(launch)
+        for stream in launch.streams:
+            self.release(stream)
+        status, usage, moment = launch.ended
+        header = {
+            "type": "ended", "id": launch.id, "wall": (moment - launch.born) * 1000,
+            "user": usage.ru_utime * 1000, "system": usage.ru_stime * 1000, "rss": usage.ru_maxrss * 1024,
+        }
+        if os.WIFSIGNALED(status):
+            header["signal"] = name_of(os.WTERMSIG(status))
+        else:
+            header["code"] = os.WEXITSTATUS(status)
+        if survivors:
+            header["survivors"] = True
+        if launch.file is not None:
+            self.read_back(launch, header)
+        if launch.overflow is not None:
+            header["overflow"] = launch.overflow
+        blobs = []
+        for stream in launch.streams:
+            if stream.held:
+                header[stream.name] = len(blobs)
+                blobs.append(b"".join(stream.held))
+            if launch.truncate and stream.seen > launch.limit:
+                header.setdefault("dropped", {})[stream.name] = stream.seen - launch.limit
+        self.tell(header, blobs)
+
+    def forget(self, launch):
+        self.ending.discard(launch)
+        if launch in self.young:
+            self.young.remove(launch)
+        del self.launches[launch.id]
+        for known in (self.pids, self.sessions):
+            if known.get(launch.pid) is launch:  # else the number is another's by now
+                del known[launch.pid]
+        if launch.input is not None:
+            self.close_input(launch)
+        if launch.detach and launch.stopping is None and launch.killed is None:
+            self.leave(launch)
+        for pid, owners in list(self.orphans.items()):
+            if launch in owners:
+                owners.discard(launch)
+                if not owners:
+                    del self.orphans[pid]
+                    if sessions_of([pid]).isdisjoint(self.spared):
+                        kill_below([pid])
+
+    def leave(self, launch):
+        """Leaves alone what it leaves running, and tells the keeper so."""
+        lives = sessions_of(descendants(children(os.getpid())))
+        self.spared = (self.spared | {launch.pid} | sessions_of(descendants(launch.adopted))) & lives
+        os.write(self.keeper_in, b" ".join(b"%d" % sid for sid in self.spared) + b"\n")
+
+    # --------------------------------------------------------------------------------------------------------- stopping
+
+    def cancel(self, launch, grace):
+        """TERM to all of it, KILL after the grace."""
+        if launch.killed is not None:
+            return
+        if grace <= 0:
+            self.kill(launch)
+            return
+        until = now() + grace
+        if launch.stopping is not None:
+            launch.stopping = min(launch.stopping, until)
+            return
+        launch.stopping = until
+        self.ending.add(launch)
+        self.adopt()
+        for pid in self.tree(launch):
+            send(pid, signal.SIGTERM)
+            send(pid, signal.SIGCONT)  # who is stopped could not obey
+
+    def tree(self, launch):
+        """All that is known to be of this program, by process number."""
+        found = descendants(launch.adopted if launch.ended is not None else [launch.pid, *launch.adopted])
+        if launch.ended is not None and launch.group and stat(launch.pid) is None:
+            found.append(-launch.pid)
+        return found
+
+    def kill(self, launch):
+        if launch.killed is None:
+            launch.killed = now()
+        self.ending.add(launch)
+        self.adopt()
+        seen = set()
+        for _ in range(100):  # who forks faster than this is killed at the next tick
+            found = [pid for pid in self.tree(launch) if pid not in seen]
+            if not found:
+                break
+            for pid in found:
+                send(pid, signal.SIGKILL)
+            seen.update(found)
+        if launch.ended is None:
+            send(-launch.pid, signal.SIGKILL)
+
+    # ---------------------------------------------------------------------------------------------------------- orphans
+
+    def adopt(self):
+        """Finds the orphans that came here, and whose they are."""
+        self.own.seek(0)
+        data = self.own.read(65536)
+        if data.count(b" ") == len(self.pids) + len(self.orphans):
+            return
+        for pid in children(os.getpid()):
+            if pid in self.pids or pid in self.orphans:
+                continue
+            found = stat(pid)
+            if found is None or found[0] == b"Z":
+                continue
+            if found[1] in self.spared:
+                self.orphans[pid] = set()
+                continue
+            owners = self.owners(pid, found[1])
+            self.orphans[pid] = set(owners)
+            if len(owners) == 1:
+                owners[0].adopted.add(pid)
+            if all(one.killed is not None or (one.ended is not None and one.stopping is None and not one.detach)
+                   for one in owners):
+                kill_below([pid])
+
+    def owners(self, pid, session):
+        """The launches that an orphan may come from: one, unless it hides."""
+        if session in self.sessions:
+            return [self.sessions[session]]
+        candidates = list(self.launches.values())
+        if len(candidates) == 1:
+            return candidates
+        try:
+            with open("/proc/%d/environ" % pid, "rb") as file:
+                env = file.read().split(b"\0")
+        except OSError:
+            env = ()
+        own = [launch for launch in candidates if b"RHAPSODY_TASK_UID=" + launch.uid in env]
+        if len(own) == 1:
+            return own
+        pipes = set()
+        for fd in (1, 2):
+            try:
+                pipes.add(os.stat("/proc/%d/fd/%d" % (pid, fd)).st_ino)
+            except OSError:
+                pass
+        own = [launch for launch in candidates if not pipes.isdisjoint(launch.inodes())]
+        return own if len(own) == 1 else candidates

@@ -1,0 +1,83 @@
+"""The launch agent, 6: the keeper, its parent and what the program starts as. See agent.py for the whole."""
+import os
+import select
+import signal
+import sys
+
+
+def keep():
+    """Waits for the orchestrator to hang up or the agent to end, then kills what is left."""
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        if fd > 2:
+            try:
+                os.close(fd)
+            except OSError:
+                pass  # the one that the list was read from
+    become_subreaper()
+    from_agent, keeper_in = os.pipe()
+    keeper_gone, _ = os.pipe()  # its other end closes when this process is gone
+    agent = os.fork()
+    if agent == 0:
+        os.close(from_agent)
+        os.close(_)
+        work(keeper_in, keeper_gone)
+    os.close(keeper_in)
+    os.close(keeper_gone)
+    wake, wake_out = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    signal.set_wakeup_fd(wake_out, warn_on_full_buffer=False)
+    signal.signal(signal.SIGCHLD, lambda *_: None)
+    poll = select.poll()
+    poll.register(0, 0)  # for hang-up alone: the agent reads it
+    poll.register(wake, select.POLLIN)
+    poll.register(from_agent, select.POLLIN)
+    lines, status = b"\n", reap(agent)
+    while status is None:
+        ready = dict(poll.poll())
+        if 0 in ready:
+            send(agent, signal.SIGKILL)
+            break
+        if from_agent in ready:
+            data = os.read(from_agent, 65536)
+            if not data:
+                poll.unregister(from_agent)
+            # sessions to be spared, a line each time: the last whole one holds
+            lines = b"\n".join((b"\n" + lines + data).split(b"\n")[-2:])
+        if wake in ready:
+            os.read(wake, 4096)
+            status = reap(agent)
+    sweep({int(session) for session in lines.split(b"\n")[-2].split()}, 10)
+    return 1 if status is None else status
+
+
+def work(keeper_in, keeper_gone):
+    """The agent's process, to its end. Whatever happens, nothing of it stays."""
+    code = 1
+    try:
+        Agent(keeper_in, keeper_gone).run()
+        code = 0
+    except ProtocolError as problem:
+        sys.stderr.write("protocol error: %s\n" % problem)
+    except BaseException:
+        import traceback
+        traceback.print_exc()
+    finally:
+        sys.stderr.flush()
+        os._exit(code)
+
+
+def reap(agent):
+    """The exit code of the agent, or None while it lives; orphans that came here meanwhile are reaped as well."""
+    code = None
+    try:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        while pid != 0:
+            if pid == agent:
+                code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 1
+            pid, status = os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        pass
+    return code
+
+
+if __name__ == "__main__":
+    sys.exit(keep())

@@ -1,0 +1,119 @@
+"""The launch agent, 3: what programs print, on its way to the orchestrator. See agent.py for the whole."""
+import errno
+import fcntl
+import os
+import select
+
+CHUNK = 256 * 1024
+# Until then a program's output waits in its pipe: most programs have ended by then, and cost one read.
+YOUNG = 0.002
+# What of a live stream may be on its way.
+WINDOW = 1024 * 1024
+F_SETPIPE_SZ = 1031
+
+
+class Outputs:
+    def grow(self):
+        """Programs that did not end at once have their output read while they run."""
+        before = now() - YOUNG
+        while self.young and self.young[0].born <= before:
+            for stream in self.young.pop(0).streams:
+                self.watch(stream)
+
+    def watch(self, stream):
+        if stream.watched or stream.fd is None or self.congested() or stream.flying > WINDOW:
+            return
+        stream.watched = True
+        self.handlers[stream.fd] = lambda _: self.read(stream)
+        self.epoll.register(stream.fd, select.EPOLLIN)
+
+    def unwatch(self, stream):
+        if stream.watched:
+            stream.watched = False
+            del self.handlers[stream.fd]
+            self.epoll.unregister(stream.fd)
+
+    def resume(self):
+        """The orchestrator reads again."""
+        for launch in self.launches.values():
+            if launch not in self.young:
+                for stream in launch.streams:
+                    self.watch(stream)
+
+    def release(self, stream):
+        if stream.fd is not None:
+            self.unwatch(stream)
+            os.close(stream.fd)
+            stream.fd = None
+
+    def read(self, stream):
+        """One piece of output; False when there is none now."""
+        try:
+            data = os.read(stream.fd, CHUNK)
+        except BlockingIOError:
+            return False
+        if not data:
+            self.release(stream)
+            return False
+        launch = stream.launch
+        if stream.watched and stream.seen < CHUNK <= stream.seen + len(data):
+            try:
+                fcntl.fcntl(stream.fd, F_SETPIPE_SZ, 1 << 20)  # it has much to say
+            except OSError:
+                pass  # the user's pipes are large enough already
+        stream.seen += len(data)
+        room = launch.limit - stream.seen + len(data)
+        if len(data) > room and not launch.live:
+            if not launch.truncate:
+                if launch.overflow is None:
+                    launch.overflow = stream.name
+                    self.kill(launch)
+                return True
+            data = data[:max(room, 0)]
+        if data:
+            stream.held.append(data)
+            stream.kept += len(data)
+            if launch.live or stream.kept >= CHUNK:
+                self.forward(stream)
+        return True
+
+    def forward(self, stream):
+        launch = stream.launch
+        if launch.overflow is None:
+            self.tell({"type": "output", "id": launch.id, "stream": stream.name}, stream.held)
+            if launch.live:
+                stream.flying += stream.kept
+        stream.held, stream.kept = [], 0
+        if not self.blocked:
+            self.flush()
+        if self.congested() or stream.flying > WINDOW:
+            self.unwatch(stream)
+
+    def drain(self, launch):
+        """What an ended program left in its pipes, in bounds: who is still there may go on printing."""
+        for stream in launch.streams:
+            for _ in range(16):
+                if stream.fd is None or stream.flying > WINDOW or not self.read(stream):
+                    break
+
+    def read_back(self, launch, header):
+        """Standard output was captured to a file, and the result is decoded from it."""
+        try:
+            size = os.fstat(launch.file).st_size
+            if size > launch.limit:
+                header["overflow"] = "stdout"
+                return
+            at = 0
+            while at < size:
+                data = os.pread(launch.file, min(CHUNK, size - at), at)
+                if not data:
+                    break
+                at += len(data)
+                self.tell({"type": "output", "id": launch.id, "stream": "stdout"}, [data])
+        except OSError as problem:
+            # a pipe or a device keeps nothing to be read
+            if problem.errno not in (errno.ESPIPE, errno.EBADF):
+                header["unreadable"] = problem.strerror
+        finally:
+            os.close(launch.file)
+            launch.file = None

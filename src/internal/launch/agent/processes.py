@@ -1,0 +1,106 @@
+"""The launch agent, 1: what it knows of other processes. See agent.py for the whole."""
+import os
+import signal
+import time
+
+now = time.monotonic
+
+
+def become_subreaper():
+    """Orphans of what is below this process become its children, instead of the first process's."""
+    import ctypes
+    PR_SET_CHILD_SUBREAPER = 36
+    if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
+    os.listdir("/proc/self/task")
+
+
+def children(pid):
+    """The processes that `pid` is the parent of, whichever of its threads started them."""
+    found = []
+    try:
+        for thread in os.listdir("/proc/%d/task" % pid):
+            with open("/proc/%d/task/%s/children" % (pid, thread), "rb") as file:
+                found += map(int, file.read().split())
+    except OSError:
+        pass  # it ended
+    return found
+
+
+def descendants(pids):
+    """These and all below them."""
+    found, rest = [], list(pids)
+    while rest:
+        pid = rest.pop()
+        found.append(pid)
+        rest += children(pid)
+    return found
+
+
+def stat(pid):
+    """State and session of a process; None when there is none."""
+    try:
+        with open("/proc/%d/stat" % pid, "rb") as file:
+            fields = file.read().rpartition(b")")[2].split()
+        return fields[0], int(fields[3])
+    except (OSError, IndexError):
+        return None
+
+
+def sessions_of(pids):
+    found = (stat(pid) for pid in pids)
+    return {one[1] for one in found if one is not None}
+
+
+def send(pid, number):
+    try:
+        os.kill(pid, number)
+    except OSError:
+        pass  # it ended, or is another user's
+
+
+def kill_below(pids):
+    for pid in descendants(pids):
+        send(pid, signal.SIGKILL)
+
+
+def sweep(spared, bound):
+    """Kills all below this process until nobody is left, but for the sessions to be spared; at most `bound` seconds."""
+    until = now() + bound
+    while True:
+        try:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                pass
+        except ChildProcessError:
+            return
+        left = descendants(children(os.getpid()))
+        if spared:
+            left = [pid for pid in left if sessions_of([pid]).isdisjoint(spared)]
+        if not left or now() > until:
+            return
+        for pid in left:
+            send(pid, signal.SIGKILL)
+        time.sleep(0.001)
+
+
+def readable(text):
+    return text.decode("utf-8", "replace").encode()
+
+
+def inherited(variables, orchestrator):
+    """What programs inherit, as bytes. Node writes U+FFFD for what is no UTF-8; how it was, the system still knows."""
+    env = {name.encode(): value.encode() for name, value in variables.items()}
+    odd = [name for name in env if b"\xef\xbf\xbd" in name + env[name]]
+    if odd:
+        try:
+            with open("/proc/%d/environ" % orchestrator, "rb") as file:
+                lines = [line.partition(b"=") for line in file.read().split(b"\0") if b"=" in line]
+        except OSError:
+            lines = []
+        original = {readable(name): (name, value) for name, _, value in lines}
+        for name in odd:
+            theirs = original.get(name)
+            if theirs is not None and readable(theirs[1]) == env[name]:
+                del env[name]
+                env[theirs[0]] = theirs[1]
+    return env

@@ -1,0 +1,307 @@
+"""The launch agent, 2: how a program is started and given its input. See agent.py for the whole."""
+import errno
+import fcntl
+import os
+import resource
+import select
+import signal
+import stat as modes
+
+LIMITS = {
+    "addressSpace": "RLIMIT_AS", "coreSize": "RLIMIT_CORE", "cpuSeconds": "RLIMIT_CPU", "dataSize": "RLIMIT_DATA",
+    "fileSize": "RLIMIT_FSIZE", "lockedMemory": "RLIMIT_MEMLOCK", "openFiles": "RLIMIT_NOFILE",
+    "processes": "RLIMIT_NPROC", "stackSize": "RLIMIT_STACK",
+}
+
+
+class Stream:
+    """One output of one program, on its way to the orchestrator."""
+    __slots__ = ("launch", "name", "fd", "held", "kept", "seen", "flying", "watched")
+
+    def __init__(self, launch, name, fd):
+        self.launch, self.name, self.fd = launch, name, fd
+        self.held = []  # not told yet
+        self.kept = 0  # bytes in it
+        self.seen = 0  # bytes read
+        self.flying = 0  # bytes told and not confirmed, of a live stream
+        self.watched = False
+
+
+class Launch:
+    """One program."""
+    __slots__ = ("id", "uid", "pid", "born", "limit", "truncate", "live", "detach", "streams", "file", "input",
+                 "ended", "stopping", "killed", "quiet", "overflow", "setup", "adopted", "group")
+
+    def __init__(self, header):
+        self.id = header["id"]
+        self.uid = header["uid"].encode()
+        self.limit = header["limit"]
+        self.truncate = header.get("truncate", False)
+        self.live = header.get("live", False)
+        self.detach = header.get("detach", False)
+        self.pid = 0
+        self.born = 0.0
+        self.streams = []
+        self.file = None  # a descriptor that standard output is read back from
+        self.input = None  # what is left of standard input: [descriptor, bytes, last]
+        self.setup = None  # a descriptor that tells how far a forked start has come
+        self.ended = None  # (status, usage, moment), once reaped
+        self.stopping = None  # when the grace of a cancel ends
+        self.killed = None  # when it was
+        self.quiet = None  # until when the end of its output is waited for
+        self.overflow = None  # the stream that was too long
+        self.adopted = set()  # orphans that are known to be its own
+        self.group = True  # somebody may be in its group
+
+    def inodes(self):
+        return [os.fstat(stream.fd).st_ino for stream in self.streams if stream.fd is not None]
+
+
+class Failed(Exception):
+    """A program that could not be started: what was tried, on which path."""
+
+    def __init__(self, what, path, cause):
+        self.what, self.path, self.errno, self.text = what, path, cause.errno or 0, cause.strerror or str(cause)
+
+
+def attempt(what, path, action, *args):
+    try:
+        return action(*args)
+    except OSError as problem:
+        raise Failed(what, path, problem)
+    except ValueError as problem:
+        raise Failed(what, path, OSError(errno.EINVAL, str(problem)))
+
+
+def value_of(part, blobs):
+    """Text comes in the header, bytes beside it, by their place."""
+    return part.encode() if isinstance(part, str) else blobs[part]
+
+
+def resolve(name, env):
+    """The file that a name stands for, in the program's own PATH, as execvp does it."""
+    if b"/" in name:
+        return name
+    number = errno.ENOENT
+    for directory in env.get(b"PATH", b"/bin:/usr/bin").split(b":"):
+        path = directory + b"/" + name if directory else b"./" + name
+        if os.path.isfile(path):
+            if os.access(path, os.X_OK):
+                return path
+            number = errno.EACCES
+    raise Failed("executable", name, OSError(number, os.strerror(number)))
+
+
+def is_fifo(path):
+    try:
+        return modes.S_ISFIFO(os.stat(path).st_mode)
+    except OSError:
+        return False
+
+
+def open_output(path):
+    """For reading, too: a result may be decoded from it. A FIFO that nobody reads fails instead of blocking."""
+    mode = os.O_WRONLY if is_fifo(path) else os.O_RDWR
+    fd = os.open(path, mode | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK | os.O_NOCTTY, 0o666)
+    os.set_blocking(fd, True)
+    return fd
+
+
+def open_input(path):
+    fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
+    os.set_blocking(fd, True)
+    return fd
+
+
+class Starting:
+    """What the agent does to start a program. One that fails leaves nothing behind."""
+
+    def start(self, header, blobs):
+        launch = Launch(header)
+        opened = []
+        try:
+            self.spawn(launch, header, blobs, opened)
+        except Failed as problem:
+            self.unstarted(launch, problem.what, problem.path, problem.errno, problem.text)
+        finally:
+            for fd in opened:
+                os.close(fd)
+
+    def unstarted(self, launch, what, path, number, text):
+        for stream in launch.streams:
+            self.release(stream)
+        if launch.file is not None:
+            os.close(launch.file)
+        if launch.input is not None:
+            self.close_input(launch)
+        self.tell({
+            "type": "failed", "id": launch.id, "what": what, "path": os.fsdecode(path),
+            "errno": errno.errorcode.get(number, str(number)), "message": text,
+        })
+
+    def spawn(self, launch, header, blobs, opened):
+        env = self.env.copy()
+        for name, part in header["env"]:
+            if part is None:
+                env.pop(name.encode(), None)
+            else:
+                env[name.encode()] = value_of(part, blobs)
+        argv = [value_of(part, blobs) for part in header["argv"]]
+        if "sandbox" in header:
+            sandbox = header["sandbox"].encode()
+            attempt("sandbox", sandbox, lambda: os.makedirs(sandbox, exist_ok=True))
+        cwd = header["cwd"].encode()
+        attempt("cwd", cwd, os.chdir, cwd)
+        setup = header.get("setup")
+        if "stdinFile" in header and is_fifo(header["stdinFile"]):
+            # to open it may take for ever: that is for the program to wait for
+            setup = dict(setup or {}, stdinFile=header["stdinFile"])
+        standard = self.standard_streams(launch, header, blobs, opened, setup)
+        executable = resolve(argv[0], env)
+        launch.born = now()
+        if setup is None:
+            actions = [(os.POSIX_SPAWN_DUP2, fd, to) for to, fd in enumerate(standard)]
+            launch.pid = attempt("executable", argv[0], lambda: os.posix_spawn(
+                executable, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=self.ignored))
+        else:
+            self.fork(launch, executable, argv, env, standard, setup)
+        self.launches[launch.id] = self.pids[launch.pid] = self.sessions[launch.pid] = launch
+        if launch.setup is None:
+            self.started(launch)
+
+    def started(self, launch):
+        self.tell({"type": "started", "id": launch.id}, lazy=True)
+        if launch.streams:
+            self.young.append(launch)
+        if launch.input is not None:
+            self.write_input(launch)
+
+    def standard_streams(self, launch, header, blobs, opened, setup):
+        """Descriptors to be 0, 1 and 2 of the program; those in `opened` are closed once it runs."""
+        def pipe(end):
+            ends = attempt("pipe", b"", os.pipe)
+            fcntl.fcntl(ends[end], fcntl.F_SETFL, os.O_NONBLOCK)
+            opened.append(ends[1 - end])
+            return ends
+
+        def capture(name):
+            path = header.get(name)
+            if path is None:
+                mine, theirs = pipe(0)
+                launch.streams.append(Stream(launch, name, mine))
+                return theirs
+            path = path.encode()
+            fd = attempt(name, path, open_output, path)
+            opened.append(fd)
+            return fd
+
+        stdin = self.null
+        if "stdin" in header:
+            theirs, mine = pipe(1)
+            launch.input = [mine, blobs[header["stdin"]], header["last"]]
+            stdin = theirs
+        elif "stdinFile" in header and (setup is None or "stdinFile" not in setup):
+            path = header["stdinFile"].encode()
+            stdin = attempt("stdin", path, open_input, path)
+            opened.append(stdin)
+        stdout = capture("stdout")
+        if header.get("readBack"):
+            launch.file = os.dup(stdout)
+        stderr = stdout if header.get("merged") else capture("stderr")
+        return [stdin, stdout, stderr]
+
+    def fork(self, launch, executable, argv, env, standard, setup):
+        """A start that posix_spawn cannot do: limits, niceness, an input whose opening may take for ever."""
+        tells, told = os.pipe()
+        # a signal that comes before the child has its own dispositions waits until it has
+        mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
+        try:
+            launch.pid = attempt("executable", argv[0], os.fork)
+            if launch.pid == 0:
+                self.become(executable, argv, env, standard, setup, told)
+        except Failed:
+            os.close(tells)
+            raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+            os.close(told)
+        os.set_blocking(tells, False)
+        launch.setup = tells
+        self.handlers[tells] = lambda fd: self.set_up(launch)
+        self.epoll.register(tells, select.EPOLLIN)
+
+    def become(self, executable, argv, env, standard, setup, told):
+        """In the forked child: turns into the program, or tells why not. Never returns."""
+        what, path = "fork", b""
+        try:
+            os.setsid()
+            signal.set_wakeup_fd(-1)
+            for number in self.ignored + [signal.SIGTERM, signal.SIGCHLD]:
+                signal.signal(number, signal.SIG_DFL)
+            signal.pthread_sigmask(signal.SIG_SETMASK, ())
+            if "stdinFile" in setup:
+                what, path = "stdin", setup["stdinFile"].encode()
+                standard[0] = os.open(path, os.O_RDONLY | os.O_NOCTTY)
+            for to, fd in enumerate(standard):
+                os.dup2(fd, to)
+            if "nice" in setup:
+                what = "nice"
+                os.nice(setup["nice"])
+            for name, value in setup.get("limits", {}).items():
+                what = "limits." + name
+                resource.setrlimit(getattr(resource, LIMITS[name]), (value, value))
+            what, path = "executable", argv[0]
+            os.execve(executable, argv, env)
+        except BaseException as problem:
+            number = getattr(problem, "errno", None) or errno.EINVAL
+            text = getattr(problem, "strerror", None) or str(problem)
+            os.write(told, b"\0".join((what.encode(), path, b"%d" % number, text.encode())))
+        finally:
+            os._exit(127)
+
+    def set_up(self, launch):
+        """A forked start has come to its program, or to its failure."""
+        fd = launch.setup
+        try:
+            data = os.read(fd, 65536)
+        except BlockingIOError:
+            return
+        launch.setup = None
+        del self.handlers[fd]
+        os.close(fd)
+        if data:
+            what, path, number, text = data.split(b"\0")
+            self.forget(launch)
+            self.unstarted(launch, what.decode(), path, int(number), text.decode())
+        elif launch.ended is None:
+            self.started(launch)
+
+    # ------------------------------------------------------------------------------------------------------------ input
+
+    def write_input(self, launch):
+        fd, data, last = launch.input
+        try:
+            written = os.write(fd, data) if data else 0
+        except BlockingIOError:
+            written = 0
+        except OSError:  # a program may end, or close its input, without reading it
+            self.close_input(launch)
+            return
+        launch.input[1] = data = data[written:]
+        if data:
+            if fd not in self.handlers:
+                self.handlers[fd] = lambda _: self.write_input(launch)
+                self.epoll.register(fd, select.EPOLLOUT)
+        elif last:
+            self.close_input(launch)
+        else:
+            if fd in self.handlers:
+                del self.handlers[fd]
+                self.epoll.unregister(fd)
+            self.tell({"type": "need", "id": launch.id})
+
+    def close_input(self, launch):
+        fd = launch.input[0]
+        launch.input = None
+        self.handlers.pop(fd, None)
+        os.close(fd)

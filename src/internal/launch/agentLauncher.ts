@@ -1,0 +1,167 @@
+/**
+ * Launches through agents: processes that start programs near the system's limit, watch them exactly and leave nothing
+ * behind, whatever dies. Two share the work, for whoever starts a program waits until the system has done it.
+ *
+ * Limits, by design: a process that forks twice, leaves its session, clears its environment and closes its output while
+ * other programs run beside its own lives until the last of those has ended; peak memory is never told below that of
+ * the agent, about 11 MB, for the system counts it in.
+ */
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Scope from "effect/Scope"
+import type { ProcessExit } from "../../Driver.js"
+import type { Lost, Time } from "../bridge/channel.js"
+import type { Options as AgentOptions, Running } from "./agent.js"
+import { Agent } from "./agent.js"
+import type { Launcher, LaunchFailure } from "./launcher.js"
+
+export interface Options {
+  readonly python: string
+  readonly env: NodeJS.ProcessEnv
+  /** How many agents share the work. */
+  readonly agents: number
+  readonly silence?: number
+  readonly orchestratorSilence?: number
+  readonly time?: Time
+}
+
+const defaultSilence = 15_000
+/** Long, for a program that computes for minutes without pause, or stands in a debugger, is not dead. */
+const defaultOrchestratorSilence = 600_000
+
+/** Fails with why no agent could be started: then nothing is left of it. */
+export const make = ({
+  agents: count,
+  env,
+  orchestratorSilence = defaultOrchestratorSilence,
+  python,
+  silence = defaultSilence,
+  time
+}: Options): Effect.Effect<Launcher, Lost, Scope.Scope> =>
+  Effect.gen(function* () {
+    const pool = new Pool(count, { env, orchestratorSilence, python, silence, ...(time === undefined ? {} : { time }) })
+    yield* Effect.addFinalizer(() => Effect.async<void>((resume) => pool.close(() => resume(Effect.void))))
+    yield* pick(pool)
+    let killed = false
+    return {
+      check: () => Effect.void,
+      launch: (launch) =>
+        Effect.flatMap(
+          Effect.mapError(pick(pool), ({ message }): LaunchFailure => ({ reason: "Lost", details: { message } })),
+          (agent) =>
+            Effect.acquireUseRelease(
+              Effect.sync(() => agent.start(launch)),
+              (running) =>
+                Effect.flatMap(begun(running), () =>
+                  running.started ? Effect.zipRight(launch.started, ended(running)) : ended(running)
+                ),
+              (running, exit) => (Exit.isInterrupted(exit) ? stop(running, killed ? 0 : launch.grace) : Effect.void)
+            )
+        ),
+      kill: Effect.sync(() => {
+        killed = true
+        pool.kill()
+      })
+    } satisfies Launcher
+  })
+
+const pick = (pool: Pool): Effect.Effect<Agent, Lost> =>
+  Effect.suspend(() => {
+    const agent = pool.idlest()
+    return agent === undefined
+      ? Effect.async((resume) =>
+          pool.wait((answer) => resume(answer instanceof Agent ? Effect.succeed(answer) : Effect.fail(answer)))
+        )
+      : Effect.succeed(agent)
+  })
+
+/** Its start, or its end when it cannot start. */
+const begun = (running: Running): Effect.Effect<void> =>
+  Effect.async((resume) => {
+    if (running.end !== undefined || running.started) resume(Effect.void)
+    else running.onNews(() => resume(Effect.void))
+  })
+
+const ended = (running: Running): Effect.Effect<ProcessExit, LaunchFailure> =>
+  Effect.async((resume) => {
+    if (running.end === undefined) running.onNews(() => resume(running.end!))
+    else resume(running.end)
+  })
+
+const stop = (running: Running, grace: number): Effect.Effect<void> =>
+  Effect.async((resume) => {
+    const wait = () => {
+      if (running.end === undefined) running.onNews(wait)
+      else resume(Effect.void)
+    }
+    if (running.end === undefined) running.agent.cancel(running, grace)
+    wait()
+  })
+
+/** The agents: the first when it is asked for, the next when there is more than one program; a lost one is replaced. */
+class Pool {
+  /** Those that answer, and all whose processes may be there. */
+  private readonly agents = new Set<Agent>()
+  private readonly all = new Set<Agent>()
+  private opening = 0
+  private readonly waiting: Array<(answer: Agent | Lost) => void> = []
+
+  constructor(
+    private count: number,
+    private readonly options: AgentOptions
+  ) {}
+
+  /** The one with the least to do; undefined when there is none yet. */
+  idlest(): Agent | undefined {
+    let best: Agent | undefined
+    for (const agent of this.agents) {
+      if (agent.alive && (best === undefined || agent.running.size < best.running.size)) best = agent
+    }
+    if (best !== undefined && best.running.size > 0 && this.agents.size + this.opening < this.count) this.open()
+    return best
+  }
+
+  wait(answered: (answer: Agent | Lost) => void): void {
+    this.waiting.push(answered)
+    if (this.opening === 0) this.open()
+  }
+
+  kill(): void {
+    for (const agent of this.agents) agent.killAll()
+  }
+
+  close(closed: () => void): void {
+    let left = this.all.size
+    if (left === 0) closed()
+    for (const agent of this.all) {
+      agent.close(() => {
+        left--
+        if (left === 0) closed()
+      })
+    }
+  }
+
+  private open(): void {
+    this.opening++
+    const agent: Agent = new Agent(
+      this.options,
+      (lost) => {
+        this.opening--
+        if (lost === undefined) this.agents.add(agent)
+        else {
+          this.all.delete(agent)
+          // one is enough where the system has no room for more
+          if (this.agents.size > 0) this.count = this.agents.size
+        }
+        if (lost === undefined || (this.opening === 0 && this.agents.size === 0)) {
+          for (const answered of this.waiting.splice(0)) answered(lost ?? agent)
+        }
+      },
+      () => {
+        this.agents.delete(agent)
+        agent.close(() => this.all.delete(agent))
+      }
+    )
+    this.all.add(agent)
+  }
+}

@@ -1,0 +1,55 @@
+/** What the launch agent says. What is said to it is in agent.ts; agent/agent.py is the other side. */
+import * as ParseResult from "effect/ParseResult"
+import * as Schema from "effect/Schema"
+
+const Id = Schema.Int
+const StreamName = Schema.Literal("stdout", "stderr")
+
+/** Its program really runs. */
+const Started = Schema.Struct({ type: Schema.Literal("started"), id: Id })
+
+/** It could not be started: `what` was tried on `path`. */
+const Failed = Schema.Struct({
+  type: Schema.Literal("failed"),
+  id: Id,
+  what: Schema.String,
+  path: Schema.String,
+  errno: Schema.String,
+  message: Schema.String
+})
+
+/** Output, in the blobs. */
+const Output = Schema.Struct({ type: Schema.Literal("output"), id: Id, stream: StreamName })
+
+/** Its standard input wants more. */
+const Need = Schema.Struct({ type: Schema.Literal("need"), id: Id })
+
+const Ended = Schema.Struct({
+  type: Schema.Literal("ended"),
+  id: Id,
+  code: Schema.optional(Schema.Int),
+  signal: Schema.optional(Schema.String),
+  /** Milliseconds. */
+  wall: Schema.Number,
+  user: Schema.Number,
+  system: Schema.Number,
+  /** Bytes. */
+  rss: Schema.Number,
+  /** Places of the last output among the blobs. */
+  stdout: Schema.optional(Schema.Int),
+  stderr: Schema.optional(Schema.Int),
+  overflow: Schema.optional(StreamName),
+  dropped: Schema.optional(Schema.Struct({ stdout: Schema.optional(Schema.Int), stderr: Schema.optional(Schema.Int) })),
+  /** Some of its processes are still there although they were killed. */
+  survivors: Schema.optional(Schema.Boolean),
+  /** Why the file that its result is decoded from cannot be read. */
+  unreadable: Schema.optional(Schema.String)
+})
+
+export type Failed = typeof Failed.Type
+export type Ended = typeof Ended.Type
+export type FromAgent = typeof FromAgent.Type
+export const FromAgent = Schema.Union(Started, Failed, Output, Need, Ended)
+
+/** Fast, for each program costs two of them. */
+export const isFromAgent: (u: unknown) => u is FromAgent = ParseResult.is(FromAgent)

@@ -1,0 +1,474 @@
+// A row that cannot fail promises nothing: each is shown a backend that breaks what it promises, and has to see it.
+
+import { afterAll, assert, describe, it } from "@effect/vitest"
+import { Context, Effect, Exit, Fiber, Layer, Option, Redacted, Scope, Stream } from "effect"
+import type { Task } from "effect-rhapsody"
+import {
+  BackendError,
+  ConcurrentBackend,
+  ConfigurationError,
+  Conformance,
+  Defaults,
+  ExecutionBackend,
+  TaskError
+} from "effect-rhapsody"
+import { subjects } from "./subjects.js"
+
+type Service = ExecutionBackend.Service
+type Driver = ExecutionBackend.Driver<"executable" | "function">
+type Build = Conformance.Subject["layer"]
+const { Outcome } = ExecutionBackend
+
+const named = (name: string) => subjects.find((subject) => subject.name === name)!
+const functions = named("Concurrent, functions")
+const programs = named("Concurrent, by Node")
+const test = named("Test")
+
+/** A subject with another layer, and what the row may not be excused from. */
+const broken = (subject: Conformance.Subject, layer: Build): Conformance.Subject => ({
+  ...subject,
+  layer,
+  exceptions: {}
+})
+
+/** Over the driver of Concurrent. */
+const driven = (subject: Conformance.Subject, change: (inner: Driver) => Partial<Driver>) =>
+  broken(subject, (options) =>
+    Layer.merge(
+      ExecutionBackend.layer(
+        Effect.map(ConcurrentBackend.driver({ maxWorkers: 4, killGrace: "200 millis", launcher: "node" }), (inner) => ({
+          ...inner,
+          kinds: subject.kinds as ReadonlyArray<"executable" | "function">,
+          ...change(inner)
+        })),
+        options
+      ),
+      Conformance.FunctionWorkLive
+    )
+  )
+/** Over what a driver runs. */
+const ran = (
+  subject: Conformance.Subject,
+  change: (run: ReturnType<Driver["run"]>, spec: ExecutionBackend.Spec, inner: Driver) => ReturnType<Driver["run"]>
+) =>
+  driven(subject, (inner) => ({
+    run: (spec, report) =>
+      change(
+        Effect.suspend(() => inner.run(spec, report)),
+        spec,
+        inner
+      )
+  }))
+/** Over the program that a driver is given. */
+const started = (change: (program: ExecutionBackend.Executable) => Partial<ExecutionBackend.Executable>) =>
+  driven(programs, (inner) => ({
+    run: (spec, report) =>
+      inner.run(
+        { ...spec, program: { ...spec.program, ...change(spec.program as ExecutionBackend.Executable) } as any },
+        report
+      )
+  }))
+/** Over how a program ended. */
+const exited = (change: (exit: ExecutionBackend.ProcessExit) => ExecutionBackend.ProcessExit) =>
+  ran(programs, (run) =>
+    Effect.map(run, (outcome) => (outcome._tag === "Exited" ? Outcome.exited(change(outcome.exit)) : outcome))
+  )
+/** Over the service itself, as of a backend that does not use this library's engine. */
+const served = (subject: Conformance.Subject, change: (service: Service) => Partial<Service>) =>
+  broken(subject, (options) =>
+    Layer.map(subject.layer(options), (context) => {
+      const service = Context.unsafeGet(context, ExecutionBackend.ExecutionBackend) as Service
+      const changed = { ...service, ...change(service) }
+      return subject.kinds.reduce<Context.Context<any>>(
+        (context, kind) => Context.add(context, ExecutionBackend.forKind(kind), changed),
+        Context.add(context, ExecutionBackend.ExecutionBackend, changed)
+      )
+    })
+  )
+/** Over the tasks that are submitted one by one. */
+const resubmitted = (change: (task: any) => any) =>
+  served(functions, ({ execute, submit }) => ({
+    submit: (task) => Effect.suspend(() => submit(change(task))),
+    execute: (task) => Effect.suspend(() => execute(change(task)))
+  }))
+const refused = (change: (error: ExecutionBackend.Refusal) => ExecutionBackend.Refusal) =>
+  served(functions, ({ submit }) => ({ submit: (task) => Effect.mapError(submit(task), change) }))
+const withOptions = (task: any, options: Task.Options) => Object.assign(Object.create(task), { options })
+
+/** It goes on when it is told to stop, and that is told as the end. */
+const leftBehind = (subject: Conformance.Subject) =>
+  ran(subject, (run) =>
+    Effect.flatMap(Effect.forkDaemon(Effect.interruptible(run)), (fiber) => {
+      strays.push(fiber)
+      return Effect.onInterrupt(Fiber.join(fiber), () => Effect.void)
+    })
+  )
+const strays: Array<Fiber.RuntimeFiber<unknown, unknown>> = []
+const timers: Array<NodeJS.Timeout> = []
+const keepTimer = () => timers.push(setTimeout(() => {}, 3_600_000))
+const global = new Map<string, unknown>()
+
+const rejected = new BackendError({ backendType: "other", reason: "Rejected" })
+
+const mutants: Record<string, readonly [subject: Conformance.Subject, ...fails: ReadonlyArray<string>]> = {
+  // -------------------------------------------------------------------------------------------------------- the driver
+  "has every task answer the same": [
+    ran(functions, () => Effect.succeed(Outcome.success({ value: 7 }))),
+    "own-error",
+    "retries-spent",
+    "uids"
+  ],
+  "leaves the work behind when it is stopped": [leftBehind(functions), "stopped"],
+  "leaves processes behind when it is stopped": [
+    leftBehind(programs),
+    "process-cancel",
+    "process-interrupt",
+    "process-timeout",
+    "process-close"
+  ],
+  "answers from what it remembers": [
+    ran(functions, (run, { payload }) => {
+      const key = JSON.stringify(payload)
+      return global.has(key)
+        ? Effect.succeed(global.get(key) as ExecutionBackend.Outcome)
+        : Effect.tap(run, (outcome) => {
+            if (outcome._tag === "Success") global.set(key, outcome)
+          })
+    }),
+    "resubmit"
+  ],
+  "retries by itself": [
+    ran(functions, (run, spec, inner) =>
+      Effect.flatMap(run, (outcome) =>
+        outcome._tag === "Failure"
+          ? inner.run({ ...spec, attempt: 9 }, { executing: Effect.void })
+          : Effect.succeed(outcome)
+      )
+    ),
+    "retry"
+  ],
+  "says that what died has succeeded": [
+    ran(functions, (run) => Effect.catchAllDefect(run, () => Effect.succeed(Outcome.success({ value: 0 })))),
+    "user-defect"
+  ],
+  "tells the failure of another task": [
+    ran(functions, (run) =>
+      Effect.catchAllDefect(run, () =>
+        Effect.fail(new TaskError({ taskUid: "other", task: "Other", reason: "Defect" }))
+      )
+    ),
+    "errors"
+  ],
+  "does not encode its results": [
+    ran(functions, (run) =>
+      Effect.map(run, (outcome) => (outcome._tag === "Invalid" ? Outcome.success({ value: 0 }) : outcome))
+    ),
+    "invalid-result"
+  ],
+  "logs its environment": [
+    ran(programs, (run, { program }) =>
+      Effect.zipRight(
+        Effect.logTrace(
+          Object.values((program as ExecutionBackend.Executable).env).map((value) =>
+            Redacted.isRedacted(value) ? Redacted.value(value) : value
+          )
+        ),
+        run
+      )
+    ),
+    "secrets"
+  ],
+  "fails with its environment": [
+    ran(programs, (run, spec) =>
+      Effect.flatMap(run, () =>
+        Effect.fail(
+          ExecutionBackend.taskError(spec, "Failed", {
+            details: {
+              env: Object.values((spec.program as ExecutionBackend.Executable).env).map((value) =>
+                Redacted.isRedacted(value) ? Redacted.value(value) : value
+              )
+            }
+          })
+        )
+      )
+    ),
+    "secrets",
+    "process-secrets"
+  ],
+  "keeps a timer for each attempt": [ran(functions, (run) => Effect.zipRight(Effect.sync(keepTimer), run)), "leaks"],
+  "has no bound of its own": [driven(functions, () => ({ concurrency: "unbounded" })), "slots", "priority"],
+  "is one backend in all of its layers": [
+    ran(functions, (run, spec) =>
+      Effect.suspend(() => {
+        if (global.has(spec.uid)) return Effect.fail(rejected)
+        global.set(spec.uid, true)
+        return Effect.onExit(run, () => Effect.sync(() => global.delete(spec.uid)))
+      })
+    ),
+    "instances"
+  ],
+  "does not hear that its engine is lost": [{ ...test, lose: Effect.void }, "lost"],
+
+  // ------------------------------------------------------------------------------------------------------- the programs
+  "runs them where it is itself": [started(() => ({ cwd: undefined })), "process-cwd", "process-launch"],
+  "trims arguments": [
+    started(({ args }) => ({ args: args.map((arg) => (typeof arg === "string" ? arg.trim() : arg)) })),
+    "process-arguments"
+  ],
+  "decodes arguments": [
+    started(({ args, env }) => ({
+      args: args.map((arg) => new TextDecoder().decode(arg as Uint8Array)),
+      env: Object.fromEntries(Object.entries(env).map(([name, value]) => [name, value as string]))
+    })),
+    "process-bytes"
+  ],
+  "gives no environment": [
+    started(() => ({ env: {} })),
+    "process-environment",
+    "process-secrets",
+    "process-dictionary"
+  ],
+  "gives no input": [started(() => ({ stdin: undefined })), "process-input"],
+  "captures to memory": [
+    started(({ capture }) => ({ capture: { ...capture, limit: 1e9, stdout: undefined, stderr: undefined } })),
+    "process-output-files"
+  ],
+  "keeps half a megabyte": [
+    exited((exit) => ({ ...exit, stdout: (exit.stdout as Uint8Array).subarray(0, 500_000) })),
+    "process-output"
+  ],
+  "keeps all output": [
+    started(({ capture }) => ({ capture: { ...capture, limit: 1e6 }, args: ["-c", "head -c 200000 /dev/zero"] })),
+    "process-output-limit"
+  ],
+  "decodes output": [
+    exited((exit) => ({ ...exit, stdout: new TextDecoder().decode(exit.stdout as Uint8Array) })),
+    "process-output-bytes"
+  ],
+  "knows no exit codes but 1": [exited((exit) => ({ ...exit, exitCode: exit.exitCode === 0 ? 0 : 1 })), "process-exit"],
+  "tells signals as a shell does": [
+    exited(({ signal, ...exit }) => (signal === undefined ? exit : { ...exit, exitCode: 137 })),
+    "process-signal"
+  ],
+  "lets a program leave what it likes": [
+    started(({ args }) => ({
+      args: args.map((arg) =>
+        String(arg).replace("sleep 3600 >", "setsid sleep 3 >").replace("& echo", "& sleep 0.3; echo")
+      )
+    })),
+    "process-leftovers"
+  ],
+  "dies of what its users write": [
+    served(programs, ({ execute }) => ({
+      execute: (task) =>
+        Effect.catchAll(execute(task), (error) =>
+          (error as Partial<TaskError>).reason === "Defect" ? Effect.die(error) : Effect.fail(error)
+        ) as ReturnType<typeof execute<typeof task>>
+    })),
+    "process-user-code"
+  ],
+  "stops the process group alone": [broken(programs, programs.layer), "process-escape"],
+  "takes its time to terminate": [
+    served(programs, () => ({ terminate: Effect.sleep("3 seconds") })),
+    "process-terminate",
+    "terminate"
+  ],
+
+  // -------------------------------------------------------------------------------------------------------- the service
+  "numbers tasks whatever they are called": [
+    resubmitted((task) =>
+      task.options.uid === undefined
+        ? withOptions(task, { ...task.options, uid: `task.${String(++serial).padStart(6, "0")}` })
+        : task
+    ),
+    "uids"
+  ],
+  "takes a uid twice": [
+    served(functions, ({ submit, taskState }) => ({
+      submit: (task) =>
+        Effect.flatMap(Effect.option(taskState(task.options?.uid ?? "")), (state) =>
+          submit(
+            Option.isSome(Option.flatten(state)) ? withOptions(task, { ...task.options, uid: undefined as any }) : task
+          )
+        )
+    })),
+    "duplicate-uid",
+    "errors"
+  ],
+  "forgets the options": [
+    resubmitted((task) => withOptions(task, {})),
+    "bad-input",
+    "timeout",
+    "cancel-retrying",
+    "retry",
+    "priority"
+  ],
+  "names no field": [
+    refused((error) =>
+      error._tag === "ConfigurationError" ? new ConfigurationError({ reason: error.reason }) : error
+    ),
+    "bad-input"
+  ],
+  "takes any command": [
+    served(programs, ({ submit }) => ({
+      submit: (task) =>
+        Effect.orElse(submit(task), () => submit(Conformance.ExecutableWork.make({ how: "echo", value: 1 })))
+    })) as Conformance.Subject,
+    "bad-command"
+  ],
+  "refuses what it does not run as if it were crowded": [
+    refused((error) => (error.reason === "UnsupportedKind" ? rejected : error)),
+    "wrong-kind",
+    "registry"
+  ],
+  "shows only what has ended": [
+    served(functions, ({ events }) => ({
+      events: Effect.map(
+        events,
+        Stream.filter((event) => event._tag !== "StateChange" || event.state !== "EXECUTING")
+      )
+    })),
+    "submit",
+    "events",
+    "subscribers"
+  ],
+  "answers several from the last to the first": [
+    served(functions, ({ submitMany }) => ({
+      submitMany: ((tasks: Iterable<any>, options: any) =>
+        Effect.map(submitMany(tasks, options) as any, (all: any) => all.reverse())) as any
+    })),
+    "submit-many"
+  ],
+  "takes some of all or none": [
+    served(functions, ({ submitMany }) => ({
+      submitMany: ((tasks: Iterable<any>, options: any) =>
+        Effect.tapError(submitMany(tasks, options) as any, () => submitMany([...tasks].slice(0, 1)))) as any
+    })),
+    "submit-atomic"
+  ],
+  "loses some of a stream": [
+    served(functions, ({ submitScoped }) => ({
+      submitScoped: (task) => submitScoped((task as any).payload.value === 7 ? withOptions(task, { uid: "/" }) : task)
+    })),
+    "submit-all"
+  ],
+  "executes for others": [
+    served(functions, ({ submit }) => ({
+      execute: (task) =>
+        Effect.flatMap(submit(task), (fiber) => Effect.onInterrupt(Fiber.join(fiber), () => Effect.void))
+    })),
+    "execute"
+  ],
+  "knows no scopes": [served(functions, ({ submit }) => ({ submitScoped: submit })), "submit-scoped"],
+  "cancels nothing": [
+    served(functions, () => ({ cancel: () => Effect.succeed(true), cancelAll: Effect.succeed(20) })),
+    "cancel",
+    "cancel-all"
+  ],
+  "counts what has ended": [
+    served(functions, ({ cancelAll, taskStates }) => ({
+      cancelAll: Effect.zipRight(
+        cancelAll,
+        Effect.map(taskStates, ({ size }) => size)
+      )
+    })),
+    "cancel-all"
+  ],
+  "knows no end": [
+    served(functions, () => ({
+      taskState: () => Effect.succeed(Option.some("EXECUTING" as const)),
+      state: Effect.succeed({ status: "RUNNING" as const, waiting: 0, queued: 0, active: 0 })
+    })),
+    "interrupt",
+    "states",
+    "close"
+  ],
+  "cancels what was waited for too long": [
+    served(functions, ({ awaitAll, cancelAll }) => ({
+      awaitAll: (options) => Effect.tapError(awaitAll(options), () => cancelAll)
+    })),
+    "await-all"
+  ],
+  "waits for all as if none failed": [
+    served(functions, () => ({ awaitAll: () => Effect.succeed(new Map()) })),
+    "await-all",
+    "fail-fast"
+  ],
+  "calls the last subscriber alone": [
+    served(functions, ({ onStateChange }) => {
+      let last: unknown
+      return {
+        onStateChange: (callback) => {
+          last = callback
+          return onStateChange((task, state) => (last === callback ? callback(task, state) : undefined))
+        }
+      }
+    }),
+    "subscribers"
+  ],
+  "knows no limits": [
+    broken(functions, () => functions.layer()),
+    "admission",
+    "history",
+    "submit-atomic",
+    "subscribers"
+  ],
+  "knows no defaults": [
+    broken(functions, (options) => Layer.provide(functions.layer(options), Defaults.layer({}))),
+    "defaults"
+  ],
+  "waits for what does not heed its stop": [
+    served(functions, ({ cancel }) => ({ cancel: (target) => Effect.delay(cancel(target), "11 seconds") })),
+    "stop-bound"
+  ],
+  "is never closed": [
+    broken(functions, (options) =>
+      Layer.effectContext(
+        Effect.flatMap(Scope.make(), (scope) => Layer.buildWithScope(functions.layer(options), scope))
+      )
+    ),
+    "close"
+  ],
+  "never stops a service": [
+    served(test, ({ start }) => ({
+      start: (task) => Effect.flatMap(Scope.make(), (scope) => Scope.extend(start(task), scope))
+    })),
+    "service"
+  ]
+}
+let serial = 0
+
+afterAll(async () => {
+  for (const timer of timers) clearTimeout(timer)
+  await Effect.runPromise(Fiber.interruptAll(strays))
+})
+
+describe("a backend that", { concurrent: true, timeout: 90_000 }, () => {
+  for (const [what, [subject, ...fails]] of Object.entries(mutants)) {
+    it.live(`${what} fails ${fails.join(", ")}`, () =>
+      Effect.gen(function* () {
+        const rows = Conformance.rows(subject).filter(({ id }) => fails.includes(id))
+        assert.strictEqual(rows.length, fails.length)
+        const ends = yield* Effect.forEach(
+          rows,
+          ({ id, run }) => Effect.map(Effect.exit(run), (exit) => [id, exit] as const),
+          {
+            concurrency: 4
+          }
+        )
+        const passed = ends.filter(([, exit]) => Exit.isSuccess(exit)).map(([id]) => id)
+        assert.deepStrictEqual(passed, [])
+      })
+    )
+  }
+
+  it("is there for each row", () => {
+    const failed = new Set(Object.values(mutants).flatMap(([, ...fails]) => fails))
+    const rows = Conformance.rows(programs).map(({ id }) => id)
+    // what kills this process is declared away by whoever cannot stand it
+    assert.deepStrictEqual(
+      rows.filter((id) => !failed.has(id)),
+      ["process-orchestrator-killed"]
+    )
+  })
+})

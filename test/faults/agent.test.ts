@@ -1,0 +1,185 @@
+/** The death of what watches the programs: they die with it, their tasks are Lost, and the next task finds another. */
+import * as fs from "node:fs"
+import { join } from "node:path"
+import { assert } from "@effect/vitest"
+import { Effect, Exit, Fiber, Schedule } from "effect"
+import { ConcurrentBackend, ExecutionBackend } from "effect-rhapsody"
+import { directory, eventually, failureOf, gate, inbox, sh } from "../concurrent/support.js"
+import { idle, nothingLeft } from "../support.js"
+import type { AgentPids, Shape } from "./support.js"
+import {
+  agentsOf,
+  allShapes,
+  bash,
+  caught,
+  fault,
+  forest,
+  gone,
+  kill,
+  leftAfter2s,
+  limit,
+  over,
+  parentOf,
+  python,
+  reasonOf,
+  reasons
+} from "./support.js"
+
+const trees = Object.fromEntries(allShapes.map((shape) => [shape, 1])) as Record<Shape, number>
+/** A tree of each shape, over two agents. */
+const standing = Effect.gen(function* () {
+  const [wood, letters] = [yield* forest, yield* inbox]
+  const submit = (shape: Shape) => ExecutionBackend.submit(bash(wood.script(shape), wood))
+  const [first, ...rest] = allShapes
+  const fibers = [yield* submit(first!)]
+  yield* wood.stand({ [first!]: 1 })
+  // the second agent comes with the second task, and takes over when it is ready
+  const agents = new Set<string>()
+  const ask = ExecutionBackend.execute(sh(`echo $PPID > ${letters.path}`))
+  yield* eventually(Effect.zipRight(ask, letters.take), (agent) => agents.add(agent).size === 2)
+  fibers.push(...(yield* Effect.forEach(rest, submit)))
+  yield* wood.stand(trees)
+  return { ...wood, agents: agentsOf(), fibers }
+})
+
+/** Signals one of the processes of each agent. */
+const killed = (whom: keyof AgentPids, signal?: NodeJS.Signals) =>
+  Effect.gen(function* () {
+    const { agents, alive, fibers } = yield* standing
+    for (const pids of agents) kill(pids[whom], signal)
+    assert.deepStrictEqual(yield* leftAfter2s(alive), [])
+    assert.deepStrictEqual(
+      yield* reasons(fibers),
+      allShapes.map(() => "Lost")
+    )
+    yield* gone(agents.flatMap(({ agent, keeper }) => [agent, keeper]))
+    // many at once, and still no more agents than two
+    const again = Effect.map(ExecutionBackend.execute(sh("echo again")), ({ stdout }) => stdout)
+    const running = yield* Effect.fork(Effect.replicateEffect(again, 8, { concurrency: 8 }))
+    assert.deepStrictEqual(yield* Fiber.join(running), Array(8).fill("again\n"))
+    assert.isAtMost(agentsOf().length, 2)
+    assert.deepStrictEqual(yield* idle, nothingLeft)
+  }).pipe(over("agent", { maxWorkers: 20 }))
+
+/** There is no agent: the parent of a program is this process. */
+const none = Effect.gen(function* () {
+  const letters = yield* inbox
+  const fiber = yield* ExecutionBackend.submit(sh(`echo $PPID > ${letters.path}; sleep 100`))
+  assert.strictEqual(yield* letters.take, String(process.pid))
+  assert.deepStrictEqual(agentsOf(), [])
+  yield* Fiber.interrupt(fiber)
+}).pipe(over("node"))
+
+fault("SIGKILL of the agents", {
+  agent: caught("the keepers kill all that is left, tasks are Lost, the next one starts a new agent", killed("agent")),
+  node: limit("there is none; who dies is the orchestrator", none)
+})
+
+fault("SIGKILL of the keepers", {
+  agent: [
+    caught("the agents kill all that is left, tasks are Lost, the next one starts a new agent", killed("keeper")),
+    limit(
+      "and of the agents at once: tasks are Lost, and their programs are left",
+      Effect.gen(function* () {
+        const { agents, fibers, stand } = yield* standing
+        for (const { keeper } of agents) kill(-keeper) // their group
+        assert.deepStrictEqual(
+          yield* reasons(fibers),
+          allShapes.map(() => "Lost")
+        )
+        yield* stand(trees)
+        assert.strictEqual((yield* ExecutionBackend.execute(sh("echo again"))).stdout, "again\n")
+      }).pipe(over("agent", { maxWorkers: 20 }))
+    )
+  ],
+  node: limit("there is none", none)
+})
+
+fault("SIGTERM of an agent", {
+  agent: caught("it kills all that it started and ends", killed("agent", "SIGTERM")),
+  node: limit("there is none", none)
+})
+
+fault("SIGKILL of one agent of two", {
+  agent: caught(
+    "only its own tasks are Lost; a retry runs at once in the other",
+    Effect.gen(function* () {
+      const letters = yield* inbox
+      const door = yield* gate
+      const script = `echo $$ > ${letters.path}; read x < ${door.path}; echo through`
+      const first = yield* ExecutionBackend.submit(
+        sh(script, { retry: { times: 1, schedule: Schedule.spaced("1 millis") } })
+      )
+      const itsAgent = parentOf(Number(yield* letters.take))
+      yield* ExecutionBackend.submit(sh("sleep 100"))
+      yield* eventually(
+        Effect.sync(() => agentsOf()),
+        (agents) => agents.length === 2
+      )
+      const other = yield* ExecutionBackend.submit(sh(script))
+      assert.notStrictEqual(parentOf(Number(yield* letters.take)), itsAgent)
+      kill(itsAgent)
+      // the second attempt
+      assert.notStrictEqual(parentOf(Number(yield* letters.take)), itsAgent)
+      yield* door.open(2)
+      assert.strictEqual((yield* Fiber.join(first)).stdout, "through\n")
+      assert.strictEqual((yield* Fiber.join(other)).stdout, "through\n")
+      yield* ExecutionBackend.cancelAll
+    }).pipe(over("agent"))
+  ),
+  node: limit("there is none", none)
+})
+
+fault("SIGKILL of agents again and again while tasks start", {
+  agent: caught(
+    "each task ends, as itself or as Lost, and nobody is left",
+    Effect.gen(function* () {
+      const { alive, env } = yield* forest
+      const events = { Lost: 0, done: 0 }
+      const task = Effect.map(Effect.exit(ExecutionBackend.execute(sh("sleep 0.001; echo x", { env }))), (exit) => {
+        events[Exit.isSuccess(exit) && exit.value.stdout === "x\n" ? "done" : (reasonOf(exit) as "Lost")]++
+      })
+      const all = yield* Effect.fork(Effect.replicateEffect(task, 400, { concurrency: 16, discard: true }))
+      for (const at of [40, 90, 150, 210, 280]) {
+        yield* eventually(
+          Effect.sync(() => events.done + events.Lost),
+          (n) => n >= at
+        )
+        for (const { agent } of agentsOf()) kill(agent)
+      }
+      yield* Fiber.join(all)
+      assert.strictEqual(events.done + events.Lost, 400)
+      assert.isAbove(events.Lost, 0)
+      assert.isAbove(events.done, 200)
+      assert.deepStrictEqual(yield* leftAfter2s(alive), [])
+      assert.deepStrictEqual(yield* idle, nothingLeft)
+    }).pipe(over("agent", { maxWorkers: 16 }))
+  ),
+  node: limit("there is none", none)
+})
+
+fault("an interpreter that is gone when an agent has died", {
+  agent: caught(
+    "tasks are Lost with the reason until it is back",
+    Effect.gen(function* () {
+      const letters = yield* inbox
+      const path = join(yield* directory, "python")
+      const install = () => fs.writeFileSync(path, `#!/bin/sh\nexec ${python} "$@"\n`, { mode: 0o755 })
+      install()
+      const echo = ExecutionBackend.execute(sh("echo on"))
+      yield* Effect.gen(function* () {
+        const fiber = yield* ExecutionBackend.submit(sh(`echo $PPID > ${letters.path}; sleep 100`))
+        const agent = Number(yield* letters.take)
+        fs.rmSync(path)
+        kill(agent)
+        assert.deepStrictEqual(yield* reasons([fiber]), ["Lost"])
+        const lost = failureOf(yield* Effect.exit(echo)) as Error
+        assert.include(lost.message, "was lost")
+        assert.include(lost.message, "ENOENT")
+        install()
+        assert.strictEqual((yield* echo).stdout, "on\n")
+      }).pipe(Effect.provide(ConcurrentBackend.layer({ launcher: "agent", maxWorkers: 2, python: path })))
+    })
+  ),
+  node: limit("it needs none", none)
+})

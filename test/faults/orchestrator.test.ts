@@ -1,0 +1,139 @@
+/** I2: however the program that runs the tasks dies, no process of theirs is left two seconds later. */
+import { assert } from "@effect/vitest"
+import { Effect } from "effect"
+import { eventually } from "../concurrent/support.js"
+import type { Launcher, Shape } from "./support.js"
+import {
+  agentsOf,
+  allShapes,
+  caught,
+  fault,
+  forest,
+  kill,
+  leftAfter2s,
+  limit,
+  orchestrate,
+  parentOf
+} from "./support.js"
+
+/** 16 trees that ignore TERM, and one of each other shape. */
+const trees = Object.fromEntries(allShapes.map((shape) => [shape, shape === "ignores TERM" ? 16 : 1])) as Record<
+  Shape,
+  number
+>
+
+/** An orchestrator whose trees stand. */
+const standing = (launcher: Launcher) =>
+  Effect.gen(function* () {
+    const wood = yield* forest
+    const scripts = allShapes.flatMap((shape) => Array.from({ length: trees[shape] }, () => wood.script(shape)))
+    const program = yield* orchestrate({ program: "trees", plan: { launcher, scripts }, env: wood.env })
+    yield* Effect.tapError(wood.stand(trees), () => Effect.flatMap(program.output, Effect.logError))
+    const agents = eventually(
+      Effect.sync(() => agentsOf(program.pid)),
+      (agents) => agents.length === 2
+    )
+    return { ...wood, ...program, agents }
+  })
+type Standing = Effect.Effect.Success<ReturnType<typeof standing>>
+
+/** Kills an orchestrator, and who else is chosen, at once. Nobody is left, of the agents and keepers neither. */
+const killed = (others: (agents: ReturnType<typeof agentsOf>) => ReadonlyArray<number>) =>
+  Effect.gen(function* () {
+    const program = yield* standing("agent")
+    for (const pid of [...others(yield* program.agents), program.pid]) kill(pid)
+    assert.deepStrictEqual(yield* leftAfter2s(program.alive), [])
+    assert.strictEqual(yield* program.exit, "SIGKILL")
+  })
+
+fault("SIGKILL of the orchestrator", {
+  agent: caught(
+    "the keepers kill all",
+    killed(() => [])
+  ),
+  node: limit(
+    "nobody is there who could stop them: all are left",
+    Effect.gen(function* () {
+      const program = yield* standing("node")
+      kill(program.pid)
+      assert.strictEqual(yield* program.exit, "SIGKILL")
+      yield* program.stand(trees)
+    })
+  )
+})
+
+fault("SIGKILL of the orchestrator and at once of who watches for it", {
+  agent: [
+    caught(
+      "of the agents: the keepers kill all",
+      killed((agents) => agents.map(({ agent }) => agent))
+    ),
+    caught(
+      "of the keepers: the agents kill all",
+      killed((agents) => agents.map(({ keeper }) => keeper))
+    ),
+    limit(
+      "of all of them: all are left",
+      Effect.gen(function* () {
+        const program = yield* standing("agent")
+        for (const { agent, keeper } of yield* program.agents) [agent, keeper].map((pid) => kill(pid))
+        kill(program.pid)
+        assert.strictEqual(yield* program.exit, "SIGKILL")
+        yield* program.stand(trees)
+      })
+    )
+  ],
+  node: limit(
+    "there is nobody but the orchestrator",
+    Effect.gen(function* () {
+      const program = yield* standing("node")
+      assert.deepStrictEqual(agentsOf(program.pid), [])
+      const children = (yield* program.survivors).filter(({ pid }) => parentOf(pid) === program.pid)
+      assert.lengthOf(children, 16 + allShapes.length - 1)
+      for (const { args } of children) assert.include(["bash", "timeout"], args[0])
+    })
+  )
+})
+
+/** How a program of its own will ends, with an agent and without. */
+const ending = (word: string, ended: (program: Standing) => Effect.Effect<void>) => ({
+  agent: caught(
+    "the keepers kill all",
+    Effect.gen(function* () {
+      const program = yield* standing("agent")
+      yield* program.tell(word)
+      yield* ended(program)
+      assert.deepStrictEqual(yield* leftAfter2s(program.alive), [])
+    })
+  ),
+  node: limit(
+    "it kills process groups on its way out: those who left theirs are left",
+    Effect.gen(function* () {
+      const program = yield* standing("node")
+      yield* program.tell(word)
+      yield* ended(program)
+      const left: ReadonlyArray<Shape> = allShapes.filter((shape) => shape !== "ignores TERM" && shape !== "timeout(1)")
+      yield* leftAfter2s(Effect.map(program.shapesAlive, (alive) => alive.filter((shape) => !left.includes(shape))))
+      assert.deepStrictEqual(yield* program.shapesAlive, left)
+    })
+  )
+})
+
+fault(
+  "process.exit of the orchestrator",
+  ending("exit", (program) =>
+    Effect.gen(function* () {
+      assert.strictEqual(yield* program.exit, 7)
+    })
+  )
+)
+
+fault(
+  "an uncaught error in the orchestrator",
+  ending("throw", (program) =>
+    Effect.gen(function* () {
+      assert.strictEqual(yield* program.exit, 1)
+      assert.include(yield* program.output, "Error: uncaught")
+    })
+  )
+)

@@ -1,0 +1,261 @@
+/** Programs that defend themselves, and programs that attack: what is left of them, and who else suffers. */
+import { assert } from "@effect/vitest"
+import { Duration, Effect, Exit, Fiber } from "effect"
+import { ExecutionBackend, TaskError } from "effect-rhapsody"
+import { eventually, failureOf, gate, inbox, sh } from "../concurrent/support.js"
+import { idle, nothingLeft } from "../support.js"
+import type { Launcher, Shape } from "./support.js"
+import {
+  agentsOf,
+  allShapes,
+  bash,
+  both,
+  caught,
+  fault,
+  forest,
+  leftAfter2s,
+  limit,
+  orchestrate,
+  over,
+  reasonOf,
+  reasons
+} from "./support.js"
+
+const none: ReadonlyArray<string> = []
+
+// -------------------------------------------------------------------------------------------------------------- cancel
+
+/** Shapes that something is left of when a tree of each was cancelled. */
+const canceled = (launcher: Launcher, left: ReadonlyArray<Shape>) =>
+  Effect.gen(function* () {
+    const { alive, env, script, shapesAlive, stand } = yield* forest
+    // beside each other: whose a process is has to be found out
+    const fibers = yield* Effect.forEach(allShapes, (shape) => ExecutionBackend.submit(bash(script(shape), { env })))
+    yield* stand(Object.fromEntries(allShapes.map((shape) => [shape, 1])))
+    for (const [i, fiber] of fibers.entries()) {
+      yield* ExecutionBackend.cancel(fiber)
+      // gone when the cancel returns, not later
+      assert.deepStrictEqual(
+        yield* shapesAlive,
+        allShapes.filter((shape, place) => place > i || left.includes(shape))
+      )
+    }
+    if (left.length === 0) assert.deepStrictEqual(yield* alive, none)
+    assert.deepStrictEqual(yield* idle, nothingLeft)
+  }).pipe(over(launcher, { maxWorkers: 20 }))
+
+const leavesItsGroup = allShapes.filter((shape) => shape !== "ignores TERM" && shape !== "timeout(1)")
+
+fault("a cancelled tree of each shape", {
+  agent: caught("all of it is gone when the cancel returns", canceled("agent", [])),
+  node: limit("who left the group is left", canceled("node", leavesItsGroup))
+})
+
+/** Forks twice, leaves its session, clears its environment and closes its output. */
+const hidden = (leaf: string) => `(env -i setsid ${leaf} < /dev/null > /dev/null 2>&1 &); sleep 100`
+
+fault("a process that hides: another session, no environment, no parent, no output of its task's", {
+  agent: [
+    caught(
+      "it is gone when the cancel returns, if its task runs alone",
+      Effect.gen(function* () {
+        const { alive, env, leaf, stand } = yield* forest
+        const fiber = yield* ExecutionBackend.submit(bash(hidden(leaf("setsid")), { env }))
+        yield* stand({ setsid: 1 })
+        yield* ExecutionBackend.cancel(fiber)
+        assert.deepStrictEqual(yield* alive, none)
+      }).pipe(over("agent"))
+    ),
+    limit(
+      "beside other tasks it lives until the last of those has ended",
+      Effect.gen(function* () {
+        const { alive, env, leaf, shapesAlive, stand } = yield* forest
+        const [letters, door] = [yield* inbox, yield* gate]
+        const other = yield* ExecutionBackend.submit(sh(`echo > ${letters.path}; read x < ${door.path}`, { env }))
+        yield* letters.take
+        const fiber = yield* ExecutionBackend.submit(bash(hidden(leaf("setsid")), { env }))
+        yield* stand({ setsid: 1 })
+        yield* ExecutionBackend.cancel(fiber)
+        assert.deepStrictEqual(yield* shapesAlive, ["setsid"])
+        yield* door.open()
+        yield* Fiber.join(other)
+        assert.deepStrictEqual(yield* leftAfter2s(alive), none)
+      }).pipe(over("agent"))
+    )
+  ],
+  node: limit(
+    "it is left",
+    Effect.gen(function* () {
+      const { env, leaf, stand } = yield* forest
+      const fiber = yield* ExecutionBackend.submit(bash(hidden(leaf("setsid")), { env }))
+      yield* stand({ setsid: 1 })
+      yield* ExecutionBackend.cancel(fiber)
+      yield* stand({ setsid: 1 })
+    }).pipe(over("node"))
+  )
+})
+
+fault("a tree that answers TERM with new processes, of another session", {
+  agent: caught("all of it is gone when the cancel returns", breeds("agent", 0)),
+  node: limit("the new ones are left", breeds("node", 3))
+})
+
+/** Three shells that each start another program when they are told to end, and go on. */
+function breeds(launcher: Launcher, left: number) {
+  return Effect.gen(function* () {
+    const { env, leaf, survivors } = yield* forest
+    const letters = yield* inbox
+    const shell = `trap "setsid ${leaf("setsid")} & echo bred > ${letters.path}" TERM; echo ready > ${letters.path}; while :; do sleep 0.05; done`
+    const fiber = yield* ExecutionBackend.submit(
+      bash(`for i in 1 2; do bash -c '${shell}' & done; ${shell.replaceAll('"', "'")}`, { env })
+    )
+    yield* letters.takeN(3)
+    const cancel = yield* Effect.fork(ExecutionBackend.cancel(fiber))
+    yield* letters.takeN(3)
+    yield* Fiber.join(cancel)
+    assert.lengthOf(
+      (yield* survivors).filter(({ args }) => args[0] === "sleep"),
+      left
+    )
+  }).pipe(over(launcher, { killGrace: "2 seconds" }))
+}
+
+fault(
+  "SIGSTOP of a task and all its group",
+  both(caught, "cancel ends it", (launcher) =>
+    Effect.gen(function* () {
+      const { alive, env } = yield* forest
+      const letters = yield* inbox
+      const script = `sleep 100 & sh -c 'sleep 100' & echo > ${letters.path}; kill -STOP 0; sleep 100`
+      const fiber = yield* ExecutionBackend.submit(sh(script, { env }))
+      yield* letters.take
+      const [took] = yield* Effect.timed(ExecutionBackend.cancel(fiber))
+      assert.isBelow(Duration.toSeconds(took), 3)
+      assert.deepStrictEqual(yield* alive, none)
+    }).pipe(over(launcher))
+  )
+)
+
+fault("SIGSTOP of a task that cleans up when it is told to end", {
+  agent: caught("it is woken to use its grace", cleansUp("agent", true)),
+  node: limit("it sleeps through its grace and is killed", cleansUp("node", false))
+})
+
+function cleansUp(launcher: Launcher, cleaned: boolean) {
+  return Effect.gen(function* () {
+    const { alive, env } = yield* forest
+    const letters = yield* inbox
+    const script = `trap 'echo cleaned > ${letters.path}; exit' TERM; echo ready > ${letters.path}; kill -STOP $$; sleep 100 & wait`
+    const fiber = yield* ExecutionBackend.submit(sh(script, { env }))
+    assert.strictEqual(yield* letters.take, "ready")
+    yield* eventually(alive, (alive) => alive.length === 1)
+    yield* ExecutionBackend.cancel(fiber)
+    assert.deepStrictEqual(yield* letters.rest, cleaned ? ["cleaned"] : [])
+    assert.deepStrictEqual(yield* alive, none)
+  }).pipe(over(launcher, { killGrace: "2 seconds" }))
+}
+
+// -------------------------------------------------------------------------------------------------------------- attack
+
+fault(
+  "a task that kills its own group",
+  both(caught, "it ends as by that signal, others go on", (launcher) =>
+    Effect.gen(function* () {
+      const { alive, env } = yield* forest
+      const door = yield* gate
+      const other = yield* ExecutionBackend.submit(sh(`read x < ${door.path}; echo fine`))
+      for (const signal of ["KILL", "TERM", "HUP", "INT"]) {
+        const script = `sleep 100 & (sleep 100; :) & kill -${signal} 0; sleep 100`
+        const error = failureOf(yield* Effect.exit(ExecutionBackend.execute(bash(script, { env })))) as TaskError
+        assert.instanceOf(error, TaskError)
+        assert.deepStrictEqual([error.reason, error.signal], ["Signal", `SIG${signal}`])
+        assert.deepStrictEqual(yield* alive, none)
+      }
+      yield* door.open()
+      assert.strictEqual((yield* Fiber.join(other)).stdout, "fine\n")
+    }).pipe(over(launcher))
+  )
+)
+
+fault("a task that kills its parent", {
+  agent: [
+    caught(
+      "the agent: the tasks in it are Lost, nobody is left, the next task finds another",
+      killsParent("kill -9 $PPID")
+    ),
+    caught("with TERM: the same", killsParent("kill $PPID")),
+    caught(
+      "the agent and its keeper one after the other: the same",
+      killsParent(`for pid in $(ps -o ppid= -p $PPID) $PPID; do kill -9 $pid; sleep 0.3; done`)
+    ),
+    caught(
+      "with HUP, INT, QUIT: it goes on",
+      Effect.gen(function* () {
+        const script = "for s in HUP INT QUIT; do kill -$s $PPID; done; sleep 0.1; echo fine"
+        assert.strictEqual((yield* ExecutionBackend.execute(sh(script))).stdout, "fine\n")
+        assert.strictEqual((yield* ExecutionBackend.execute(sh("echo fine"))).stdout, "fine\n")
+      }).pipe(over("agent"))
+    )
+  ],
+  node: limit(
+    "its parent is the orchestrator: that dies, and its other tasks are left",
+    Effect.gen(function* () {
+      const { env, script, stand } = yield* forest
+      const scripts = [script("ignores TERM"), `while ! kill -USR2 $PPID; do :; done; kill -9 $PPID`]
+      const program = yield* orchestrate({ program: "trees", plan: { launcher: "node", scripts }, env })
+      assert.include(["SIGKILL", "SIGUSR2"], yield* program.exit)
+      yield* stand({ "ignores TERM": 1 })
+    })
+  )
+})
+
+function killsParent(attack: string) {
+  return Effect.gen(function* () {
+    const { alive, env, script, stand } = yield* forest
+    const victim = yield* ExecutionBackend.submit(bash(script("ignores TERM"), { env }))
+    yield* stand({ "ignores TERM": 1 })
+    const before = agentsOf()
+    const attacker = yield* ExecutionBackend.submit(bash(`${attack}; sleep 100`, { env }))
+    assert.deepStrictEqual(yield* reasons([attacker, victim]), ["Lost", "Lost"])
+    assert.deepStrictEqual(yield* leftAfter2s(alive), none)
+    assert.strictEqual((yield* ExecutionBackend.execute(sh("echo again"))).stdout, "again\n")
+    assert.notDeepEqual(agentsOf(), before)
+    assert.deepStrictEqual(yield* idle, nothingLeft)
+  }).pipe(over("agent", { maxWorkers: 1 + 1 }))
+}
+
+// --------------------------------------------------------------------------------------------------------------- forks
+
+const forks = (launcher: Launcher, how: string, left: number) =>
+  Effect.gen(function* () {
+    const { env, leaf, survivors } = yield* forest
+    const letters = yield* inbox
+    const sleeps = Effect.map(survivors, (all) => all.filter(({ args }) => args[0] === "sleep").length)
+    const fork = `for i in $(seq 200); do ${how} ${leaf("setsid")} & done; echo ready > ${letters.path}`
+    const fiber = yield* ExecutionBackend.submit(bash(`${fork}; wait`, { env }))
+    yield* letters.take
+    yield* eventually(sleeps, (n) => n === 200)
+    const [took] = yield* Effect.timed(ExecutionBackend.cancel(fiber))
+    assert.isBelow(Duration.toSeconds(took), 3)
+    assert.strictEqual(yield* sleeps, left)
+    // by itself, and leaving them: nobody waits for them either
+    const output = yield* ExecutionBackend.execute(
+      bash(`${fork}; while ! ${all(leaf("setsid"))}; do sleep 0.05; done; echo done`, { env })
+    )
+    assert.strictEqual(output.stdout, "done\n")
+    assert.strictEqual(yield* sleeps, 2 * left)
+  }).pipe(over(launcher))
+
+/** All 200, and those that were left before, run what they should. */
+const all = (leaf: string) => `[ $(pgrep -c -fx '${leaf}') -ge 200 ]`
+
+fault("a task that forks 200 children", {
+  agent: [
+    caught("all are gone when it was cancelled, or has ended", forks("agent", "", 0)),
+    caught("in sessions of their own: the same", forks("agent", "setsid", 0))
+  ],
+  node: [
+    caught("all are gone when it was cancelled, or has ended", forks("node", "", 0)),
+    limit("in sessions of their own: all are left", forks("node", "setsid", 200))
+  ]
+})
