@@ -76,14 +76,15 @@ export interface Entry<in out A = any, in out I = any> {
   readonly layer: (options: A) => BackendLayer | Promise<BackendLayer>
   /**
    * Looks whether it can run here, by starting what it takes to know, and stops that again. Its failure is the reason
-   * for "not available". Default: builds the layer as `Config` has it, without other options, and closes it.
+   * for "not available", and text that it gives is a note for people. Default: builds the layer as `Config` has it,
+   * without other options, and closes it.
    */
-  readonly probe?: Effect.Effect<void, BackendError>
+  readonly probe?: Effect.Effect<void | string, BackendError>
 }
 
-/** What `discover` found out about one backend. */
+/** What `discover` found out about one backend. `note`: what is not as good as it could be here, and why. */
 export type Availability =
-  | { readonly name: string; readonly available: true }
+  | { readonly name: string; readonly available: true; readonly note?: string }
   | { readonly name: string; readonly available: false; readonly reason: string }
 
 export interface RegisterOptions {

@@ -2,9 +2,10 @@
  * Runs tasks on this machine: executables as child processes, functions in this process, at most `maxWorkers` at a
  * time. The default backend, for a laptop, one node, or beside an engine that runs other kinds.
  *
- * A program has a process group of its own; when its task is cancelled, times out or its layer closes, the group gets
- * TERM, after `killGrace` KILL, and is gone before the outcome is told. It inherits this process's environment, with
- * the task's changes and RHAPSODY_TASK_UID and RHAPSODY_ATTEMPT.
+ * Programs are started by launch agents, where a Python 3.8 or later is found, else by Node. Each has a session of its
+ * own; when its task is cancelled, times out or its layer closes, its whole tree gets TERM, after `killGrace` KILL, and
+ * is gone before the outcome is told. It inherits the environment that this process had when the layer was built, with
+ * the task's changes and RHAPSODY_TASK_UID, RHAPSODY_ATTEMPT and, with a sandbox, RHAPSODY_SANDBOX.
  *
  * @example
  * ```ts
@@ -97,8 +98,16 @@ export const driver = <const K extends Kinds = Kinds>(
     if (foreign !== undefined) return yield* invalid("kinds", `must be some of ${allKinds.join(", ")}, not ${foreign}`)
     const killGrace = Duration.decodeUnknown(options.killGrace ?? "5 seconds")
     if (Option.isNone(killGrace)) return yield* invalid("killGrace", `must be a duration such as "5 seconds"`)
+    const choice = options.launcher ?? "auto"
+    if (!["auto", "agent", "node"].includes(choice)) {
+      return yield* invalid("launcher", `must be auto, agent or node, not ${choice}`)
+    }
+    const sandboxes = options.sandboxes ?? "rhapsody.sandboxes"
+    if (typeof sandboxes !== "string" || sandboxes === "" || sandboxes.includes("\0")) {
+      return yield* invalid("sandboxes", "must be the path of a directory")
+    }
     const launcher = yield* launchers.make({
-      launcher: options.launcher ?? "auto",
+      launcher: choice,
       python: options.python,
       width: maxWorkers
     })
@@ -113,7 +122,7 @@ export const driver = <const K extends Kinds = Kinds>(
       check: ({ program }) => {
         return program._tag === "executable" ? launcher.check(program) : Effect.void
       },
-      run: run(launcher, Duration.toMillis(killGrace.value), options.sandboxes ?? "rhapsody.sandboxes"),
+      run: run(launcher, Duration.toMillis(killGrace.value), sandboxes),
       kill: launcher.kill
     }
   })

@@ -121,6 +121,18 @@ describe("other options", () => {
       assert.deepStrictEqual(grace.slice(0, 2), ["InvalidOption", "killGrace"])
       const none = yield* refused(ConcurrentBackend.layer({ kinds: [] }))
       assert.deepStrictEqual(none.slice(0, 2), ["InvalidOption", "kinds"])
+      const launcher = yield* refused(ConcurrentBackend.layer({ launcher: "agents" as "agent" }))
+      assert.deepStrictEqual(launcher, [
+        "InvalidOption",
+        "launcher",
+        "launcher: must be auto, agent or node, not agents"
+      ])
+      for (const sandboxes of ["", "a\0", 7 as unknown as string]) {
+        const wrong = yield* refused(ConcurrentBackend.layer({ sandboxes }))
+        assert.deepStrictEqual(wrong.slice(0, 2), ["InvalidOption", "sandboxes"])
+      }
+      const python = yield* refused(ConcurrentBackend.layer({ python: "/not/there" }))
+      assert.deepStrictEqual(python.slice(0, 2), ["InvalidOption", "python"])
       const foreign = yield* refused(ConcurrentBackend.layer({ kinds: ["function", "python" as "function"] }))
       assert.deepStrictEqual(foreign, [
         "InvalidOption",

@@ -243,6 +243,16 @@ overBoth("a program that cannot be started", ({ provide }) => {
     )
   }
 
+  it.live("since its arguments are longer than an agent is told at once is a failed launch, too", () =>
+    Effect.gen(function* () {
+      const megabyte = "x".repeat(1 << 20)
+      const error = yield* taskError(command({ executable: "true", args: Array.from({ length: 65 }, () => megabyte) }))
+      assert.deepStrictEqual([error.reason, error.details["errno"]], ["LaunchFailed", "E2BIG"])
+      yield* ExecutionBackend.execute(sh("true"))
+      assert.deepStrictEqual(yield* idle, nothingLeft)
+    }).pipe(backend)
+  )
+
   it.scopedLive("is tried again as other failures are", () =>
     Effect.gen(function* () {
       const cwd = yield* directory

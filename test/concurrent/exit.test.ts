@@ -52,7 +52,7 @@ overBoth("an exit code", ({ provide }) => {
   )
 })
 
-overBoth("death by a signal", ({ provide }) => {
+overBoth("death by a signal", ({ launcher, provide }) => {
   const backend = provide()
 
   it.live("is told with its name, and is no exit code", () =>
@@ -65,6 +65,16 @@ overBoth("death by a signal", ({ provide }) => {
         signals.map((signal) => ["Signal", undefined, `SIG${signal}`])
       )
       assert.match(errors[5]!.message, /^task Sh \(task\.\d+\) was killed by SIGSEGV$/)
+    }).pipe(backend)
+  )
+
+  it.live(launcher === "agent" ? "may be a real-time one" : "that is a real-time one is taken for exit code 0", () =>
+    Effect.gen(function* () {
+      const task = sh("ulimit -c 0; kill -40 $$; echo survived")
+      // Limit of Node, which knows no name for it.
+      if (launcher === "node") return assert.strictEqual((yield* ExecutionBackend.execute(task)).exitCode, 0)
+      const error = yield* taskError(task)
+      assert.deepStrictEqual([error.reason, error.exitCode, error.signal], ["Signal", undefined, "SIGRTMIN+6"])
     }).pipe(backend)
   )
 

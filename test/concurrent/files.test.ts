@@ -4,9 +4,10 @@ import { randomBytes } from "node:crypto"
 import * as fs from "node:fs"
 import { join } from "node:path"
 import { assert, it } from "@effect/vitest"
-import { Effect, Schema } from "effect"
-import { ExecutionBackend, Task } from "effect-rhapsody"
-import { command, directory, inbox, overBoth, sh, taskError } from "./support.js"
+import { Effect, Fiber, Schedule, Schema } from "effect"
+import { ExecutionBackend, Task, TaskError } from "effect-rhapsody"
+import { statesOf } from "../support.js"
+import { command, directory, inbox, marked, overBoth, sh, taskError } from "./support.js"
 
 const Json = Task.executable("Json", {
   payload: { script: Schema.String },
@@ -152,6 +153,133 @@ overBoth("standard input", ({ provide }) => {
       assert.deepStrictEqual([error.reason, error.exitCode], ["Exit", 1])
       const missing = yield* taskError(command({ executable: "not-there", stdin: large }))
       assert.strictEqual(missing.reason, "LaunchFailed")
+    }).pipe(backend)
+  )
+})
+
+overBoth("a file as standard input", ({ launcher, provide }) => {
+  const backend = provide({ maxWorkers: 2 })
+  const cat = (file: string, options?: Task.Options) => command({ executable: "cat", stdin: { file } }, options)
+
+  it.scopedLive("is read from its beginning, relative to the working directory", () =>
+    Effect.gen(function* () {
+      const [cwd, other] = [yield* directory, yield* directory]
+      const content = randomBytes(3 * 1024 * 1024)
+      fs.writeFileSync(join(cwd, "in"), content)
+      const output = yield* ExecutionBackend.execute(cat("in", { cwd }))
+      assert.strictEqual(Buffer.compare(output.stdoutBytes, content), 0)
+      const path = join(other, "ü $x")
+      fs.writeFileSync(path, "there")
+      assert.strictEqual((yield* ExecutionBackend.execute(cat(path, { cwd }))).stdout, "there")
+      // a file, and no pipe: the program may seek in it, and share it
+      const seeks = command({ executable: "sh", args: ["-c", "tail -c 3; tail -c 3; cat"], stdin: { file: path } })
+      assert.strictEqual((yield* ExecutionBackend.execute(seeks)).stdout, "ere")
+      assert.strictEqual((yield* ExecutionBackend.execute(cat("/dev/null"))).stdout, "")
+    }).pipe(backend)
+  )
+
+  it.scopedLive("that cannot be opened fails the task, which never was EXECUTING", () =>
+    Effect.gen(function* () {
+      const cwd = yield* directory
+      fs.writeFileSync(join(cwd, "out"), "before")
+      const follow = yield* statesOf
+      const error = yield* taskError(cat("not/there", { cwd, capture: { stdout: "out" } }))
+      assert.deepStrictEqual([error.reason, error.details["errno"]], ["LaunchFailed", "ENOENT"])
+      assert.strictEqual(error.details["path"], join(cwd, "not/there"))
+      assert.match(error.message, /its input file .*\/not\/there cannot be opened/)
+      const changes = yield* follow(error.taskUid)
+      assert.deepStrictEqual(
+        changes.map(({ state }) => state),
+        ["NEW", "READY", "FAILED"]
+      )
+      // what it would have overwritten is as it was
+      assert.strictEqual(fs.readFileSync(join(cwd, "out"), "utf8"), "before")
+    }).pipe(backend)
+  )
+
+  // Limit of Node, which would be blocked itself.
+  if (launcher === "node") {
+    it.scopedLive("may be no FIFO", () =>
+      Effect.gen(function* () {
+        const cwd = yield* directory
+        execFileSync("mkfifo", [join(cwd, "fifo")])
+        const error = yield* taskError(cat("fifo", { cwd }))
+        assert.deepStrictEqual([error.reason, error.details["path"]], ["LaunchFailed", join(cwd, "fifo")])
+        assert.include(error.message, "a FIFO, which only the launch agent can open: install Python 3.8 or later")
+      }).pipe(backend)
+    )
+  } else {
+    it.scopedLive("may be a FIFO: its task alone waits for who writes it, and can be stopped", () =>
+      Effect.gen(function* () {
+        const { alive, env } = yield* marked
+        const cwd = yield* directory
+        execFileSync("mkfifo", [join(cwd, "fifo")])
+        const waits = (path: string) => ExecutionBackend.submit(cat(path, { cwd, env }))
+        const stopped = yield* waits("fifo")
+        assert.strictEqual((yield* ExecutionBackend.execute(sh("echo beside it"))).stdout, "beside it\n")
+        yield* Fiber.interrupt(stopped)
+        assert.deepStrictEqual(yield* alive, [])
+        const waiting = yield* waits(join(cwd, "fifo"))
+        yield* ExecutionBackend.execute(sh("echo from another > fifo", { cwd }))
+        assert.strictEqual((yield* Fiber.join(waiting)).stdout, "from another\n")
+      }).pipe(backend)
+    )
+  }
+})
+
+const isLaunchFailed = (error: unknown) => error instanceof TaskError && error.reason === "LaunchFailed"
+
+overBoth("the error of a program whose stderr is in a file", ({ provide }) => {
+  const backend = provide()
+
+  it.scopedLive("says where, and ends with its last lines", () =>
+    Effect.gen(function* () {
+      const cwd = yield* directory
+      const last = Array.from({ length: 20 }, (_, i) => `line ${i + 981}`).join("\n")
+      const script = "for i in $(seq 1 1000); do echo line $i >&2; done"
+      for (const [capture, file] of [
+        [{ stderr: "err" }, "err"],
+        [{ stdout: "out", stderr: "err" }, "err"],
+        [{ stdout: "both", merged: true }, "both"]
+      ] as const) {
+        const error = yield* taskError(sh(`${script}; exit 3`, { cwd, capture }))
+        const path = join(cwd, file)
+        assert.deepInclude(error.details, { stderr: last, stderrPath: path })
+        assert.isTrue(
+          error.message.endsWith(`exited with code 3; its stderr is in ${path}; its stderr ends with:\n${last}`),
+          error.message
+        )
+        const killed = yield* taskError(sh(`${script}; kill -9 $$`, { cwd, capture }))
+        assert.isTrue(killed.message.endsWith(`its stderr ends with:\n${last}`), killed.message)
+      }
+    }).pipe(backend)
+  )
+
+  it.scopedLive("says where alone when there is nothing to be shown", () =>
+    Effect.gen(function* () {
+      const cwd = yield* directory
+      const capture = { stderr: "err" }
+      const silent = yield* taskError(sh("exit 3", { cwd, capture }))
+      assert.isTrue(silent.message.endsWith(`exited with code 3; its stderr is in ${join(cwd, "err")}`), silent.message)
+      const removed = yield* taskError(sh("echo why >&2; rm err; exit 3", { cwd, capture }))
+      assert.notProperty(removed.details, "stderr")
+      // nor is anything read that is no file: to open this FIFO again would take for ever
+      execFileSync("mkfifo", [join(cwd, "fifo")])
+      const reader = yield* Effect.acquireRelease(
+        Effect.sync(() => spawn("cat", ["fifo"], { cwd, stdio: ["ignore", "pipe", "ignore"] })),
+        (child) => Effect.sync(() => child.kill("SIGKILL"))
+      )
+      const read = yield* Effect.forkScoped(
+        Effect.async<string>((resume) => void reader.stdout.once("data", (data) => resume(Effect.succeed(`${data}`))))
+      )
+      // its reader may take a moment to come
+      const retry = { times: 100, schedule: Schedule.spaced("20 millis"), while: isLaunchFailed }
+      const fifo = yield* taskError(sh("echo why >&2; exit 3", { cwd, retry, capture: { stderr: "fifo" } }))
+      assert.strictEqual(yield* Fiber.join(read), "why\n")
+      assert.deepStrictEqual([fifo.exitCode, fifo.details["stderrPath"]], [3, join(cwd, "fifo")])
+      assert.notProperty(fifo.details, "stderr")
+      const none = yield* taskError(sh("exit 3", { cwd, capture: { stderr: "/dev/zero" } }))
+      assert.deepStrictEqual([none.exitCode, none.details["stderr"]], [3, undefined])
     }).pipe(backend)
   )
 })

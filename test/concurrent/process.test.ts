@@ -138,6 +138,33 @@ overBoth("no program is left", ({ launcher, options }) => {
   )
 })
 
+overBoth("what is left on purpose", ({ options }) => {
+  it.scopedLive("stays after SIGKILL", () =>
+    Effect.gen(function* () {
+      const program = yield* startOver(options)(`
+        const Start = Task.executable("Start", {
+          leftovers: "detach",
+          command: () => ({
+            executable: "sh",
+            args: ["-c", "sh -c 'echo ready > " + inbox + "; exec sleep 1000' > /dev/null 2>&1 &"]
+          })
+        })
+        Effect.runFork(Effect.gen(function* () {
+          yield* ExecutionBackend.execute(Start.make())
+          yield* ExecutionBackend.submit(deaf.make())
+          yield* Effect.never
+        }).pipe(Effect.provide(layer())))`)
+      assert.deepStrictEqual(yield* program.takeN(2), ["ready", "ready"])
+      program.child.kill("SIGKILL")
+      yield* program.exit
+      const daemons = Effect.map(program.alive, (alive) => alive.filter((what) => what.startsWith("sleep 1000 ")))
+      // with an agent everything else goes
+      if (options.launcher === "agent") yield* eventually(program.alive, (alive) => alive.length === 1)
+      assert.lengthOf(yield* daemons, 1)
+    })
+  )
+})
+
 overBoth("a program that has nothing more to do", ({ options }) => {
   const start = startOver(options)
 

@@ -319,4 +319,24 @@ overBoth("somebody who left the group", ({ launcher, provide }) => {
       }).pipe(provide({ killGrace: "100 millis" }))
     )
   }
+
+  // Limit of the agent: of an orphan without session, environment and output nobody can tell whose it was.
+  if (launcher === "agent") {
+    it.scopedLive("and hides altogether lives until those have ended that run beside it", () =>
+      Effect.gen(function* () {
+        const [{ alive, mark }, { path, take }] = [yield* marked, yield* inbox]
+        const parent = "/proc/$(cut -d ' ' -f 4 /proc/$$/stat)/comm"
+        const leaf = `until grep -q python ${parent}; do :; done; echo ready > ${path}; while :; do sleep 100; done; : ${mark}`
+        const script = `(setsid env -i sh -c ${quote(leaf)} > /dev/null 2>&1 &); exec sleep 100`
+        // both are given to the first agent, for the second starts with them
+        const hides = yield* ExecutionBackend.submit(sh(script))
+        const beside = yield* ExecutionBackend.submit(sh("exec sleep 100"))
+        assert.strictEqual(yield* take, "ready")
+        yield* ExecutionBackend.cancel(hides)
+        assert.isNotEmpty(yield* alive)
+        yield* ExecutionBackend.cancel(beside)
+        yield* eventually(alive, (alive) => alive.length === 0)
+      }).pipe(provide())
+    )
+  }
 })

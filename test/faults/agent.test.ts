@@ -6,37 +6,40 @@ import { Effect, Exit, Fiber, Schedule } from "effect"
 import { ConcurrentBackend, ExecutionBackend } from "effect-rhapsody"
 import { directory, eventually, failureOf, gate, inbox, sh } from "../concurrent/support.js"
 import { idle, nothingLeft } from "../support.js"
-import type { AgentPids, Shape } from "./support.js"
+import type { Shape } from "./support.js"
 import {
-  agentsOf,
   allShapes,
   bash,
   caught,
   fault,
   forest,
   gone,
-  kill,
   leftAfter2s,
   limit,
   over,
-  parentOf,
   python,
   reasonOf,
   reasons
 } from "./support.js"
+import type { AgentPids } from "./system.js"
+import { agentsOf, kill, parentOf } from "./system.js"
 
 const trees = Object.fromEntries(allShapes.map((shape) => [shape, 1])) as Record<Shape, number>
+/** Waits until the second agent, which comes with the second task, is ready: it takes what is submitted next. */
+const twoAgents = ({ path, take }: Effect.Effect.Success<typeof inbox>) => {
+  const agents = new Set<string>()
+  const ask = ExecutionBackend.execute(sh(`echo $PPID > ${path}`))
+  return eventually(Effect.zipRight(ask, take), (agent) => agents.add(agent).size === 2)
+}
+
 /** A tree of each shape, over two agents. */
 const standing = Effect.gen(function* () {
-  const [wood, letters] = [yield* forest, yield* inbox]
+  const wood = yield* forest
   const submit = (shape: Shape) => ExecutionBackend.submit(bash(wood.script(shape), wood))
   const [first, ...rest] = allShapes
   const fibers = [yield* submit(first!)]
   yield* wood.stand({ [first!]: 1 })
-  // the second agent comes with the second task, and takes over when it is ready
-  const agents = new Set<string>()
-  const ask = ExecutionBackend.execute(sh(`echo $PPID > ${letters.path}`))
-  yield* eventually(Effect.zipRight(ask, letters.take), (agent) => agents.add(agent).size === 2)
+  yield* twoAgents(yield* inbox)
   fibers.push(...(yield* Effect.forEach(rest, submit)))
   yield* wood.stand(trees)
   return { ...wood, agents: agentsOf(), fibers }
@@ -111,11 +114,7 @@ fault("SIGKILL of one agent of two", {
         sh(script, { retry: { times: 1, schedule: Schedule.spaced("1 millis") } })
       )
       const itsAgent = parentOf(Number(yield* letters.take))
-      yield* ExecutionBackend.submit(sh("sleep 100"))
-      yield* eventually(
-        Effect.sync(() => agentsOf()),
-        (agents) => agents.length === 2
-      )
+      yield* twoAgents(letters)
       const other = yield* ExecutionBackend.submit(sh(script))
       assert.notStrictEqual(parentOf(Number(yield* letters.take)), itsAgent)
       kill(itsAgent)
@@ -124,7 +123,6 @@ fault("SIGKILL of one agent of two", {
       yield* door.open(2)
       assert.strictEqual((yield* Fiber.join(first)).stdout, "through\n")
       assert.strictEqual((yield* Fiber.join(other)).stdout, "through\n")
-      yield* ExecutionBackend.cancelAll
     }).pipe(over("agent"))
   ),
   node: limit("there is none", none)

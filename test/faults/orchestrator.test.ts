@@ -3,18 +3,8 @@ import { assert } from "@effect/vitest"
 import { Effect } from "effect"
 import { eventually } from "../concurrent/support.js"
 import type { Launcher, Shape } from "./support.js"
-import {
-  agentsOf,
-  allShapes,
-  caught,
-  fault,
-  forest,
-  kill,
-  leftAfter2s,
-  limit,
-  orchestrate,
-  parentOf
-} from "./support.js"
+import { allShapes, caught, fault, forest, leftAfter2s, limit, orchestrate } from "./support.js"
+import { agentsOf, kill, parentOf } from "./system.js"
 
 /** 16 trees that ignore TERM, and one of each other shape. */
 const trees = Object.fromEntries(allShapes.map((shape) => [shape, shape === "ignores TERM" ? 16 : 1])) as Record<
@@ -76,7 +66,7 @@ fault("SIGKILL of the orchestrator and at once of who watches for it", {
       "of all of them: all are left",
       Effect.gen(function* () {
         const program = yield* standing("agent")
-        for (const { agent, keeper } of yield* program.agents) [agent, keeper].map((pid) => kill(pid))
+        for (const { keeper } of yield* program.agents) kill(-keeper) // their group
         kill(program.pid)
         assert.strictEqual(yield* program.exit, "SIGKILL")
         yield* program.stand(trees)
@@ -90,7 +80,7 @@ fault("SIGKILL of the orchestrator and at once of who watches for it", {
       assert.deepStrictEqual(agentsOf(program.pid), [])
       const children = (yield* program.survivors).filter(({ pid }) => parentOf(pid) === program.pid)
       assert.lengthOf(children, 16 + allShapes.length - 1)
-      for (const { args } of children) assert.include(["bash", "timeout"], args[0])
+      for (const { args } of children) assert.include(["bash", "timeout", "sleep"], args[0])
     })
   )
 })

@@ -274,7 +274,6 @@ const check = (launcher: "agent" | "node", driver: ExecutionBackend.Driver<Concu
       for (const { done } of known) done.add("close")
       return { changes, reader }
     })
-    console.log(JSON.stringify(steps.map((s) => s._tag + (s._tag === "submit" ? ":" + s.kind : ""))), agents())
     const started = performance.now()
     // the subscription outlives the backend, whose end ends the stream
     const { changes } = await Effect.runPromise(

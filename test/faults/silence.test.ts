@@ -1,51 +1,30 @@
 /** Who is silent is declared dead in time; who only could not be heard for a while is not. */
 import { spawn } from "node:child_process"
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Fiber, Layer } from "effect"
+import { Duration, Effect, Fiber } from "effect"
 import { ExecutionBackend } from "effect-rhapsody"
 import type { Lost } from "../../src/internal/bridge/channel.js"
 import { Channel } from "../../src/internal/bridge/channel.js"
-import * as agentLauncher from "../../src/internal/launch/agentLauncher.js"
 import { argumentsFor, sourceOf } from "../../src/internal/launch/python.js"
-import { runExecutable } from "../../src/internal/launch/run.js"
 import { eventually, failureOf, gate, inbox, sh } from "../concurrent/support.js"
-import type { AgentPids } from "./support.js"
 import {
-  agentsOf,
   allShapes,
   bash,
   caught,
   fault,
   forest,
   gone,
-  kill,
   leftAfter2s,
   limit,
   over,
+  overOneAgent,
   python,
   reasons
 } from "./support.js"
+import type { AgentPids } from "./system.js"
+import { agentsOf, kill } from "./system.js"
 
 // ------------------------------------------------------------------------------------------------------------ processes
-
-/** A backend over one agent: after so many silent milliseconds it is taken for dead, and takes this process for dead. */
-const silent = (silence: number, orchestratorSilence: number) => {
-  const driver = Effect.map(
-    agentLauncher.make({ python, env: { ...process.env }, agents: 1, silence, orchestratorSilence }),
-    (launcher): ExecutionBackend.Driver<"executable"> => ({
-      type: "silent",
-      kinds: ["executable"],
-      concurrency: 20,
-      reportsExecuting: true,
-      boundedStop: ["executable"],
-      run: (spec, { executing: started }) =>
-        spec.program._tag === "executable"
-          ? runExecutable(launcher, spec, spec.program, { grace: 300, sandboxes: "/nowhere", started })
-          : Effect.dieMessage(spec.program._tag)
-    })
-  )
-  return Effect.provide(Layer.orDie(Layer.unwrapScoped(Effect.map(driver, (driver) => ExecutionBackend.layer(driver)))))
-}
 
 /** Stops processes for that long, this one as well. */
 const stopped = (millis: number, ...all: ReadonlyArray<number>) =>
@@ -89,7 +68,9 @@ const noAgent = Effect.gen(function* () {
 fault("SIGSTOP of the agent", {
   agent: caught(
     "after the bounded silence it is declared dead, killed with all it started, and replaced",
-    dies("said nothing for", ({ agent }) => Effect.sync(() => kill(agent, "SIGSTOP"))).pipe(silent(400, 60_000))
+    dies("said nothing for", ({ agent }) => Effect.sync(() => kill(agent, "SIGSTOP"))).pipe(
+      overOneAgent({ silence: 400 })
+    )
   ),
   node: limit("there is none", noAgent)
 })
@@ -113,16 +94,18 @@ const goesOn = (fault: (pids: AgentPids | undefined) => Effect.Effect<void>) =>
   })
 
 fault("this process is blocked for several times the silence", {
-  agent: caught("tasks and agent go on", goesOn(() => blocked(1500)).pipe(silent(300, 60_000))),
+  agent: caught("tasks and agent go on", goesOn(() => blocked(1500)).pipe(overOneAgent({ silence: 300 }))),
   node: caught("tasks go on", goesOn(() => blocked(1500)).pipe(over("node")))
 })
 
 fault("this process is stopped for several times the silence", {
   agent: [
-    caught("tasks and agent go on", goesOn(() => stopped(1500, process.pid)).pipe(silent(300, 60_000))),
+    caught("tasks and agent go on", goesOn(() => stopped(1500, process.pid)).pipe(overOneAgent({ silence: 300 }))),
     caught(
       "with the agent, for longer than the agent waits for a word: tasks and agent go on",
-      goesOn((pids) => stopped(1500, pids!.agent, process.pid)).pipe(silent(300, 1000))
+      goesOn((pids) => stopped(1500, pids!.agent, process.pid)).pipe(
+        overOneAgent({ silence: 300, orchestratorSilence: 1000 })
+      )
     )
   ],
   node: caught("tasks go on", goesOn(() => stopped(1500, process.pid)).pipe(over("node")))
@@ -131,7 +114,7 @@ fault("this process is stopped for several times the silence", {
 fault("the agent is stopped for longer than it waits for a word", {
   agent: caught(
     "and words wait for it: tasks and agent go on",
-    goesOn((pids) => stopped(1500, pids!.agent)).pipe(silent(3000, 1000))
+    goesOn((pids) => stopped(1500, pids!.agent)).pipe(overOneAgent({ silence: 3000, orchestratorSilence: 1000 }))
   ),
   node: limit("there is none", noAgent)
 })
@@ -139,7 +122,7 @@ fault("the agent is stopped for longer than it waits for a word", {
 fault("this process says nothing for longer than the agent waits", {
   agent: caught(
     "the agent takes it for dead and kills all; tasks are Lost, the next one starts a new agent",
-    dies("exited with code", () => blocked(2000)).pipe(silent(200, 1000))
+    dies("exited with code", () => blocked(2000)).pipe(overOneAgent({ silence: 200, orchestratorSilence: 1000 }))
   ),
   node: limit("nobody waits for it", noAgent)
 })

@@ -1,14 +1,16 @@
 /** Faults, declared per launcher; trees of processes, and who is left of them. */
 import { execFileSync, spawn } from "node:child_process"
 import { randomInt } from "node:crypto"
-import * as fs from "node:fs"
 import { createRequire } from "node:module"
 import { describe, it } from "@effect/vitest"
 import type { Scope } from "effect"
-import { Effect, Fiber, Schedule } from "effect"
-import type { ExecutionBackend, Task } from "effect-rhapsody"
-import { ConcurrentBackend } from "effect-rhapsody"
+import { Effect, Fiber, Layer, Schedule } from "effect"
+import type { Task } from "effect-rhapsody"
+import { ConcurrentBackend, ExecutionBackend } from "effect-rhapsody"
+import * as agentLauncher from "../../src/internal/launch/agentLauncher.js"
+import { runExecutable } from "../../src/internal/launch/run.js"
 import { command, eventually, failureOf, marked, root } from "../concurrent/support.js"
+import { kill, processes, read } from "./system.js"
 
 export const launchers = ["agent", "node"] as const
 export type Launcher = (typeof launchers)[number]
@@ -66,8 +68,27 @@ export const over = (launcher: Launcher, options: Options = {}) =>
     })
   )
 
-/** What a test may use inside of `over`. */
-export type Here = ExecutionBackend.ExecutionBackend<ConcurrentBackend.Kinds> | Scope.Scope
+/**
+ * The same over one agent, with options that are not for users: silence, in milliseconds, after which the agent is taken
+ * for dead, and after which it takes this process for dead.
+ */
+export const overOneAgent = (options: { readonly silence?: number; readonly orchestratorSilence?: number }) => {
+  const driver = Effect.map(
+    agentLauncher.make({ python, env: { ...process.env }, agents: 1, ...options }),
+    (launcher): ExecutionBackend.Driver<"executable"> => ({
+      type: "one agent",
+      kinds: ["executable"],
+      concurrency: 100,
+      reportsExecuting: true,
+      boundedStop: ["executable"],
+      run: (spec, { executing: started }) =>
+        spec.program._tag === "executable"
+          ? runExecutable(launcher, spec, spec.program, { grace: 300, sandboxes: "/nowhere", started })
+          : Effect.dieMessage(spec.program._tag)
+    })
+  )
+  return Effect.provide(Layer.orDie(Layer.unwrapScoped(Effect.map(driver, (driver) => ExecutionBackend.layer(driver)))))
+}
 
 // -------------------------------------------------------------------------------------------------------------- trees
 
@@ -94,31 +115,6 @@ const width: Record<Shape, number> = {
   "double fork": 3,
   "env -i setsid": 1,
   "env -i setsid, double fork": 3
-}
-
-interface Found {
-  readonly pid: number
-  readonly args: ReadonlyArray<string>
-}
-
-const read = (pid: number | string, file: string): string => {
-  try {
-    return fs.readFileSync(`/proc/${pid}/${file}`, "latin1")
-  } catch {
-    return "" // ended meanwhile
-  }
-}
-
-/** All processes but the dead, who have no arguments any more. */
-export const processes = (): ReadonlyArray<Found> =>
-  fs.readdirSync("/proc").flatMap((pid) => {
-    const args = /^\d+$/.test(pid) ? read(pid, "cmdline") : ""
-    return args === "" ? [] : [{ pid: Number(pid), args: args.split("\0").slice(0, -1) }]
-  })
-
-export const parentOf = (pid: number): number => {
-  const stat = read(pid, "stat")
-  return Number(stat.slice(stat.lastIndexOf(")") + 2).split(" ")[1])
 }
 
 /**
@@ -180,33 +176,6 @@ export const leftAfter2s = (alive: Effect.Effect<ReadonlyArray<string>>) =>
 
 // ------------------------------------------------------------------------------------------------------------- agents
 
-/** No matter whether it is there. */
-export const kill = (pid: number, signal: NodeJS.Signals = "SIGKILL") => {
-  try {
-    process.kill(pid, signal)
-  } catch {}
-}
-
-export interface AgentPids {
-  readonly keeper: number
-  readonly agent: number
-}
-
-/** The launch agents of a process, and their keepers. */
-export const agentsOf = (orchestrator = process.pid): ReadonlyArray<AgentPids> => {
-  const all = processes().filter(({ args }) => args.includes("effect-rhapsody launch agent"))
-  return all
-    .filter(({ pid }) => parentOf(pid) === orchestrator)
-    .flatMap(({ pid: keeper }) =>
-      all.filter(({ pid }) => parentOf(pid) === keeper).map(({ pid: agent }) => ({ keeper, agent }))
-    )
-}
-
-/** Peak memory of a process in MiB, since the last `forgetPeak`. */
-export const peak = (pid: number | "self") =>
-  Number(/VmHWM:\s+(\d+)/.exec(fs.readFileSync(`/proc/${pid}/status`, "latin1"))![1]) / 1024
-export const forgetPeak = (pid: number | "self") => fs.writeFileSync(`/proc/${pid}/clear_refs`, "5")
-
 /** Waits until these have ended. */
 export const gone = (pids: ReadonlyArray<number>) =>
   eventually(
@@ -215,8 +184,11 @@ export const gone = (pids: ReadonlyArray<number>) =>
   )
 
 /** A script with job control. */
-export const bash = (script: string, { env }: { readonly env?: Task.Env } = {}) =>
-  command({ executable: "bash", args: ["-c", script] }, env === undefined ? {} : { env })
+export const bash = (script: string, { env, uid }: Task.Options = {}) =>
+  command(
+    { executable: "bash", args: ["-c", script] },
+    { ...(env === undefined ? {} : { env }), ...(uid === undefined ? {} : { uid }) }
+  )
 
 /** The reason of the error that a task ended with. */
 export const reasonOf = (exit: Parameters<typeof failureOf>[0]): unknown => {

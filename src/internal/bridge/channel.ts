@@ -54,6 +54,8 @@ export interface Options {
 const patience = 30_000
 /** How long a process may take to end after its streams were closed. */
 const exitGrace = 12_000
+/** The same where it has not even said hello, and so has nothing to end. */
+const startGrace = 1_000
 
 export class Channel {
   private readonly child: ChildProcess
@@ -205,7 +207,7 @@ export class Channel {
     if (this.exited) return
     this.child.stdin?.destroy()
     this.child.stdout?.destroy()
-    const timer = setTimeout(() => this.child.kill("SIGKILL"), exitGrace)
+    const timer = setTimeout(() => this.child.kill("SIGKILL"), this.open ? exitGrace : startGrace)
     this.child.once("exit", () => clearTimeout(timer))
   }
 

@@ -8,32 +8,17 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
 import * as ParseResult from "effect/ParseResult"
-import * as Redacted from "effect/Redacted"
 import type * as Schema from "effect/Schema"
 import type { Values } from "../../Defaults.js"
 import type { AnyDriver, Executable, Program } from "../../Driver.js"
-import type { BackendError, ConfigurationErrorReason } from "../../Errors.js"
-import { ConfigurationError } from "../../Errors.js"
+import type { BackendError, ConfigurationError } from "../../Errors.js"
 import * as Task from "../../Task.js"
 import type { Issue } from "../codec.js"
+import type { Refusal } from "./checks.js"
+import { checkEnv, checkInput, checkOptions, checkText, millis, refuse } from "./checks.js"
 import type { Prepared } from "./entry.js"
 import { describe } from "./outcome.js"
 import { policy } from "./retry.js"
-
-type Refusal = ConfigurationError | undefined
-
-const refuse = (
-  configKey: string | undefined,
-  reason: ConfigurationErrorReason,
-  message: string,
-  cause?: unknown
-): ConfigurationError =>
-  new ConfigurationError({
-    ...(configKey === undefined ? {} : { configKey }),
-    reason,
-    details: { message },
-    ...(cause === undefined ? {} : { cause })
-  })
 
 export const duplicate = (uid: string): ConfigurationError =>
   refuse(
@@ -41,96 +26,6 @@ export const duplicate = (uid: string): ConfigurationError =>
     "DuplicateUid",
     `a task with uid ${uid} is live or ended recently in this backend; choose another or leave it out`
   )
-
-const isText = (u: unknown): u is Task.Text => typeof u === "string" || u instanceof Uint8Array
-const hasNul = (text: Task.Text) => (typeof text === "string" ? text.includes("\0") : text.includes(0))
-
-const loneSurrogate = /\p{Surrogate}/u
-
-/** Text that has bytes. */
-const checkContent = (key: string, value: unknown): Refusal => {
-  if (!isText(value)) return refuse(key, "InvalidPayload", `must be a string or a Uint8Array, not ${typeof value}`)
-  return typeof value === "string" && loneSurrogate.test(value)
-    ? refuse(
-        key,
-        "InvalidPayload",
-        "contains half of a surrogate pair, which no encoding can express; give bytes instead"
-      )
-    : undefined
-}
-/** Such text as the system passes on to a program. */
-const checkText = (key: string, value: unknown): Refusal =>
-  isText(value) && hasNul(value)
-    ? refuse(key, "InvalidPayload", "must not contain a NUL character: the system cannot pass it on")
-    : checkContent(key, value)
-
-const checkInput = (stdin: unknown): Refusal =>
-  typeof stdin === "object" && stdin !== null && "file" in stdin
-    ? typeof stdin.file === "string"
-      ? checkText("stdin.file", stdin.file)
-      : refuse("stdin.file", "InvalidPayload", `must be a string, not ${typeof stdin.file}`)
-    : checkContent("stdin", stdin)
-
-const checkEnv = (env: Task.Env | undefined): Refusal => {
-  for (const name in env) {
-    const value = env[name]
-    if (name === "" || name.includes("=") || name.includes("\0") || loneSurrogate.test(name)) {
-      const message = "a variable's name must not be empty nor contain =, NUL or half of a surrogate pair"
-      return refuse(`env.${name}`, "InvalidOption", message)
-    }
-    if (value === undefined) continue
-    const wrong = checkText(`env.${name}`, Redacted.isRedacted(value) ? Redacted.value(value) : value)
-    if (wrong !== undefined) return wrong
-  }
-  return undefined
-}
-
-const uidPattern = /^(?!\.{1,2}$)[^/\p{Cc}]{1,200}$/u
-
-const nonNegative = (key: string, value: number | undefined): Refusal =>
-  value === undefined || (typeof value === "number" && value >= 0 && Number.isFinite(value))
-    ? undefined
-    : refuse(key, "InvalidOption", `must be a finite number, 0 or more, not ${value}`)
-
-const checkResources = (resources: Task.Resources): Refusal => {
-  for (const key of ["cores", "gpus", "memory", "ranks", "nodes"] as const) {
-    const wrong = nonNegative(`resources.${key}`, resources[key])
-    if (wrong !== undefined) return wrong
-  }
-  return resources.walltime === undefined ? undefined : millis("resources.walltime", resources.walltime).wrong
-}
-
-const millis = (key: string, input: Duration.DurationInput): { readonly millis: number; readonly wrong: Refusal } => {
-  const duration = Duration.decodeUnknown(input)
-  const value = Option.isSome(duration) ? Duration.toMillis(duration.value) : Number.NaN
-  return value > 0
-    ? { millis: value, wrong: undefined }
-    : { millis: value, wrong: refuse(key, "InvalidOption", `must be a positive duration such as "30 seconds"`) }
-}
-
-const checkOptions = ({ capture, cwd, env, priority, resources, retry, uid }: Task.Options<any>): Refusal => {
-  if (uid !== undefined && !(typeof uid === "string" && uidPattern.test(uid))) {
-    return refuse("uid", "InvalidOption", "must be a string of 1 to 200 characters without slash or control character")
-  }
-  if (priority !== undefined && !Number.isFinite(priority))
-    return refuse("priority", "InvalidOption", "must be a finite number")
-  if (retry?.times !== undefined && !(Number.isInteger(retry.times) && retry.times >= 0)) {
-    return refuse("retry.times", "InvalidOption", "must be an integer, 0 or more")
-  }
-  return (
-    (resources === undefined ? undefined : checkResources(resources)) ??
-    nonNegative("capture.limit", capture?.limit) ??
-    (cwd === undefined ? undefined : checkText("cwd", cwd)) ??
-    (capture?.merged === true && capture.stderr !== undefined
-      ? refuse(
-          "capture.stderr",
-          "InvalidOption",
-          "is without effect when the streams are merged; name capture.stdout alone"
-        )
-      : undefined) ??
-    checkEnv(env)
-  )
-}
 
 const noEnv: Task.Env = {}
 const noArgs: ReadonlyArray<Task.Text> = []

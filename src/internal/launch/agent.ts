@@ -117,12 +117,17 @@ export class Agent {
   /** Starts a program, or tells at once why that cannot be asked. */
   start(launch: Launch): Running {
     const running = new Running(this, ++this.serial, launch)
+    if (!this.channel.alive) {
+      running.end = Either.left({ reason: "Lost", details: { message: "its launch agent has just ended" } })
+      return running
+    }
     try {
       const { blobs, header } = request(running)
       this.channel.send(header, blobs)
     } catch (cause) {
-      // longer than a frame: the system would not take such arguments either
-      running.end = Either.left(launchFailed((cause as Error).message, { errno: "E2BIG", cause }))
+      // longer than a frame, as no arguments may be; or this process has no working directory any more
+      const errno = cause instanceof RangeError ? "E2BIG" : (cause as NodeJS.ErrnoException).code
+      running.end = Either.left(launchFailed((cause as Error).message, { errno, cause }))
       return running
     }
     if (this.running.size === 0) this.channel.ref(true)
@@ -192,7 +197,8 @@ export class Agent {
 
   private output(running: Running, stream: Stream, blobs: ReadonlyArray<Uint8Array>): void {
     const { live } = running.launch
-    if (live === undefined) {
+    // of a stream with a path comes what is read back at the end
+    if (live === undefined || running.pathOf(stream) !== undefined) {
       running.chunks[stream].push(...blobs)
       return
     }
@@ -228,7 +234,7 @@ const request = (running: Running): { readonly header: object; readonly blobs: A
     const value = program.env[name]
     variables.push([
       name,
-      value === undefined ? null : Redacted.isRedacted(value) ? Redacted.value(value) : part(value)
+      value === undefined ? null : part(Redacted.isRedacted(value) ? Redacted.value(value) : value)
     ])
   }
   const header: Record<string, unknown> = {

@@ -7,7 +7,6 @@
  * the agent, about 11 MB, for the system counts it in.
  */
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import type * as Scope from "effect/Scope"
 import type { ProcessExit } from "../../Driver.js"
 import type { Lost, Time } from "../bridge/channel.js"
@@ -55,7 +54,7 @@ export const make = ({
                 Effect.flatMap(begun(running), () =>
                   running.started ? Effect.zipRight(launch.started, ended(running)) : ended(running)
                 ),
-              (running, exit) => (Exit.isInterrupted(exit) ? stop(running, killed ? 0 : launch.grace) : Effect.void)
+              (running) => (running.end === undefined ? stop(running, killed ? 0 : launch.grace) : Effect.void)
             )
         ),
       kill: Effect.sync(() => {
@@ -143,25 +142,42 @@ class Pool {
 
   private open(): void {
     this.opening++
-    const agent: Agent = new Agent(
-      this.options,
-      (lost) => {
-        this.opening--
-        if (lost === undefined) this.agents.add(agent)
-        else {
-          this.all.delete(agent)
-          // one is enough where the system has no room for more
-          if (this.agents.size > 0) this.count = this.agents.size
+    let agent: Agent
+    try {
+      agent = new Agent(
+        this.options,
+        (lost) => this.opened(agent, lost),
+        () => {
+          this.agents.delete(agent)
+          agent.close(() => this.all.delete(agent))
+          if (this.waiting.length > 0 && this.opening === 0 && this.living() === 0) this.open()
         }
-        if (lost === undefined || (this.opening === 0 && this.agents.size === 0)) {
-          for (const answered of this.waiting.splice(0)) answered(lost ?? agent)
-        }
-      },
-      () => {
-        this.agents.delete(agent)
-        agent.close(() => this.all.delete(agent))
-      }
-    )
+      )
+    } catch (cause) {
+      // Node throws where the system refuses a process for some reasons, and tells others later
+      queueMicrotask(() => this.opened(undefined, { reason: "NotStarted", message: (cause as Error).message }))
+      return
+    }
     this.all.add(agent)
+  }
+
+  private living(): number {
+    let living = 0
+    for (const agent of this.agents) if (agent.alive) living++
+    return living
+  }
+
+  private opened(agent: Agent | undefined, lost: Lost | undefined): void {
+    this.opening--
+    if (agent !== undefined && lost === undefined) this.agents.add(agent)
+    else {
+      if (agent !== undefined) this.all.delete(agent)
+      // fewer are enough where the system has no room for more
+      const living = this.living()
+      if (living > 0) this.count = living
+    }
+    if (lost === undefined || (this.opening === 0 && this.living() === 0)) {
+      for (const answered of this.waiting.splice(0)) answered(lost ?? agent!)
+    }
   }
 }

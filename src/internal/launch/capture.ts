@@ -74,7 +74,7 @@ const told = (
           Effect.suspend(() => {
             over = true
             return Effect.map(Queue.takeAll(queue), (rest) => {
-              for (const given of rest) void given
+              for (const given of rest) given?.taken()
             })
           })
         )
@@ -82,7 +82,7 @@ const told = (
           ...launch,
           live: {
             give: (chunk, taken) => {
-              if (false) taken()
+              if (over) taken()
               else queue.unsafeOffer({ chunk, taken })
             }
           },

@@ -21,11 +21,26 @@ export const isDirectory = (file: string): boolean => {
 }
 
 /** For reading, too: a result may be decoded from it. */
-export const openOutput = (file: string): number => {
-  // To open a FIFO that nobody reads would block this whole process, or let the output vanish: that fails with ENXIO.
-  const fifo = fs.statSync(file, { throwIfNoEntry: false })?.isFIFO() === true
-  if (fifo) fs.closeSync(fs.openSync(file, fs.constants.O_WRONLY | fs.constants.O_NONBLOCK))
-  return fs.openSync(file, "w+")
+export const openOutput = (file: string): number =>
+  fs.statSync(file, { throwIfNoEntry: false })?.isFIFO() === true ? openFifo(file) : fs.openSync(file, "w+")
+
+/**
+ * To open a FIFO that nobody reads would block this whole process, or let the output vanish: that fails with ENXIO. It
+ * is open at any moment from then on, or its reader would take it for closed, and be gone.
+ */
+const openFifo = (file: string): number => {
+  const probe = fs.openSync(file, fs.constants.O_WRONLY | fs.constants.O_NONBLOCK)
+  try {
+    // with an end for reading of its own, the next does not wait even if the reader has just gone
+    const both = fs.openSync(file, fs.constants.O_RDWR)
+    try {
+      return fs.openSync(file, fs.constants.O_WRONLY)
+    } finally {
+      fs.closeSync(both)
+    }
+  } finally {
+    fs.closeSync(probe)
+  }
 }
 
 /** To open a FIFO that nobody writes would block this whole process. */

@@ -8,7 +8,6 @@
  * for TERM and INT.
  */
 import * as Effect from "effect/Effect"
-import * as Exit from "effect/Exit"
 import * as Redacted from "effect/Redacted"
 import type { Executable, ProcessExit } from "../../Driver.js"
 import type { ConfigurationErrorReason } from "../../Errors.js"
@@ -106,11 +105,10 @@ export const make = (inherited: NodeJS.ProcessEnv): Launcher => {
             launch.started,
             Effect.async<ProcessExit, LaunchFailure>((resume) => child.onEnd(resume))
           ),
-        (child, exit) =>
+        // at once when it has ended
+        (child) =>
           Effect.ensuring(
-            Exit.isInterrupted(exit)
-              ? Effect.async<void>((resume) => child.stop(killed ? 0 : launch.grace, () => resume(Effect.void)))
-              : Effect.void,
+            Effect.async<void>((resume) => child.stop(killed ? 0 : launch.grace, () => resume(Effect.void))),
             Effect.sync(() => {
               children.delete(child)
               untrack(child)

@@ -135,9 +135,8 @@ export class ChildProcess {
       this.status = { code, signal }
       // what it left running in its group ends with it, at once unless the group has its grace
       const detach = !this.stopping && program.leftovers === "detach"
-      if (detach) this.groupGone = true
-      else if (!this.stopping) this.kill("SIGKILL")
-      this.whenGroupGone(() => {
+      if (!detach && !this.stopping) this.kill("SIGKILL")
+      const gone = () => {
         // A loop that was blocked for longer than the grace first gets to read what is there. While it is who takes the
         // output that holds it up, it is nobody's fault that the pipes are open.
         const wait = () => {
@@ -145,7 +144,11 @@ export class ChildProcess {
         }
         wait()
         closed()
-      })
+      }
+      if (detach) {
+        this.groupGone = true
+        gone()
+      } else this.whenGroupGone(gone)
     })
     queueMicrotask(() => started(undefined))
   }

@@ -1,6 +1,7 @@
 /**
  * From an attempt of an executable task to its outcome, over a launcher: what is the same however programs are started.
  */
+import { constants } from "node:fs"
 import * as fs from "node:fs/promises"
 import * as path from "node:path"
 import * as Effect from "effect/Effect"
@@ -48,12 +49,15 @@ export const runExecutable = (
 
 // -------------------------------------------------------------------------------------------------------- preparation
 
-/** Each line is told by its number when it fails; the program then takes the shell's place. */
+/**
+ * Each line is told by its number when it fails; the program then takes the shell's place. The empty line is for a
+ * backslash at the end: it must not reach what asks whether the line failed.
+ */
 const prepared = (program: Executable): Executable => {
   if (program.prepare.length === 0) return program
   const lines = program.prepare.map(
     (line, i) =>
-      `${line}\nrhapsody_status=$?; if [ $rhapsody_status -ne 0 ]; then echo "prepare[${i}] failed with code $rhapsody_status" >&2; exit $rhapsody_status; fi`
+      `${line}\n\nrhapsody_status=$?; if [ $rhapsody_status -ne 0 ]; then echo "prepare[${i}] failed with code $rhapsody_status" >&2; exit $rhapsody_status; fi`
   )
   const script = [...lines, "unset rhapsody_status", 'exec -- "$@"'].join("\n")
   return { ...program, executable: "bash", args: ["-c", script, "bash", program.executable, ...program.args] }
@@ -70,9 +74,12 @@ const withTail = (exit: ProcessExit): Effect.Effect<ProcessExit> =>
     ? Effect.succeed(exit)
     : Effect.promise(async () => {
         try {
-          const file = await fs.open(exit.stderrPath!)
+          // without waiting for the other end of a FIFO
+          const file = await fs.open(exit.stderrPath!, constants.O_RDONLY | constants.O_NONBLOCK)
           try {
-            const { size } = await file.stat()
+            const stat = await file.stat()
+            if (!stat.isFile()) return exit
+            const { size } = stat
             const { buffer, bytesRead } = await file.read({ position: Math.max(0, size - tailSize), length: tailSize })
             return { ...exit, stderrTail: buffer.subarray(0, bytesRead) }
           } finally {

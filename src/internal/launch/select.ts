@@ -22,6 +22,8 @@ export interface Options {
   readonly launcher: Choice
   /** The interpreter for the agents, instead of the usual names. */
   readonly python: string | undefined
+  /** The usual names. */
+  readonly names?: ReadonlyArray<string>
   /** How many programs there are at the same time: one agent is enough for one. */
   readonly width: number
   readonly silence?: number | undefined
@@ -34,7 +36,7 @@ const snapshot = (): NodeJS.ProcessEnv => ({ ...process.env })
 
 /** The first interpreter that can run an agent; fails with what each of them said. */
 const withAgents = (
-  { orchestratorSilence, python, silence, time, width }: Options,
+  { names = interpreters, orchestratorSilence, python, silence, time, width }: Options,
   env: NodeJS.ProcessEnv
 ): Effect.Effect<Launcher, string, Scope.Scope> => {
   const attempt = (python: string) =>
@@ -51,8 +53,9 @@ const withAgents = (
     )
   if (process.platform !== "linux")
     return Effect.fail(`the launch agent runs on Linux, and this is ${process.platform}`)
-  const names = python === undefined ? interpreters : [python]
-  return Effect.mapError(Effect.validateFirst(names, attempt), (reasons) => [...new Set(reasons)].join("; "))
+  return Effect.mapError(Effect.validateFirst(python === undefined ? names : [python], attempt), (reasons) =>
+    [...new Set(reasons)].join("; ")
+  )
 }
 
 export const make = (options: Options): Effect.Effect<Launcher, ConfigurationError, Scope.Scope> =>
@@ -101,7 +104,8 @@ export const make = (options: Options): Effect.Effect<Launcher, ConfigurationErr
       deciding = waiting
       return Effect.zipRight(
         Effect.forkIn(
-          Effect.flatMap(Effect.exit(decide), (exit) => Deferred.done(waiting, exit)),
+          // also when it is interrupted, as the backend closes
+          Effect.onExit(decide, (exit) => Deferred.done(waiting, exit)),
           scope
         ),
         Deferred.await(waiting)

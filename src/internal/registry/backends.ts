@@ -27,10 +27,10 @@ const limits = {
 }
 
 /** `RHAPSODY_CONCURRENT_MAX_WORKERS` and the like; what is not there is not said. */
+const variable = <A>(backend: string, config: Config.Config<A>) =>
+  config.pipe(Config.nested(backend), Config.nested("RHAPSODY"), Config.withDefault(undefined))
 const under = (backend: string, configs: Record<string, Config.Config<unknown>>) =>
-  Record.map(configs, (config) =>
-    config.pipe(Config.nested(backend), Config.nested("RHAPSODY"), Config.withDefault(undefined))
-  )
+  Record.map(configs, (config) => variable(backend, config))
 const limitConfigs: Record<string, Config.Config<unknown>> = {
   admission: Config.integer("ADMISSION"),
   nestedAdmission: Config.integer("NESTED_ADMISSION"),
@@ -73,7 +73,15 @@ const Concurrent: Entry<ConcurrentBackend.Options, any> = {
   // A system that starts no processes is found out by starting one: the program that surely is there.
   probe: Effect.gen(function* () {
     const { layer } = yield* Effect.promise(concurrent)
-    yield* Effect.provide(ExecutionBackend.execute(Version.make()), layer({ maxWorkers: 1 }))
+    const python = yield* variable("CONCURRENT", Config.string("PYTHON"))
+    const start = (options: ConcurrentBackend.Options) =>
+      Effect.provide(ExecutionBackend.execute(Version.make()), layer({ maxWorkers: 1, ...options }))
+    return yield* start({ launcher: "agent", ...(python === undefined ? {} : { python }) }).pipe(
+      Effect.asVoid,
+      Effect.catchTag("ConfigurationError", ({ message }) =>
+        Effect.as(start({ launcher: "node" }), `launches through Node, slower and less exact: ${message}`)
+      )
+    )
   }).pipe(
     Effect.mapError(
       (cause) =>

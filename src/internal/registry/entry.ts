@@ -117,7 +117,7 @@ export const probe = (entry: Entry, timeout: Duration.DurationInput): Effect.Eff
   const look: Effect.Effect<unknown, Refusal> = entry.probe ?? Effect.scoped(Layer.build(build(entry, undefined)))
   return look.pipe(
     Effect.matchCause({
-      onSuccess: (): Availability => ({ name, available: true }),
+      onSuccess: (note): Availability => ({ name, available: true, ...(typeof note === "string" ? { note } : {}) }),
       onFailure: (cause) => {
         const failed = Cause.failureOption(cause)
         if (failed._tag === "Some") return unavailable(failed.value.message)

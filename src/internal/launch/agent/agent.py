@@ -52,9 +52,17 @@ class Agent(Starting, Outputs, Endings):
         self.unsent = 0  # bytes in it
         self.blocked = False  # the channel did not take it
         self.urgent = False  # it must not wait
+        self.lazy = 0.0  # since when the first of it waits
         self.heard = now()
         self.silence = 3600.0
         self.over = False
+        try:
+            os.posix_spawn("/nowhere", ["nowhere"], {}, setsid=True)
+        except NotImplementedError:
+            self.spawns = False  # this Python was built for a system too old: programs are started by forking
+        except OSError:
+            self.spawns = True
+        self.left = set()  # uids of programs whose leftovers were left alone on purpose
         self.handlers = {self.wake: self.reap, self.input: self.listen, keeper_gone: self.hang_up}
         self.epoll = select.epoll()
         for fd in self.handlers:
@@ -68,6 +76,14 @@ class Agent(Starting, Outputs, Endings):
         self.over = True
 
     def run(self):
+        try:
+            self.loop()
+        finally:
+            for launch in list(self.launches.values()):
+                self.kill(launch)
+            sweep(self.spared, self.left, GONE)
+
+    def loop(self):
         while not self.over:
             if self.urgent and not self.blocked:
                 self.flush()
@@ -86,15 +102,12 @@ class Agent(Starting, Outputs, Endings):
                 self.grow()
             if self.messages:
                 self.obey()
-            elif not events and self.out and not self.blocked:
+            elif self.out and not self.blocked and (not events or now() > self.lazy + YOUNG):
                 self.flush()
             if self.ending:
                 self.settle()
             if now() - self.heard > self.silence:
                 break
-        for launch in list(self.launches.values()):
-            self.kill(launch)
-        sweep(self.spared, GONE)
 
     def patience(self):
         """Seconds until something has to be looked at."""
@@ -121,6 +134,8 @@ class Agent(Starting, Outputs, Endings):
     def tell(self, header, blobs=(), lazy=False):
         """Lazy ones wait for others to go with, at most until the loop has nothing to do."""
         frame = encode(header, blobs)
+        if not self.out:
+            self.lazy = now()
         self.out.append(frame)
         self.unsent += len(frame)
         if not lazy:
@@ -148,9 +163,13 @@ class Agent(Starting, Outputs, Endings):
             return
         if self.blocked:
             self.blocked = False
-            del self.handlers[self.output]
-            self.epoll.unregister(self.output)
+            self.unhandle(self.output)
             self.resume()
+
+    def unhandle(self, fd):
+        """Before it is closed: who was forked meanwhile may keep it open, and it would be heard of for ever."""
+        if self.handlers.pop(fd, None) is not None:
+            self.epoll.unregister(fd)
 
     def congested(self):
         return self.unsent > CONGESTED

@@ -4,6 +4,7 @@ A program is ended when its process was reaped, nobody is left of its tree, and 
 its group is killed before it is reaped, so that the group's number cannot be another's yet. What left the group is
 found where the system puts orphans: below the agent.
 """
+import binascii
 import os
 import resource
 import signal
@@ -45,8 +46,7 @@ class Endings:
             if launch is not None:
                 launch.ended = (status, usage, now())
                 ended.append(launch)
-        if ended or self.orphans:
-            self.adopt()
+        self.adopt()  # whoever was reaped may have left somebody here
         for launch in ended:
             self.drain(launch)
             self.ending.add(launch)
@@ -66,6 +66,7 @@ class Endings:
                     # not even KILL ends it: it hangs in the system
                     launch.ended = (signal.SIGKILL, resource.struct_rusage((0.0,) * 16), moment)
                     self.end(launch, True)
+                    self.orphans[launch.pid] = set()
                 elif launch.killed is not None and moment > launch.killed + TICK:
                     self.kill(launch)  # somebody may have been born while the others were killed
                 continue
@@ -161,10 +162,16 @@ class Endings:
                         kill_below([pid])
 
     def leave(self, launch):
-        """Leaves alone what it leaves running, and tells the keeper so."""
-        lives = sessions_of(descendants(children(os.getpid())))
-        self.spared = (self.spared | {launch.pid} | sessions_of(descendants(launch.adopted))) & lives
-        os.write(self.keeper_in, b" ".join(b"%d" % sid for sid in self.spared) + b"\n")
+        """Leaves alone what it leaves running."""
+        below = descendants(children(os.getpid()))
+        self.left = {uid for uid in self.left if any(is_of(pid, {uid}) for pid in below)} | {launch.uid}
+        self.spare((self.spared | {launch.pid} | sessions_of(descendants(launch.adopted))) & sessions_of(below))
+
+    def spare(self, sessions):
+        """Tells the keeper, too, whom to leave alone: a line of sessions and uids."""
+        self.spared = sessions
+        uids = [b"=" + binascii.hexlify(uid) for uid in self.left]
+        os.write(self.keeper_in, b" ".join([b"%d" % session for session in sessions] + uids) + b"\n")
 
     # --------------------------------------------------------------------------------------------------------- stopping
 
@@ -226,6 +233,10 @@ class Endings:
             if found[1] in self.spared:
                 self.orphans[pid] = set()
                 continue
+            if self.left and found[1] not in self.sessions and is_of(pid, self.left):
+                self.orphans[pid] = set()
+                self.spare(self.spared | {found[1]})  # it took a session of its own later, as daemons do
+                continue
             owners = self.owners(pid, found[1])
             self.orphans[pid] = set(owners)
             if len(owners) == 1:
@@ -241,12 +252,8 @@ class Endings:
         candidates = list(self.launches.values())
         if len(candidates) == 1:
             return candidates
-        try:
-            with open("/proc/%d/environ" % pid, "rb") as file:
-                env = file.read().split(b"\0")
-        except OSError:
-            env = ()
-        own = [launch for launch in candidates if b"RHAPSODY_TASK_UID=" + launch.uid in env]
+        uids = uids_of(pid)
+        own = [launch for launch in candidates if launch.uid in uids]
         if len(own) == 1:
             return own
         pipes = set()

@@ -1,4 +1,5 @@
 """The launch agent, 6: the keeper, its parent and what the program starts as. See agent.py for the whole."""
+import binascii
 import os
 import select
 import signal
@@ -30,23 +31,42 @@ def keep():
     poll.register(0, 0)  # for hang-up alone: the agent reads it
     poll.register(wake, select.POLLIN)
     poll.register(from_agent, select.POLLIN)
-    lines, status = b"\n", reap(agent)
+    spared, status = Spared(from_agent), reap(agent)
     while status is None:
         ready = dict(poll.poll())
         if 0 in ready:
             send(agent, signal.SIGKILL)
             break
-        if from_agent in ready:
-            data = os.read(from_agent, 65536)
-            if not data:
-                poll.unregister(from_agent)
-            # sessions to be spared, a line each time: the last whole one holds
-            lines = b"\n".join((b"\n" + lines + data).split(b"\n")[-2:])
+        if from_agent in ready and not spared.listen():
+            poll.unregister(from_agent)
         if wake in ready:
             os.read(wake, 4096)
             status = reap(agent)
-    sweep({int(session) for session in lines.split(b"\n")[-2].split()}, 10)
+    while spared.listen():
+        pass
+    sweep(spared.sessions, spared.uids, 10)
     return 1 if status is None else status
+
+
+class Spared:
+    """Whom the agent says to leave alone: the last whole line holds."""
+
+    def __init__(self, fd):
+        self.fd, self.data, self.sessions, self.uids = fd, b"", set(), set()
+        os.set_blocking(fd, False)
+
+    def listen(self):
+        """False when nothing more is there, or comes."""
+        try:
+            data = os.read(self.fd, 65536)
+        except BlockingIOError:
+            return False
+        *lines, self.data = (self.data + data).split(b"\n")
+        if lines:
+            words = lines[-1].split()
+            self.sessions = {int(word) for word in words if not word.startswith(b"=")}
+            self.uids = {binascii.unhexlify(word[1:]) for word in words if word.startswith(b"=")}
+        return bool(data)
 
 
 def work(keeper_in, keeper_gone):

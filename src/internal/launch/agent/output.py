@@ -30,8 +30,7 @@ class Outputs:
     def unwatch(self, stream):
         if stream.watched:
             stream.watched = False
-            del self.handlers[stream.fd]
-            self.epoll.unregister(stream.fd)
+            self.unhandle(stream.fd)
 
     def resume(self):
         """The orchestrator reads again."""

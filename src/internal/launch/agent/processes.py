@@ -64,8 +64,22 @@ def kill_below(pids):
         send(pid, signal.SIGKILL)
 
 
-def sweep(spared, bound):
-    """Kills all below this process until nobody is left, but for the sessions to be spared; at most `bound` seconds."""
+def uids_of(pid):
+    """The tasks that its environment names: one, or none when it was cleared."""
+    try:
+        with open("/proc/%d/environ" % pid, "rb") as file:
+            return {line[18:] for line in file.read().split(b"\0") if line.startswith(b"RHAPSODY_TASK_UID=")}
+    except OSError:
+        return set()
+
+
+def is_of(pid, uids):
+    return not uids_of(pid).isdisjoint(uids)
+
+
+def sweep(spared, left, bound):
+    """Kills all below this process until nobody is left, for at most `bound` seconds. Spared are those sessions, what
+    is below them, and who was started for the tasks that left somebody on purpose."""
     until = now() + bound
     while True:
         try:
@@ -73,12 +87,16 @@ def sweep(spared, bound):
                 pass
         except ChildProcessError:
             return
-        left = descendants(children(os.getpid()))
-        if spared:
-            left = [pid for pid in left if sessions_of([pid]).isdisjoint(spared)]
-        if not left or now() > until:
+        found, rest = [], children(os.getpid())
+        while rest:
+            pid = rest.pop()
+            if (spared and not sessions_of([pid]).isdisjoint(spared)) or (left and is_of(pid, left)):
+                continue
+            found.append(pid)
+            rest += children(pid)
+        if not found or now() > until:
             return
-        for pid in left:
+        for pid in found:
             send(pid, signal.SIGKILL)
         time.sleep(0.001)
 

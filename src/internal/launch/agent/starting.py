@@ -35,7 +35,7 @@ class Launch:
     def __init__(self, header):
         self.id = header["id"]
         self.uid = header["uid"].encode()
-        self.limit = header["limit"]
+        self.limit = int(header["limit"])
         self.truncate = header.get("truncate", False)
         self.live = header.get("live", False)
         self.detach = header.get("detach", False)
@@ -117,12 +117,17 @@ class Starting:
     """What the agent does to start a program. One that fails leaves nothing behind."""
 
     def start(self, header, blobs):
-        launch = Launch(header)
-        opened = []
+        launch, opened = None, []
         try:
+            launch = Launch(header)
             self.spawn(launch, header, blobs, opened)
         except Failed as problem:
             self.unstarted(launch, problem.what, problem.path, problem.errno, problem.text)
+        except Exception as problem:  # the trouble of one is not that of the others
+            if launch is not None and launch.id in self.launches:
+                raise
+            number = getattr(problem, "errno", None) or errno.EINVAL
+            self.unstarted(launch or Launch(dict(header, uid="")), "start", b"", number, str(problem))
         finally:
             for fd in opened:
                 os.close(fd)
@@ -156,6 +161,8 @@ class Starting:
         if "stdinFile" in header and is_fifo(header["stdinFile"]):
             # to open it may take for ever: that is for the program to wait for
             setup = dict(setup or {}, stdinFile=header["stdinFile"])
+        if setup is None and not self.spawns:
+            setup = {}
         standard = self.standard_streams(launch, header, blobs, opened, setup)
         executable = resolve(argv[0], env)
         launch.born = now()
@@ -165,6 +172,9 @@ class Starting:
                 executable, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=self.ignored))
         else:
             self.fork(launch, executable, argv, env, standard, setup)
+        if launch.pid in self.spared:
+            self.spare(self.spared - {launch.pid})  # that session is gone, for its number is given again
+        self.left.discard(launch.uid)  # its next attempt is no leftover
         self.launches[launch.id] = self.pids[launch.pid] = self.sessions[launch.pid] = launch
         if launch.setup is None:
             self.started(launch)
@@ -206,13 +216,13 @@ class Starting:
             opened.append(stdin)
         stdout = capture("stdout")
         if header.get("readBack"):
-            launch.file = os.dup(stdout)
+            launch.file = attempt("pipe", b"", os.dup, stdout)
         stderr = stdout if header.get("merged") else capture("stderr")
         return [stdin, stdout, stderr]
 
     def fork(self, launch, executable, argv, env, standard, setup):
         """A start that posix_spawn cannot do: limits, niceness, an input whose opening may take for ever."""
-        tells, told = os.pipe()
+        tells, told = attempt("pipe", b"", os.pipe)
         # a signal that comes before the child has its own dispositions waits until it has
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
@@ -239,11 +249,19 @@ class Starting:
             for number in self.ignored + [signal.SIGTERM, signal.SIGCHLD]:
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
-            if "stdinFile" in setup:
-                what, path = "stdin", setup["stdinFile"].encode()
-                standard[0] = os.open(path, os.O_RDONLY | os.O_NOCTTY)
             for to, fd in enumerate(standard):
                 os.dup2(fd, to)
+            # what is open in the agent would otherwise stay open here for as long as the input is waited for
+            for fd in map(int, os.listdir("/proc/self/fd")):
+                if fd > 2 and fd != told:
+                    try:
+                        os.close(fd)
+                    except OSError:
+                        pass  # the one that the list was read from
+            if "stdinFile" in setup:
+                what, path = "stdin", setup["stdinFile"].encode()
+                fd = os.open(path, os.O_RDONLY | os.O_NOCTTY)
+                os.dup2(fd, 0)
             if "nice" in setup:
                 what = "nice"
                 os.nice(setup["nice"])
@@ -267,7 +285,7 @@ class Starting:
         except BlockingIOError:
             return
         launch.setup = None
-        del self.handlers[fd]
+        self.unhandle(fd)
         os.close(fd)
         if data:
             what, path, number, text = data.split(b"\0")
@@ -295,13 +313,11 @@ class Starting:
         elif last:
             self.close_input(launch)
         else:
-            if fd in self.handlers:
-                del self.handlers[fd]
-                self.epoll.unregister(fd)
+            self.unhandle(fd)
             self.tell({"type": "need", "id": launch.id})
 
     def close_input(self, launch):
         fd = launch.input[0]
         launch.input = None
-        self.handlers.pop(fd, None)
+        self.unhandle(fd)
         os.close(fd)

@@ -1,0 +1,260 @@
+/** What is set up before a program: lines for bash, and a directory of its own. */
+import * as fs from "node:fs"
+import { join } from "node:path"
+import { assert, it } from "@effect/vitest"
+import { Effect, Fiber, Schedule } from "effect"
+import { ConcurrentBackend, ExecutionBackend, Task } from "effect-rhapsody"
+import { idle, nothingLeft, statesOf } from "../support.js"
+import { command, directory, inbox, marked, notUtf8, overBoth, program, sh, taskError } from "./support.js"
+
+const stdoutOf = <E, R>(task: Task.Instance<Task.Output, E, R>) =>
+  Effect.map(ExecutionBackend.execute(task), (output) => output.stdout)
+
+overBoth("lines for bash", ({ launcher, provide }) => {
+  const backend = provide({ maxWorkers: 1 })
+
+  it.scopedLive("run before the program, in one shell, and leave it their environment and directory", () =>
+    Effect.gen(function* () {
+      const cwd = yield* directory
+      fs.mkdirSync(join(cwd, "below"))
+      fs.writeFileSync(join(cwd, "activate"), "export SOURCED='from a file'\nfunction module() { export $1=loaded; }\n")
+      const prepare = [
+        "source ./activate",
+        "module NAME",
+        "local_one=1",
+        "cd below",
+        "export TOLD=$local_one",
+        "unset GONE"
+      ]
+      const script = `echo "$SOURCED, $NAME, $TOLD, \${GONE-none}, \${local_one-none}, \${rhapsody_status-none}"; pwd -P`
+      const output = yield* stdoutOf(sh(script, { cwd, prepare, env: { GONE: "there" } }))
+      assert.strictEqual(output, `from a file, loaded, 1, none, none, none\n${join(cwd, "below")}\n`)
+    }).pipe(backend)
+  )
+
+  it.scopedLive("change nothing of the program's arguments, its input and its end", () =>
+    Effect.gen(function* () {
+      const prepare = ["export X=1"]
+      const args = ["", "a b", "$HOME", "`id`", "'", '"', "*", "-n", "--", "line\nbreak", "ü"]
+      const printed = yield* stdoutOf(command({ executable: "printf", args: ["%s\\0", ...args] }, { prepare }))
+      assert.deepStrictEqual(printed.split("\0").slice(0, -1), args)
+      const input = yield* ExecutionBackend.execute(command({ executable: "cat", stdin: notUtf8 }, { prepare }))
+      assert.deepStrictEqual(Buffer.from(input.stdoutBytes), Buffer.from(notUtf8))
+      const path = yield* program(join(yield* directory, "-a ; b"), "echo $0")
+      assert.strictEqual(yield* stdoutOf(command({ executable: path }, { prepare })), `${path}\n`)
+      assert.strictEqual((yield* taskError(sh("exit 77", { prepare }))).exitCode, 77)
+      assert.strictEqual((yield* taskError(sh("kill -9 $$", { prepare }))).signal, "SIGKILL")
+      if (launcher === "agent") {
+        const bytes = command({ executable: "printf", args: [notUtf8] }, { prepare })
+        assert.deepStrictEqual(Buffer.from((yield* ExecutionBackend.execute(bytes)).stdoutBytes), Buffer.from(notUtf8))
+      }
+    }).pipe(backend)
+  )
+
+  it.scopedLive("say with the PATH they leave which program is meant", () =>
+    Effect.gen(function* () {
+      const bin = yield* directory
+      yield* program(join(bin, "gromacs"), "echo this one")
+      const prepare = [`PATH=${bin}:$PATH`]
+      assert.strictEqual(yield* stdoutOf(command({ executable: "gromacs" }, { prepare })), "this one\n")
+      // it is the shell who finds no program then
+      const missing = yield* taskError(command({ executable: "no-such-program" }, { prepare }))
+      assert.deepStrictEqual([missing.reason, missing.exitCode], ["Exit", 127])
+      assert.match(missing.message, /no-such-program: (command )?not found/)
+    }).pipe(backend)
+  )
+
+  it.scopedLive("end with the first that fails, by its number and with its code", () =>
+    Effect.gen(function* () {
+      const cwd = yield* directory
+      const fails = (prepare: ReadonlyArray<string>) => taskError(sh("touch ran", { cwd, prepare }))
+      const error = yield* fails(["true", "echo no such module >&2; (exit 3)", "touch later"])
+      assert.deepStrictEqual([error.reason, error.exitCode], ["Exit", 3])
+      assert.match(error.message, /no such module\nprepare\[1\] failed with code 3$/)
+      for (const [prepare, exitCode] of [
+        [["false # true"], 1],
+        [["true", "false \\"], 1],
+        [["no-such-command"], 127],
+        [["source ./not-there"], 1],
+        [["exit 9"], 9],
+        [["set -e", "false"], 1],
+        [["echo 'unfinished"], 2],
+        [["if true; then"], 2],
+        [["set -u", "echo $not_there"], 127]
+      ] as const) {
+        assert.strictEqual((yield* fails(prepare)).exitCode, exitCode, prepare.join("; "))
+      }
+      assert.deepStrictEqual(fs.readdirSync(cwd), [])
+    }).pipe(backend)
+  )
+
+  it.live("may be none, comments, or of several lines", () =>
+    Effect.gen(function* () {
+      assert.strictEqual(yield* stdoutOf(sh("echo a", { prepare: [] })), "a\n")
+      const prepare = [
+        "# a comment",
+        "",
+        "for i in 1 2; do\n  export X=$X$i\ndone",
+        "cat <<END\nhere $X\nEND",
+        "true \\"
+      ]
+      assert.strictEqual(yield* stdoutOf(sh("echo $X", { prepare })), "here 12\n12\n")
+    }).pipe(backend)
+  )
+
+  it.live("of an instance take the place of its definition's", () =>
+    Effect.gen(function* () {
+      const Prepared = Task.executable("Prepared", {
+        prepare: ["export X=definition"],
+        command: () => ({ executable: "sh", args: ["-c", "echo $X"] })
+      })
+      assert.strictEqual(yield* ExecutionBackend.execute(Prepared.make()), "definition\n")
+      const own = Prepared.make(undefined, { prepare: ["export X=instance"] })
+      assert.strictEqual(yield* ExecutionBackend.execute(own), "instance\n")
+    }).pipe(backend)
+  )
+
+  it.scopedLive("need a bash in the task's PATH", () =>
+    Effect.gen(function* () {
+      const error = yield* taskError(
+        command({ executable: "/bin/true" }, { prepare: ["true"], env: { PATH: yield* directory } })
+      )
+      assert.deepStrictEqual(
+        [error.reason, error.details["errno"], error.details["path"]],
+        ["LaunchFailed", "ENOENT", "bash"]
+      )
+    }).pipe(backend)
+  )
+
+  it.scopedLive("are stopped with the task", () =>
+    Effect.gen(function* () {
+      const [{ alive, env }, { path, take }] = [yield* marked, yield* inbox]
+      const prepare = [`sleep 1000 & echo ready > ${path}`, "sleep 1000"]
+      const fiber = yield* ExecutionBackend.submit(sh("true", { env, prepare }))
+      assert.strictEqual(yield* take, "ready")
+      yield* Fiber.interrupt(fiber)
+      assert.deepStrictEqual(yield* alive, [])
+      assert.deepStrictEqual(yield* idle, nothingLeft)
+    }).pipe(backend)
+  )
+})
+
+overBoth("a sandbox", ({ options, provide }) => {
+  /** A backend whose sandboxes are in a directory of the test's own. */
+  const within = <A, E>(
+    use: (sandboxes: string) => Effect.Effect<A, E, ExecutionBackend.ExecutionBackend<"executable">>
+  ) =>
+    Effect.flatMap(directory, (root) =>
+      Effect.provide(use(join(root, "a/b")), ConcurrentBackend.layer({ ...options, sandboxes: join(root, "a/b") }))
+    )
+
+  it.scopedLive("is made for the task, named by its uid, its directory, and kept", () =>
+    within((sandboxes) =>
+      Effect.gen(function* () {
+        const script = `echo "$RHAPSODY_SANDBOX"; pwd -P; echo kept > file`
+        const sandbox = join(sandboxes, "its uid; ü")
+        const output = yield* stdoutOf(sh(script, { uid: "its uid; ü", sandbox: true }))
+        assert.strictEqual(output, `${sandbox}\n${sandbox}\n`)
+        assert.strictEqual(fs.readFileSync(join(sandbox, "file"), "utf8"), "kept\n")
+        yield* stdoutOf(sh("true", { uid: "other", sandbox: true }))
+        // who does not ask for one has none
+        const none = `echo "\${RHAPSODY_SANDBOX-none}"; pwd -P`
+        assert.strictEqual(
+          yield* stdoutOf(sh(none, { uid: "none", sandbox: false })),
+          `none\n${fs.realpathSync(".")}\n`
+        )
+        assert.deepStrictEqual(fs.readdirSync(sandboxes).sort(), ["its uid; ü", "other"])
+      })
+    )
+  )
+
+  it.scopedLive("is where relative paths start, those of files for output and input, too", () =>
+    within((sandboxes) =>
+      Effect.gen(function* () {
+        const sandbox = join(sandboxes, "task")
+        fs.mkdirSync(sandbox, { recursive: true })
+        fs.writeFileSync(join(sandbox, "in"), "input")
+        const Copy = Task.executable("Copy", {
+          success: Task.Output,
+          sandbox: true,
+          command: () => ({ executable: "cat", stdin: { file: "in" } })
+        })
+        const output = yield* ExecutionBackend.execute(
+          Copy.make(undefined, { uid: "task", capture: { stdout: "out" } })
+        )
+        assert.strictEqual(output.stdoutPath, join(sandbox, "out"))
+        assert.strictEqual(fs.readFileSync(join(sandbox, "out"), "utf8"), "input")
+      })
+    )
+  )
+
+  it.scopedLive("is made beside a working directory that the task names, by option or command", () =>
+    within((sandboxes) =>
+      Effect.gen(function* () {
+        const cwd = fs.realpathSync("/")
+        const script = `echo "$RHAPSODY_SANDBOX $(pwd)"; touch "$RHAPSODY_SANDBOX/there"`
+        const byOption = yield* stdoutOf(sh(script, { uid: "option", sandbox: true, cwd }))
+        assert.strictEqual(byOption, `${join(sandboxes, "option")} /\n`)
+        const args = ["-c", script]
+        const byCommand = command({ executable: "sh", args, cwd }, { uid: "command", sandbox: true })
+        assert.strictEqual(yield* stdoutOf(byCommand), `${join(sandboxes, "command")} /\n`)
+        assert.isTrue(["option", "command"].every((uid) => fs.existsSync(join(sandboxes, uid, "there"))))
+      })
+    )
+  )
+
+  it.scopedLive("is one for all attempts, and what is spilled is in it", () =>
+    within((sandboxes) =>
+      Effect.gen(function* () {
+        const output = yield* ExecutionBackend.execute(
+          sh("echo $RHAPSODY_ATTEMPT >> attempts; cat attempts; test $RHAPSODY_ATTEMPT = 3", {
+            uid: "task",
+            sandbox: true,
+            retry: { times: 5, schedule: Schedule.spaced("1 millis") },
+            capture: { limit: 5, overflow: "spill" }
+          })
+        )
+        assert.isTrue(output.stdoutPath!.startsWith(join(sandboxes, "task/")))
+        assert.strictEqual(fs.readFileSync(output.stdoutPath!, "utf8"), "1\n2\n3\n")
+      })
+    )
+  )
+
+  it.scopedLive("that cannot be made fails its task, which never was EXECUTING", () =>
+    within((sandboxes) =>
+      Effect.gen(function* () {
+        fs.mkdirSync(sandboxes, { recursive: true })
+        fs.writeFileSync(join(sandboxes, "file"), "")
+        const long = "ü".repeat(200) // as a name of a file, 400 bytes
+        for (const [uid, errno] of [
+          ["file", "EEXIST"],
+          [long, "ENAMETOOLONG"]
+        ] as const) {
+          const follow = yield* statesOf
+          const error = yield* taskError(sh("true", { uid, sandbox: true }))
+          assert.deepStrictEqual([error.reason, error.details["errno"]], ["LaunchFailed", errno])
+          assert.strictEqual(error.details["path"], join(sandboxes, uid))
+          assert.include(error.message, `its sandbox ${join(sandboxes, uid)} cannot be made`)
+          const changes = yield* follow(uid)
+          assert.deepStrictEqual(
+            changes.map(({ state }) => state),
+            ["NEW", "READY", "FAILED"]
+          )
+        }
+      }).pipe(Effect.scoped)
+    )
+  )
+
+  it.scopedLive("is in rhapsody.sandboxes of the current directory where the backend names no other", () =>
+    Effect.gen(function* () {
+      const here = process.cwd()
+      const cwd = yield* directory
+      yield* Effect.acquireRelease(
+        Effect.sync(() => process.chdir(cwd)),
+        () => Effect.sync(() => process.chdir(here))
+      )
+      const output = yield* stdoutOf(sh("pwd -P", { uid: "task", sandbox: true })).pipe(provide())
+      assert.strictEqual(output, `${join(cwd, "rhapsody.sandboxes/task")}\n`)
+    })
+  )
+})

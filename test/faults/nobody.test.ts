@@ -1,0 +1,115 @@
+/** Obstacles that root does not meet: the whole orchestrator runs as nobody, who asserts first that they are real. */
+import { spawnSync } from "node:child_process"
+import * as fs from "node:fs"
+import { join } from "node:path"
+import { assert } from "@effect/vitest"
+import { Effect } from "effect"
+import { directory, root } from "../concurrent/support.js"
+import type { Launcher } from "./support.js"
+import { both, caught, fault, limit, orchestrate } from "./support.js"
+
+const nobody = 65534
+/** Whoever runs these tests, if that is not root. */
+const uid = process.getuid!() === 0 ? nobody : undefined
+
+/** A package and all that it needs. */
+const packages = (name: string, found = new Set<string>()): ReadonlySet<string> => {
+  const file = join(root, "node_modules", name, "package.json")
+  if (found.has(name) || !fs.existsSync(file)) return found
+  found.add(name)
+  const { dependencies, optionalDependencies } = JSON.parse(fs.readFileSync(file, "utf8"))
+  for (const needed of Object.keys({ ...dependencies, ...optionalDependencies })) packages(needed, found)
+  return found
+}
+
+/** The checkout, or a copy of what the program needs where nobody may read. */
+const readable = Effect.gen(function* () {
+  const modules = [...packages("effect"), ...packages("tsx")].map((name) => `node_modules/${name}`)
+  const needed = ["package.json", "tsconfig.json", "src", "test/faults", ...modules]
+  const script = `for (const path of ${JSON.stringify(needed)}) fs.accessSync(${JSON.stringify(root)} + path, 4)`
+  const { status } = spawnSync(process.execPath, ["-e", script], { cwd: "/", uid, gid: uid })
+  if (status === 0) return root
+  const copy = yield* directory
+  for (const path of needed) fs.cpSync(join(root, path), join(copy, path), { recursive: true })
+  spawnSync("chmod", ["-R", "a+rX", copy])
+  return `${copy}/`
+})
+
+const said = (launcher: Launcher) =>
+  Effect.gen(function* () {
+    const locked = yield* directory
+    fs.writeFileSync(join(locked, "file"), "secret")
+    fs.chmodSync(locked, uid === undefined ? 0 : 0o700)
+    const from = yield* readable
+    const program = yield* orchestrate({
+      program: "nobody",
+      plan: { launcher, locked },
+      root: from,
+      ...(uid === undefined ? {} : { uid })
+    })
+    const said = (yield* program.said) as Record<string, any>
+    assert.strictEqual(said["uid"], uid ?? process.getuid!())
+    for (const [what, refusal] of Object.entries(said["obstacles"])) assert.strictEqual(refusal, "EACCES", what)
+    assert.lengthOf(Object.keys(said["obstacles"]), 5)
+    return { locked, said }
+  })
+
+const runs = new Map<Launcher, Promise<Effect.Effect.Success<ReturnType<typeof said>>>>()
+/** Each orchestrator runs once, for all obstacles; it asserts that they are real. */
+const told = (launcher: Launcher) =>
+  Effect.promise(() => {
+    const run = runs.get(launcher) ?? Effect.runPromise(Effect.scoped(said(launcher)))
+    runs.set(launcher, run)
+    return run
+  })
+
+const refused = (errno: string, path: string) => ({ reason: "LaunchFailed", errno, path })
+type Told = Effect.Effect.Success<ReturnType<typeof told>>
+
+/** What became of a task at an obstacle. */
+const obstacle = (name: string, what: string, test: (told: Told, launcher: Launcher) => void) =>
+  fault(
+    name,
+    both(caught, what, (launcher) => Effect.map(told(launcher), (told) => test(told, launcher)))
+  )
+
+obstacle("a working directory that may not be entered", "it is told with errno and path", ({ locked, said }) => {
+  assert.deepStrictEqual(said["cwd"], refused("EACCES", locked))
+})
+
+obstacle("this process's own directory, when it may not be entered again", "tasks run in it", ({ said }) => {
+  assert.strictEqual(said["here"], "on")
+})
+
+obstacle("files that may not be opened", "they are told with errno and path", ({ locked, said }) => {
+  assert.deepStrictEqual(said["input"], refused("EACCES", join(locked, "file")))
+  assert.deepStrictEqual(said["output"], refused("EACCES", join(locked, "out")))
+})
+
+obstacle("a sandbox that may not be made", "it is told with errno and path", ({ locked, said }) => {
+  assert.deepInclude(said["sandbox"], { reason: "LaunchFailed", errno: "EACCES" })
+  assert.include(said["sandbox"].path, join(locked, "sandboxes"))
+})
+
+obstacle("no room for another process", "it is told as EAGAIN, and later tasks run", ({ said }, launcher) => {
+  assert.strictEqual(said["fork"], "EAGAIN")
+  assert.deepStrictEqual(said["process limit"], refused("EAGAIN", "echo"))
+  if (launcher === "agent") assert.deepStrictEqual(said["process limit, nice"], refused("EAGAIN", "echo"))
+  assert.strictEqual(said["after"], "on")
+})
+
+fault("a limit of processes for a task", {
+  agent: caught(
+    "it runs, and may not fork",
+    Effect.map(told("agent"), ({ said }) => {
+      assert.strictEqual(said["limits"].reason, "Exit")
+      assert.match(said["limits"].stderr, /fork/)
+    })
+  ),
+  node: limit(
+    "Node cannot set it, and the task is refused",
+    Effect.map(told("node"), ({ said }) => {
+      assert.deepStrictEqual(said["limits"], { reason: "InvalidOption" })
+    })
+  )
+})
