@@ -103,7 +103,7 @@ export interface Limits {
 
 /**
  * What becomes of processes that a program leaves running when it ends by itself: they are killed (`"kill"`), or left
- * alone on purpose (`"detach"`) where they are still in its session, also when the backend closes or this process dies.
+ * alone on purpose (`"detach"`), also when the backend closes or this process dies.
  */
 export type Leftovers = "kill" | "detach"
 

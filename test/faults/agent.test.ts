@@ -15,6 +15,7 @@ import {
   forest,
   gone,
   leftAfter2s,
+  leftWhileBlocked,
   limit,
   over,
   python,
@@ -48,9 +49,9 @@ const standing = Effect.gen(function* () {
 /** Signals one of the processes of each agent. */
 const killed = (whom: keyof AgentPids, signal?: NodeJS.Signals) =>
   Effect.gen(function* () {
-    const { agents, alive, fibers } = yield* standing
+    const { agents, fibers, survivors } = yield* standing
     for (const pids of agents) kill(pids[whom], signal)
-    assert.deepStrictEqual(yield* leftAfter2s(alive), [])
+    assert.deepStrictEqual(yield* leftWhileBlocked(survivors), [])
     assert.deepStrictEqual(
       yield* reasons(fibers),
       allShapes.map(() => "Lost")

@@ -111,7 +111,7 @@ const exhausted = (launcher: Launcher) =>
     }
     assert.isAbove(failed, 0)
     for (const fiber of holders) assert.strictEqual(yield* TaskFiber.state(fiber), "EXECUTING")
-    const sleeping = (yield* survivors).filter(({ args }) => args[0] === "sleep")
+    const sleeping = survivors().filter(({ args }) => args[0] === "sleep")
     assert.lengthOf(sleeping, 2 * holders.length, "of those that were cancelled somebody is left")
   })
 

@@ -78,7 +78,7 @@ fault("SIGKILL of the orchestrator and at once of who watches for it", {
     Effect.gen(function* () {
       const program = yield* standing("node")
       assert.deepStrictEqual(agentsOf(program.pid), [])
-      const children = (yield* program.survivors).filter(({ pid }) => parentOf(pid) === program.pid)
+      const children = program.survivors().filter(({ pid }) => parentOf(pid) === program.pid)
       assert.lengthOf(children, 16 + allShapes.length - 1)
       for (const { args } of children) assert.include(["bash", "timeout", "sleep"], args[0])
     })

@@ -10,6 +10,7 @@ import { eventually, failureOf, gate, inbox, sh } from "../concurrent/support.js
 import {
   allShapes,
   bash,
+  block,
   caught,
   fault,
   forest,
@@ -35,8 +36,7 @@ const stopped = (millis: number, ...all: ReadonlyArray<number>) =>
     await new Promise((resolve) => child.once("exit", resolve))
   })
 
-const blocked = (millis: number) =>
-  Effect.sync(() => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, millis))
+const blocked = (millis: number) => Effect.sync(() => block(millis))
 
 const trees = Object.fromEntries(allShapes.map((shape) => [shape, 1]))
 

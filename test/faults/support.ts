@@ -10,6 +10,7 @@ import { ConcurrentBackend, ExecutionBackend } from "effect-rhapsody"
 import * as agentLauncher from "../../src/internal/launch/agentLauncher.js"
 import { runExecutable } from "../../src/internal/launch/run.js"
 import { command, eventually, failureOf, marked, root } from "../concurrent/support.js"
+import type { Found } from "./system.js"
 import { kill, processes, read } from "./system.js"
 
 export const launchers = ["agent", "node"] as const
@@ -159,7 +160,7 @@ export const forest = Effect.gen(function* () {
     /** Shapes that somebody is left of. */
     shapesAlive: Effect.map(leaves, (now) => allShapes.filter((shape) => now[shape] > 0)),
     alive: Effect.sync(() => survivors().map(({ args, pid }) => `${pid} ${args.join(" ").slice(0, 80)}`)),
-    survivors: Effect.sync(survivors)
+    survivors
   }
 })
 
@@ -174,7 +175,16 @@ export const leftAfter2s = (alive: Effect.Effect<ReadonlyArray<string>>) =>
     Effect.merge
   )
 
-// ------------------------------------------------------------------------------------------------------------- agents
+/** Blocks this whole process. */
+export const block = (millis: number) => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, millis)
+
+/** The same as `leftAfter2s`, with this process blocked all the time: others have to do it. */
+export const leftWhileBlocked = (survivors: () => ReadonlyArray<Found>) =>
+  Effect.sync(() => {
+    const start = performance.now()
+    while (survivors().length > 0 && performance.now() - start < 2000) block(20)
+    return survivors().map(({ args }) => args.join(" "))
+  })
 
 /** Waits until these have ended. */
 export const gone = (pids: ReadonlyArray<number>) =>

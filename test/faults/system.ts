@@ -3,7 +3,7 @@ import { spawn } from "node:child_process"
 import * as fs from "node:fs"
 import * as Effect from "effect/Effect"
 
-interface Found {
+export interface Found {
   readonly pid: number
   readonly args: ReadonlyArray<string>
 }

@@ -116,7 +116,7 @@ function breeds(launcher: Launcher, left: number) {
     yield* letters.takeN(3)
     yield* Fiber.join(cancel)
     assert.lengthOf(
-      (yield* survivors).filter(({ args }) => args[0] === "sleep"),
+      survivors().filter(({ args }) => args[0] === "sleep"),
       left
     )
   }).pipe(over(launcher, { killGrace: "2 seconds" }))
@@ -232,7 +232,7 @@ const forks = (launcher: Launcher, how: string, left: number) =>
   Effect.gen(function* () {
     const { env, leaf, survivors } = yield* forest
     const letters = yield* inbox
-    const sleeps = Effect.map(survivors, (all) => all.filter(({ args }) => args[0] === "sleep").length)
+    const sleeps = Effect.sync(() => survivors().filter(({ args }) => args[0] === "sleep").length)
     const fork = `for i in $(seq 200); do ${how} ${leaf("setsid")} & done; echo ready > ${letters.path}`
     const fiber = yield* ExecutionBackend.submit(bash(`${fork}; wait`, { env }))
     yield* letters.take

@@ -45,6 +45,7 @@ class Agent(Starting, Outputs, Endings):
         self.pids = {}  # by pid, until reaped
         self.sessions = {}  # by session, until told of
         self.spared = set()  # sessions that were left alone on purpose
+        self.dead = set()  # orphans that were seen to have ended, until reaped
         self.orphans = {}  # pid -> launches it may belong to
         self.young = []  # launches whose output is not read yet
         self.ending = set()  # launches that have to be looked at

@@ -41,6 +41,7 @@ class Endings:
             if launch is not None and launch.stopping is None and not launch.detach:
                 send(-pid, signal.SIGKILL)
             _, status, usage = os.wait4(pid, 0)
+            self.dead.discard(pid)
             for owner in self.orphans.pop(pid, ()):
                 owner.adopted.discard(pid)
             if launch is not None:
@@ -189,7 +190,10 @@ class Endings:
         launch.stopping = until
         self.ending.add(launch)
         self.adopt()
-        for pid in self.tree(launch):
+        told = [pid for pid in self.tree(launch) if pid > 0 and group_of(pid) != launch.pid]
+        if launch.ended is None or (launch.group and stat(launch.pid) is None):
+            told.append(-launch.pid)  # in one call: nobody is forked past it
+        for pid in told:
             send(pid, signal.SIGTERM)
             send(pid, signal.SIGCONT)  # who is stopped could not obey
 
@@ -224,11 +228,20 @@ class Endings:
         data = self.own.read(65536)
         if data.count(b" ") == len(self.pids) + len(self.orphans):
             return
+        while self.adopt_all():
+            pass  # somebody died meanwhile, whose children have come since
+
+    def adopt_all(self):
+        died = False
         for pid in children(os.getpid()):
             if pid in self.pids or pid in self.orphans:
                 continue
             found = stat(pid)
-            if found is None or found[0] == b"Z":
+            if found is None:
+                continue  # no descriptor is free to look
+            if found[0] == b"Z":
+                died = died or pid not in self.dead
+                self.dead.add(pid)
                 continue
             if found[1] in self.spared:
                 self.orphans[pid] = set()
@@ -244,6 +257,7 @@ class Endings:
             if all(one.killed is not None or (one.ended is not None and one.stopping is None and not one.detach)
                    for one in owners):
                 kill_below([pid])
+        return died
 
     def owners(self, pid, session):
         """The launches that an orphan may come from: one, unless it hides."""

@@ -47,6 +47,13 @@ def stat(pid):
         return None
 
 
+def group_of(pid):
+    try:
+        return os.getpgid(pid)
+    except OSError:
+        return 0
+
+
 def sessions_of(pids):
     found = (stat(pid) for pid in pids)
     return {one[1] for one in found if one is not None}
