@@ -69,7 +69,7 @@ fault("SIGSTOP of the agent", {
   agent: caught(
     "after the bounded silence it is declared dead, killed with all it started, and replaced",
     dies("said nothing for", ({ agent }) => Effect.sync(() => kill(agent, "SIGSTOP"))).pipe(
-      overOneAgent({ silence: 400 })
+      overOneAgent({ silence: 600 })
     )
   ),
   node: limit("there is none", noAgent)
@@ -86,7 +86,7 @@ const goesOn = (fault: (pids: AgentPids | undefined) => Effect.Effect<void>) =>
     const pids = agentsOf()
     yield* fault(pids[0])
     // more than the silence: whoever is in doubt has time to say so
-    yield* Effect.sleep("500 millis")
+    yield* Effect.sleep("700 millis")
     yield* door.open()
     assert.strictEqual((yield* Fiber.join(fiber)).stdoutBytes.length, 30_000 + "through\n".length)
     assert.strictEqual((yield* Fiber.join(quick)).stdoutBytes.length, 30_000)
@@ -94,27 +94,27 @@ const goesOn = (fault: (pids: AgentPids | undefined) => Effect.Effect<void>) =>
   })
 
 fault("this process is blocked for several times the silence", {
-  agent: caught("tasks and agent go on", goesOn(() => blocked(1500)).pipe(overOneAgent({ silence: 300 }))),
-  node: caught("tasks go on", goesOn(() => blocked(1500)).pipe(over("node")))
+  agent: caught("tasks and agent go on", goesOn(() => blocked(2000)).pipe(overOneAgent({ silence: 500 }))),
+  node: caught("tasks go on", goesOn(() => blocked(2000)).pipe(over("node")))
 })
 
 fault("this process is stopped for several times the silence", {
   agent: [
-    caught("tasks and agent go on", goesOn(() => stopped(1500, process.pid)).pipe(overOneAgent({ silence: 300 }))),
+    caught("tasks and agent go on", goesOn(() => stopped(2000, process.pid)).pipe(overOneAgent({ silence: 500 }))),
     caught(
       "with the agent, for longer than the agent waits for a word: tasks and agent go on",
-      goesOn((pids) => stopped(1500, pids!.agent, process.pid)).pipe(
+      goesOn((pids) => stopped(2000, pids!.agent, process.pid)).pipe(
         overOneAgent({ silence: 300, orchestratorSilence: 1000 })
       )
     )
   ],
-  node: caught("tasks go on", goesOn(() => stopped(1500, process.pid)).pipe(over("node")))
+  node: caught("tasks go on", goesOn(() => stopped(2000, process.pid)).pipe(over("node")))
 })
 
 fault("the agent is stopped for longer than it waits for a word", {
   agent: caught(
     "and words wait for it: tasks and agent go on",
-    goesOn((pids) => stopped(1500, pids!.agent)).pipe(overOneAgent({ silence: 3000, orchestratorSilence: 1000 }))
+    goesOn((pids) => stopped(2500, pids!.agent)).pipe(overOneAgent({ silence: 3000, orchestratorSilence: 1500 }))
   ),
   node: limit("there is none", noAgent)
 })
@@ -122,7 +122,7 @@ fault("the agent is stopped for longer than it waits for a word", {
 fault("this process says nothing for longer than the agent waits", {
   agent: caught(
     "the agent takes it for dead and kills all; tasks are Lost, the next one starts a new agent",
-    dies("exited with code", () => blocked(2000)).pipe(overOneAgent({ silence: 200, orchestratorSilence: 1000 }))
+    dies("was lost", () => blocked(2500)).pipe(overOneAgent({ silence: 500, orchestratorSilence: 1500 }))
   ),
   node: limit("nobody waits for it", noAgent)
 })

@@ -24,6 +24,15 @@ const inputChunk = 256 * 1024
 /** Milliseconds that are as good as for ever: JSON knows no infinity. */
 const longest = 1e12
 
+/** Of this process; undefined when it was removed. */
+const directory = (): string | undefined => {
+  try {
+    return process.cwd()
+  } catch {
+    return undefined
+  }
+}
+
 const encoder = new TextEncoder()
 
 export interface Options {
@@ -83,6 +92,7 @@ export class Agent {
   readonly running = new Map<number, Running>()
   private readonly channel: Channel
   private serial = 0
+  readonly home = directory()
 
   /** `opened` is called when it is ready, or with why it never will be; `lost` when it ends after that. */
   constructor(
@@ -243,9 +253,10 @@ const request = (running: Running): { readonly header: object; readonly blobs: A
     uid: running.launch.uid,
     argv: [part(program.executable), ...program.args.map(part)],
     env: variables,
-    cwd: running.cwd,
     limit: capture.limit
   }
+  // the agent is where this process was, and can be there even where nobody may enter any more
+  if (running.cwd !== running.agent.home) header["cwd"] = running.cwd
   if (stdin !== undefined) {
     if (typeof stdin === "string" || stdin instanceof Uint8Array) {
       running.input = typeof stdin === "string" ? encoder.encode(stdin) : stdin

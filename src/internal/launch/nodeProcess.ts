@@ -37,6 +37,15 @@ const facts = (cause: unknown, path: string | undefined) => ({
   cause
 })
 
+const mayEnter = (directory: string): boolean => {
+  try {
+    fs.accessSync(directory, fs.constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}
+
 export class ChildProcess {
   private child: NodeChild | undefined
   private readonly startedAt = performance.now()
@@ -281,6 +290,9 @@ export class ChildProcess {
     if (cwd !== undefined && !isDirectory(cwd)) {
       const why = fs.existsSync(cwd) ? "is not a directory" : "does not exist"
       return launchFailed(`its working directory ${cwd} ${why}`, facts(cause, cwd))
+    }
+    if (cwd !== undefined && !mayEnter(cwd)) {
+      return launchFailed(`its working directory ${cwd} may not be entered: ${cause.message}`, facts(cause, cwd))
     }
     const missing = (cause as NodeJS.ErrnoException).code === "ENOENT"
     const remedy = missing ? "; give a path, or a name that is in the task's PATH" : ""

@@ -17,6 +17,8 @@ import sys
 
 # What may wait for the orchestrator to read before the programs' own pipes are left to fill.
 CONGESTED = 1024 * 1024
+# A turn of the loop that takes so much longer than it should was interrupted: this process was stopped.
+ASLEEP = 0.5
 
 
 class Agent(Starting, Outputs, Endings):
@@ -38,6 +40,13 @@ class Agent(Starting, Outputs, Endings):
         self.ignored = [number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN]
         self.own = open("/proc/self/task/%d/children" % os.getpid(), "rb", buffering=0)
         self.keeper_in = keeper_in
+        self.moved = False
+        try:
+            self.home = os.open(".", os.O_PATH | os.O_DIRECTORY)
+            os.fchdir(self.home)
+            self.settled = False
+        except OSError:
+            self.settled = True  # who leaves it cannot come back
         self.env = {}
         self.decoder = Decoder()
         self.messages = collections.deque()  # not obeyed yet
@@ -94,6 +103,7 @@ class Agent(Starting, Outputs, Endings):
                 timeout = YOUNG
             else:
                 timeout = self.patience()
+            before = now()
             events = self.epoll.poll(timeout)
             for fd, _ in events:
                 handler = self.handlers.get(fd)
@@ -107,7 +117,9 @@ class Agent(Starting, Outputs, Endings):
                 self.flush()
             if self.ending:
                 self.settle()
-            if now() - self.heard > self.silence:
+            if now() - before > timeout + ASLEEP:
+                self.heard = now()  # it was stopped itself, and so perhaps was the orchestrator
+            elif now() - self.heard > self.silence:
                 break
 
     def patience(self):

@@ -155,9 +155,16 @@ class Starting:
         if "sandbox" in header:
             sandbox = header["sandbox"].encode()
             attempt("sandbox", sandbox, lambda: os.makedirs(sandbox, exist_ok=True))
-        cwd = header["cwd"].encode()
-        attempt("cwd", cwd, os.chdir, cwd)
         setup = header.get("setup")
+        if "cwd" not in header:
+            if self.moved:
+                attempt("cwd", b".", os.fchdir, self.home)
+        elif self.settled:
+            setup = dict(setup or {}, cwd=header["cwd"])
+        else:
+            cwd = header["cwd"].encode()
+            self.moved = True
+            attempt("cwd", cwd, os.chdir, cwd)
         if "stdinFile" in header and is_fifo(header["stdinFile"]):
             # to open it may take for ever: that is for the program to wait for
             setup = dict(setup or {}, stdinFile=header["stdinFile"])
@@ -258,6 +265,9 @@ class Starting:
                         os.close(fd)
                     except OSError:
                         pass  # the one that the list was read from
+            if "cwd" in setup:
+                what, path = "cwd", setup["cwd"].encode()
+                os.chdir(path)
             if "stdinFile" in setup:
                 what, path = "stdin", setup["stdinFile"].encode()
                 fd = os.open(path, os.O_RDONLY | os.O_NOCTTY)
