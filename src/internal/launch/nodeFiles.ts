@@ -53,3 +53,12 @@ export const openInput = (file: string): number => {
   }
   return fs.openSync(file, "r")
 }
+
+export const mayEnter = (directory: string): boolean => {
+  try {
+    fs.accessSync(directory, fs.constants.X_OK)
+    return true
+  } catch {
+    return false
+  }
+}

@@ -11,7 +11,7 @@ import type { Executable, ProcessExit } from "../../Driver.js"
 import type { Text } from "../../TaskOptions.js"
 import { concat, launchFailed } from "./exit.js"
 import type { Launch, LaunchFailure } from "./launcher.js"
-import { isDirectory, openInput, openNameless, openOutput } from "./nodeFiles.js"
+import { isDirectory, mayEnter, openInput, openNameless, openOutput } from "./nodeFiles.js"
 
 /** How long pipes may stay open after the program ended: somebody who left its group may hold them for ever. */
 const pipeGrace = 1000
@@ -36,15 +36,6 @@ const facts = (cause: unknown, path: string | undefined) => ({
   path,
   cause
 })
-
-const mayEnter = (directory: string): boolean => {
-  try {
-    fs.accessSync(directory, fs.constants.X_OK)
-    return true
-  } catch {
-    return false
-  }
-}
 
 export class ChildProcess {
   private child: NodeChild | undefined
