@@ -19,6 +19,8 @@ interface Options {
 
 export interface Rate {
   readonly rate: number
+  /** The same of the first 1,000 tasks of the process. */
+  readonly cold: number
   /** Of this process, microseconds per task. */
   readonly cpu: number
   /** p99 of the delay of the event loop, microseconds; 0 when it was not asked for. */
@@ -51,7 +53,11 @@ interface RateOptions extends Options {
 const rate = ({ count, delay = false, executable, heap = 0, warm }: RateOptions) =>
   Effect.gen(function* () {
     const live = heap > 0 ? fill(heap) : []
-    yield* runAll(executable, warm)
+    const first = Math.min(1000, warm)
+    const begin = performance.now()
+    yield* runAll(executable, first)
+    const cold = first / ((performance.now() - begin) / 1000)
+    yield* runAll(executable, warm - first)
     const counted = yield* countEvents(count)
     gc()
     const histogram = monitorEventLoopDelay({ resolution: 1 })
@@ -69,6 +75,7 @@ const rate = ({ count, delay = false, executable, heap = 0, warm }: RateOptions)
     gc()
     return {
       rate: count / seconds,
+      cold,
       cpu: (user + system) / count,
       delay: delay ? histogram.percentile(99) / 1000 : 0,
       heap: live.length === 0 ? 0 : process.memoryUsage().heapUsed / 1e6,

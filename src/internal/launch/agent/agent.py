@@ -120,6 +120,7 @@ class Agent(Starting, Outputs, Endings):
             if now() - before > timeout + ASLEEP:
                 self.heard = now()  # it was stopped itself, and so perhaps was the orchestrator
             elif now() - self.heard > self.silence:
+                sys.stderr.write("the orchestrator said nothing for %d seconds\n" % self.silence)
                 break
 
     def patience(self):
