@@ -7,8 +7,16 @@ export const nameOf = (number: number) => `task.${String(number).padStart(6, "0"
 export const printed = (executable: string, number: number) =>
   executable.endsWith("echo") ? `${nameOf(number)}\n` : ""
 
+const known = new Map<string, ReturnType<typeof define>>()
+
 /** The programs of one kind: an exit code other than 0 fails the task, and other output is the end of the bench. */
 export const tasksOf = (executable: string) => {
+  const tasks = known.get(executable) ?? define(executable)
+  known.set(executable, tasks) // one definition for a whole campaign, as programs have it
+  return tasks
+}
+
+const define = (executable: string) => {
   const Program = Task.executable("Program", {
     payload: { text: Schema.String },
     command: ({ text }) => ({ executable, args: [text] })
