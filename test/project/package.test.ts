@@ -69,7 +69,7 @@ import "./everything.js"
 
 const Hello = Task.executable("Hello", { command: () => ({ executable: "echo", args: ["hello"] }) })
 
-const program = ExecutionBackend.execute(Hello.make()).pipe(Effect.provide(ConcurrentBackend.layer()))
+const program = ExecutionBackend.execute(Hello.make()).pipe(Effect.provide(ConcurrentBackend.layer({ launcher: "agent" })))
 
 Effect.runPromise(program).then(console.log)
 `
