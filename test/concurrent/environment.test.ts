@@ -334,3 +334,21 @@ overBoth("a program starts", ({ launcher, provide }) => {
     }).pipe(backend)
   )
 })
+
+overBoth("a script without #!", ({ launcher, provide }) => {
+  it.scopedLive("is no program to the system", () =>
+    Effect.gen(function* () {
+      const path = join(yield* directory, "script")
+      fs.writeFileSync(path, "echo from sh\n", { mode: 0o755 })
+      const task = command({ executable: path })
+      if (launcher === "node") {
+        // a limit: libuv lets the shell run it
+        assert.strictEqual((yield* ExecutionBackend.execute(task)).stdout, "from sh\n")
+        return
+      }
+      const error = yield* taskError(task)
+      assert.deepStrictEqual([error.reason, error.details["errno"]], ["LaunchFailed", "ENOEXEC"])
+      assert.match(error.message, /begins with #!/)
+    }).pipe(provide())
+  )
+})

@@ -8,7 +8,7 @@
 import type { ChildProcess } from "node:child_process"
 import { spawn } from "node:child_process"
 import type { Message } from "./frame.js"
-import { Decoder, encode, frameLimit, protocol } from "./frame.js"
+import { Decoder, encode, protocol } from "./frame.js"
 
 /** Why a channel ended, or never began. */
 export interface Lost {
@@ -215,5 +215,3 @@ export class Channel {
     for (const closed of this.closers.splice(0)) closed()
   }
 }
-
-export { frameLimit }

@@ -107,6 +107,7 @@ export class Agent {
       args: argumentsFor("effect-rhapsody launch agent", source),
       env,
       source,
+      // the environment once more: the interpreter's name may be that of a script that changes it
       hello: { silence: orchestratorSilence, env, pid: process.pid },
       silence,
       ...(time === undefined ? {} : { time }),

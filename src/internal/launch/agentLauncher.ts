@@ -1,6 +1,6 @@
 /**
- * Launches through agents: processes that start programs near the system's limit, watch them exactly and leave nothing
- * behind, whatever dies. Two share the work, for whoever starts a program waits until the system has done it.
+ * Launches through agents: processes that start programs, watch them exactly and leave nothing behind, whether this
+ * process or an agent dies. Two share the work, for whoever starts a program waits until the system has done it.
  *
  * Limits, by design: a process that forks twice, leaves its session, clears its environment and closes its output while
  * other programs run beside its own lives until the last of those has ended; peak memory is never told below that of
