@@ -180,7 +180,7 @@ const find = (
     return Effect.fail(refuse("kind", "UnsupportedKind", message))
   }
   const time = options.timeout === undefined ? undefined : millis("timeout", options.timeout)
-  const wrong = checkOptions(options) ?? time?.wrong
+  const wrong = checkOptions(options, task.kind) ?? time?.wrong
   if (wrong !== undefined) return Effect.fail(wrong)
   const own = settings(driver, options)
   if (Either.isLeft(own)) return Effect.fail(own.left)

@@ -49,16 +49,35 @@ const files = ["processes", "starting", "output", "ending", "agent", "keeper"].m
   (name) => new URL(`agent/${name}.py`, import.meta.url)
 )
 let source: string | undefined
-const agentSource = () => (source ??= sourceOf(new URL("../bridge/frame.py", import.meta.url), ...files))
+export const agentSource = (): string => (source ??= sourceOf(new URL("../bridge/frame.py", import.meta.url), ...files))
 
-/** A program that the agent was asked to start. */
-export class Running {
+/** A program that some agent is asked to start: what its request is made from, and its end read with. */
+export interface Asked {
+  readonly id: number
+  readonly launch: Launch
+  /** Where the agent is: a program that runs there needs no directory. */
+  readonly home: string | undefined
+  readonly chunks: Record<Stream, Array<Uint8Array>>
+  readonly cwd: string
+  readonly paths: Readonly<Record<Stream, string | undefined>>
+  /** Of the paths, those that are not absolute are relative to where the agent runs. */
+  resolve(): void
+  pathOf(file: string): string
+  input: Uint8Array | undefined
+  sent: number
+}
+
+/** A program that this process's agent was asked to start. */
+export class Running implements Asked {
   /** Output told before its end. */
   readonly chunks: Record<Stream, Array<Uint8Array>> = { stdout: [], stderr: [] }
   input: Uint8Array | undefined
   sent = 0
   started = false
   end: End | undefined
+  /** Absolute, once it was asked for. */
+  cwd = ""
+  paths: Readonly<Record<Stream, string | undefined>> = { stdout: undefined, stderr: undefined }
   private listener: (() => void) | undefined
 
   constructor(
@@ -66,6 +85,22 @@ export class Running {
     readonly id: number,
     readonly launch: Launch
   ) {}
+
+  /** Throws where this process has no working directory any more, and one is needed. */
+  resolve(): void {
+    const { capture, cwd } = this.launch.program
+    this.cwd = path.resolve(cwd ?? ".")
+    const resolved = (file: string | undefined) => (file === undefined ? undefined : path.resolve(this.cwd, file))
+    this.paths = { stdout: resolved(capture.stdout), stderr: resolved(capture.stderr) }
+  }
+
+  pathOf(file: string): string {
+    return path.resolve(this.cwd, file)
+  }
+
+  get home(): string | undefined {
+    return this.agent.home
+  }
 
   /** Called once at the next news: its start or its end. */
   onNews(listener: () => void): void {
@@ -76,15 +111,6 @@ export class Running {
     const { listener } = this
     this.listener = undefined
     listener?.()
-  }
-
-  get cwd(): string {
-    return path.resolve(this.launch.program.cwd ?? ".")
-  }
-
-  pathOf(stream: Stream): string | undefined {
-    const file = this.launch.program.capture[stream]
-    return file === undefined ? undefined : path.resolve(this.cwd, file)
   }
 }
 
@@ -209,7 +235,7 @@ export class Agent {
   private output(running: Running, stream: Stream, blobs: ReadonlyArray<Uint8Array>): void {
     const { live } = running.launch
     // of a stream with a path comes what is read back at the end
-    if (live === undefined || running.pathOf(stream) !== undefined) {
+    if (live === undefined || running.paths[stream] !== undefined) {
       running.chunks[stream].push(...blobs)
       return
     }
@@ -226,16 +252,17 @@ export class Agent {
 const nothing = new Uint8Array()
 
 /** The next piece of a standard input. */
-const next = (running: Running): Uint8Array => {
+export const next = (running: Asked): Uint8Array => {
   const from = running.sent
   running.sent = Math.min(from + inputChunk, running.input!.length)
   return running.input!.subarray(from, running.sent)
 }
 
 /** Whether that was the last; called before `next`. */
-const feed = (running: Running) => ({ last: running.sent + inputChunk >= running.input!.length })
+export const feed = (running: Asked) => ({ last: running.sent + inputChunk >= running.input!.length })
 
-const request = (running: Running): { readonly header: object; readonly blobs: Array<Uint8Array> } => {
+export const request = (running: Asked): { readonly header: object; readonly blobs: Array<Uint8Array> } => {
+  running.resolve()
   const { env, program } = running.launch
   const { capture, limits, nice, stdin } = program
   const blobs: Array<Uint8Array> = []
@@ -257,14 +284,14 @@ const request = (running: Running): { readonly header: object; readonly blobs: A
     limit: capture.limit
   }
   // the agent is where this process was, and can be there even where nobody may enter any more
-  if (running.cwd !== running.agent.home) header["cwd"] = running.cwd
+  if (running.cwd !== running.home) header["cwd"] = running.cwd
   if (stdin !== undefined) {
     if (typeof stdin === "string" || stdin instanceof Uint8Array) {
       running.input = typeof stdin === "string" ? encoder.encode(stdin) : stdin
       header["last"] = feed(running).last
       header["stdin"] = blobs.push(running.input.length === 0 ? nothing : next(running)) - 1
     } else {
-      header["stdinFile"] = path.resolve(running.cwd, stdin.file)
+      header["stdinFile"] = running.pathOf(stdin.file)
     }
   }
   const setup: Record<string, unknown> = {}
@@ -275,8 +302,7 @@ const request = (running: Running): { readonly header: object; readonly blobs: A
   if (program.leftovers === "detach") header["detach"] = true
   if (running.launch.live !== undefined) header["live"] = true
   if (capture.overflow === "truncate") header["truncate"] = true
-  const stdout = running.pathOf("stdout")
-  const stderr = running.pathOf("stderr")
+  const { stderr, stdout } = running.paths
   if (stdout !== undefined) {
     header["stdout"] = stdout
     if (capture.wanted) header["readBack"] = true
@@ -289,7 +315,7 @@ const request = (running: Running): { readonly header: object; readonly blobs: A
 
 // -------------------------------------------------------------------------------------------------------- what it told
 
-const notStarted = ({ errno, message, path, what }: Failed): LaunchFailure => {
+export const notStarted = ({ errno, message, path, what }: Failed): LaunchFailure => {
   const facts = { errno, path }
   const why = `${message} (${errno})`
   switch (what) {
@@ -324,12 +350,12 @@ const remedy = (errno: string): string => {
   }
 }
 
-const ended = (running: Running, message: Ended, blobs: ReadonlyArray<Uint8Array>): End => {
+export const ended = (running: Asked, message: Ended, blobs: ReadonlyArray<Uint8Array>): End => {
   const { capture } = running.launch.program
   if (message.overflow !== undefined) {
     return Either.left({ reason: "OutputLimit", details: { stream: message.overflow, limit: capture.limit } })
   }
-  const stdoutPath = running.pathOf("stdout")
+  const { stderr: stderrPath, stdout: stdoutPath } = running.paths
   if (message.unreadable !== undefined) {
     return Either.left(
       launchFailed(`its output cannot be read back: ${message.unreadable}`, { path: stdoutPath, errno: undefined })
@@ -346,7 +372,7 @@ const ended = (running: Running, message: Ended, blobs: ReadonlyArray<Uint8Array
     ...(stdoutPath !== undefined && !capture.wanted ? {} : { stdout: bytes("stdout") }),
     stderr: bytes("stderr"),
     stdoutPath,
-    stderrPath: running.pathOf("stderr") ?? (capture.merged ? stdoutPath : undefined),
+    stderrPath: stderrPath ?? (capture.merged ? stdoutPath : undefined),
     wallMillis: message.wall,
     usage: { userMillis: message.user, systemMillis: message.system, maxRssBytes: message.rss },
     ...(message.dropped === undefined ? {} : { dropped: message.dropped as { stdout?: number; stderr?: number } }),

@@ -9,7 +9,7 @@ const StreamName = Schema.Literal("stdout", "stderr")
 const Started = Schema.Struct({ type: Schema.Literal("started"), id: Id })
 
 /** It could not be started: `what` was tried on `path`. */
-const Failed = Schema.Struct({
+export const Failed = Schema.Struct({
   type: Schema.Literal("failed"),
   id: Id,
   what: Schema.String,
@@ -19,12 +19,12 @@ const Failed = Schema.Struct({
 })
 
 /** Output, in the blobs. */
-const Output = Schema.Struct({ type: Schema.Literal("output"), id: Id, stream: StreamName })
+export const Output = Schema.Struct({ type: Schema.Literal("output"), id: Id, stream: StreamName })
 
 /** Its standard input wants more. */
-const Need = Schema.Struct({ type: Schema.Literal("need"), id: Id })
+export const Need = Schema.Struct({ type: Schema.Literal("need"), id: Id })
 
-const Ended = Schema.Struct({
+export const Ended = Schema.Struct({
   type: Schema.Literal("ended"),
   id: Id,
   code: Schema.optional(Schema.Int),

@@ -49,7 +49,9 @@ const check = ({
     const value = env[name]
     if (value instanceof Uint8Array && undecodable(value)) return refuse(`env.${name}`, "InvalidPayload", bytes)
   }
-  if (limits !== undefined) return refuse("limits", "InvalidOption", agent)
+  if (limits !== undefined && Object.values(limits).some((limit) => limit !== undefined)) {
+    return refuse("limits", "InvalidOption", agent)
+  }
   if (capture.onChunk !== undefined && capture.merged && capture.stdout === undefined) {
     const message =
       "only the launch agent can tell of merged streams while the program runs: install Python 3.8 or later"

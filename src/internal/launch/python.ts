@@ -10,8 +10,8 @@ export const interpreters: ReadonlyArray<string> = [
   "/usr/libexec/platform-python"
 ]
 
-// Understood by every Python, so that one that is too old says so. -I and -S: nothing of the user's is imported.
-const bootstrap = `import os, sys
+/** Understood by every Python, so that one that is too old says so. */
+export const bootstrap = `import os, sys
 if sys.version_info < (3, 8):
     sys.stderr.write("Python %d.%d is too old: 3.8 or later is needed\\n" % sys.version_info[:2])
     sys.exit(3)
@@ -24,10 +24,12 @@ while len(source) < int(sys.argv[1]):
 exec(compile(source, sys.argv[2], "exec"))
 `
 
+/** Nothing of the user's is imported. */
+const alone: ReadonlyArray<string> = ["-I", "-S"]
+
 /** Arguments for an interpreter that runs `source`, called `name` in its tracebacks. */
-export const argumentsFor = (name: string, source: string): ReadonlyArray<string> => [
-  "-I",
-  "-S",
+export const argumentsFor = (name: string, source: string, flags = alone): ReadonlyArray<string> => [
+  ...flags,
   "-c",
   bootstrap,
   String(Buffer.byteLength(source)),

@@ -26,18 +26,7 @@ export const runExecutable = (
   { grace, sandboxes, started }: Surroundings
 ): Effect.Effect<Outcome, TaskError> => {
   const sandbox = program.sandbox ? path.resolve(sandboxes, spec.uid) : undefined
-  const launch: Launch = {
-    uid: spec.uid,
-    program: prepared(sandbox === undefined || program.cwd !== undefined ? program : { ...program, cwd: sandbox }),
-    env: {
-      RHAPSODY_TASK_UID: spec.uid,
-      RHAPSODY_ATTEMPT: String(spec.attempt),
-      ...(sandbox === undefined ? {} : { RHAPSODY_SANDBOX: sandbox })
-    },
-    ...(sandbox === undefined ? {} : { sandbox }),
-    grace,
-    started
-  }
+  const launch: Launch = { ...launchOf(spec, program, sandbox), grace, started }
   return Effect.mapBoth(
     Effect.flatMap(capture.launch(launcher, launch, sandbox), (exit) => withTail(exit)),
     {
@@ -46,6 +35,22 @@ export const runExecutable = (
     }
   )
 }
+
+/** What is asked of whoever starts the program, with its sandbox if it has one. */
+export const launchOf = (
+  spec: Spec,
+  program: Executable,
+  sandbox: string | undefined
+): Omit<Launch, "grace" | "started"> => ({
+  uid: spec.uid,
+  program: prepared(sandbox === undefined || program.cwd !== undefined ? program : { ...program, cwd: sandbox }),
+  env: {
+    RHAPSODY_TASK_UID: spec.uid,
+    RHAPSODY_ATTEMPT: String(spec.attempt),
+    ...(sandbox === undefined ? {} : { RHAPSODY_SANDBOX: sandbox })
+  },
+  ...(sandbox === undefined ? {} : { sandbox })
+})
 
 // -------------------------------------------------------------------------------------------------------- preparation
 

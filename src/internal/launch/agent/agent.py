@@ -136,7 +136,7 @@ class Agent(Starting, Outputs, Endings):
 
     def listen(self, fd):
         try:
-            data = os.read(fd, CHUNK)
+            data = os.read(fd, PIECE)
         except BlockingIOError:
             return
         if data:

@@ -141,6 +141,7 @@ class Endings:
             if launch.truncate and stream.seen > launch.limit:
                 header.setdefault("dropped", {})[stream.name] = stream.seen - launch.limit
         self.tell(header, blobs)
+        launch.streams.clear()  # which hold it in turn: nothing is left for the collector of cycles
 
     def forget(self, launch):
         self.ending.discard(launch)
