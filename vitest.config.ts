@@ -8,6 +8,7 @@ export default defineConfig({
   ssr: { resolve: { conditions } },
   test: {
     include: ["test/**/*.test.ts"],
+    globalSetup: ["test/engines/setup.ts"],
     exclude: [...configDefaults.exclude, "test/project/fixtures/**"],
     pool: "forks",
     fileParallelism: true,

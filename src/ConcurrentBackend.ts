@@ -45,6 +45,12 @@ export interface Options<K extends Kinds = Kinds> extends ExecutionBackend.Optio
   readonly maxWorkers?: number
   /** Runs only these, so that another layer can serve the others. Default: all. */
   readonly kinds?: ReadonlyArray<K>
+  /**
+   * Of a long queue, so many programs are handed to the launch agents before there are slots for them, so that a slot is
+   * not idle between two of them. Equals may overtake each other by as many then. Those with a timeout are not handed
+   * over early. Default 3 times `maxWorkers`, at most 64; 0: none.
+   */
+  readonly ahead?: number
   /** Between TERM and KILL. Default 5 seconds. */
   readonly killGrace?: Duration.DurationInput
   /**
@@ -77,7 +83,8 @@ const run =
     return runExecutable(launcher, spec, program, {
       sandboxes,
       grace: own === undefined ? killGrace : Duration.toMillis(own),
-      started: report.executing
+      started: report.unsafeExecuting,
+      early: report.early
     })
   }
 
@@ -106,6 +113,10 @@ export const driver = <const K extends Kinds = Kinds>(
     if (typeof sandboxes !== "string" || sandboxes === "" || sandboxes.includes("\0")) {
       return yield* invalid("sandboxes", "must be the path of a directory")
     }
+    const ahead = options.ahead ?? Math.min(3 * maxWorkers, 64)
+    if (!Number.isSafeInteger(ahead) || ahead < 0) {
+      return yield* invalid("ahead", `must be an integer, 0 or more, not ${ahead}`)
+    }
     const launcher = yield* launchers.make({
       launcher: choice,
       python: options.python,
@@ -118,6 +129,11 @@ export const driver = <const K extends Kinds = Kinds>(
       reportsExecuting: true,
       // stopping a program is bounded by the launcher; a handler may do as it likes
       boundedStop: ["executable" as K],
+      ahead: {
+        count: ahead,
+        takes: ({ program }) =>
+          program._tag === "executable" && program.capture.onChunk === undefined && program.capture.overflow !== "spill"
+      },
       settings,
       check: ({ program }) => {
         return program._tag === "executable" ? launcher.check(program) : Effect.void

@@ -22,8 +22,8 @@ import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { BackendError, ConfigurationError, TaskErrorReason } from "./Errors.js"
 import { TaskError } from "./Errors.js"
-import type { Dropped, Usage } from "./Output.js"
-import type { Any, HandlerService, Kind } from "./Task.js"
+import type { Dropped, PythonException, Usage } from "./Output.js"
+import type { Any, HandlerService, Kind, PythonCall } from "./Task.js"
 import type {
   Capture,
   Env,
@@ -70,7 +70,15 @@ export type Program =
   | Executable
   | { readonly _tag: "function"; readonly handler: HandlerService }
   | { readonly _tag: "worker"; readonly module: URL; readonly export: string }
-  | { readonly _tag: "python"; readonly callable: string }
+  | {
+      readonly _tag: "python"
+      /** `"package.module:callable"` */
+      readonly callable: string
+      /** How the payload is handed over. Default `"kwargs"`. */
+      readonly call?: PythonCall
+      /** Directories where modules are looked for, before those of the engine. */
+      readonly path?: ReadonlyArray<string>
+    }
   | (Omit<Executable, "_tag"> & { readonly _tag: "service"; readonly ready: RegExp })
 
 /** A named file that another task of the same backend leaves in its sandbox. */
@@ -167,13 +175,16 @@ export type Outcome =
   /** The encoded error of the task's own. */
   | { readonly _tag: "Failure"; readonly error: unknown }
   | { readonly _tag: "Exited"; readonly exit: ProcessExit }
+  /** A Python function raised it. */
+  | { readonly _tag: "Raised"; readonly exception: PythonException }
   /** Payload or result did not fit the schemas on the far side. */
   | { readonly _tag: "Invalid"; readonly reason: "InvalidPayload" | "InvalidResult"; readonly message: string }
 
 export const Outcome = {
   success: (value: unknown): Outcome => ({ _tag: "Success", value }),
   failure: (error: unknown): Outcome => ({ _tag: "Failure", error }),
-  exited: (exit: ProcessExit): Outcome => ({ _tag: "Exited", exit })
+  exited: (exit: ProcessExit): Outcome => ({ _tag: "Exited", exit }),
+  raised: (exception: PythonException): Outcome => ({ _tag: "Raised", exception })
 }
 
 /** A service that is ready. */
@@ -198,8 +209,11 @@ export interface Common<out K extends Kind = Kind> {
   readonly handler?: (task: Any) => HandlerService
   /** What `Task.settings` made; without it, every task that carries settings is refused. */
   readonly settings?: SettingsConstructor<never>
-  /** `false`: running work cannot be stopped; `cancel` of it fails with CancelUnsupported. Default `true`. */
-  readonly cancelable?: boolean
+  /**
+   * `false`: running work cannot be stopped; `cancel` of it fails with CancelUnsupported. Default `true`. A function is
+   * asked about an attempt that runs.
+   */
+  readonly cancelable?: boolean | ((attempt: AttemptKey) => boolean)
   /** Longest wait for work that was told to stop. Default 5 seconds. */
   readonly stopGrace?: Duration.DurationInput
   /**
@@ -238,6 +252,22 @@ export interface Common<out K extends Kind = Kind> {
 export interface Report {
   /** The work has really started. Needed only from a driver with `reportsExecuting`. */
   readonly executing: Effect.Effect<void>
+  /** The same, for callbacks. */
+  readonly unsafeExecuting: () => void
+  /** Of an attempt that was handed over before there is a slot for it: see `Driver.ahead`. */
+  readonly early?: Early | undefined
+}
+
+/**
+ * An attempt without a slot. It starts when the word is `go`; or when the driver lets it take the place of a program
+ * that has ended, unless the word is `hold`: then, too, it waits for `go`. Whoever lets it start says `executing` before
+ * the other one's `run` returns.
+ */
+export interface Early {
+  /** The last word; `wait` until there was one. */
+  readonly word: "wait" | "hold" | "go"
+  /** Calls with each word from now on. */
+  readonly listen: (told: (word: "hold" | "go") => void) => void
 }
 
 /** The slot form of a backend: at most `concurrency` attempts at a time. */
@@ -255,6 +285,13 @@ export interface Driver<out K extends Kind = Kind> extends Common<K> {
    * all other attempts get one and are abandoned, and reported as not stopped, `stopGrace` after they were told to stop.
    */
   readonly boundedStop?: ReadonlyArray<K>
+  /**
+   * Of a long queue, `run` is called for up to `count` attempts that `takes` says yes to before there are slots for them,
+   * so that the engine need not wait for this process between two programs. The driver sees to it that they do not start
+   * before they may: `Report.early`. It needs `reportsExecuting` and `boundedStop`; attempts with a timeout are never
+   * early. Default: none.
+   */
+  readonly ahead?: { readonly count: number; readonly takes: (spec: Omit<Spec, "uid" | "attempt">) => boolean }
   /** Kills everything that runs, at once and without grace: what `terminate` asks for after it told all to stop. */
   readonly kill?: Effect.Effect<void>
 }
@@ -278,8 +315,11 @@ export type Update = AttemptKey &
     | { readonly _tag: "Native"; readonly state: string }
     | { readonly _tag: "Ended"; readonly outcome: Outcome }
     | { readonly _tag: "Failed"; readonly error: TaskError | BackendError }
-    /** The work has stopped: as it was asked to, or by the engine's own decision. */
-    | { readonly _tag: "Canceled" }
+    /**
+     * The work has stopped: as it was asked to, or by the engine's own decision. `stopped` false: it was given up, and
+     * may still be running.
+     */
+    | { readonly _tag: "Canceled"; readonly stopped?: boolean | undefined }
   )
 
 /**
@@ -294,6 +334,8 @@ export interface BatchDriver<out K extends Kind = Kind> extends Common<K> {
    * confirms it. Interrupted when it takes longer than `stopGrace`.
    */
   readonly cancel: (attempts: ReadonlyArray<AttemptKey>) => Effect.Effect<void, BackendError>
+  /** Kills everything that runs, at once and without grace: what `terminate` asks for after it told all to stop. */
+  readonly kill?: Effect.Effect<void>
   /** All that the engine says, from the first submission on. Its end, or its failure, is the loss of the engine: `lost`. */
   readonly updates: Stream.Stream<Update, BackendError>
 }

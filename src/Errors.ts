@@ -116,6 +116,13 @@ export class TaskError extends Schema.TaggedError<TaskError>("effect-rhapsody/Ta
       case "InvalidResult":
         return sentence(`${who} gave a result that does not match its schema`, because)
       case "OutputLimit":
+        if (detail("stream") === "result") {
+          return sentence(
+            `${who} gave a result of ${detail("size") ?? "?"} bytes, and ${detail("limit") ?? "?"} are allowed`,
+            because,
+            "raise the backend's resultLimit or leave large data in a file"
+          )
+        }
         return sentence(
           `${who} printed more than ${detail("limit") ?? "?"} bytes on ${detail("stream") ?? "its output"}`,
           because,

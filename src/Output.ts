@@ -17,6 +17,19 @@ export type Dropped = typeof Dropped.Type
 
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
 
+/** An exception of a Python function, as data: the argument of a definition's `failure`, what to recognise it by. */
+export interface PythonException {
+  /** Name of its class. */
+  readonly type: string
+  /** Module of its class. */
+  readonly module: string
+  /** `str(exception)`. */
+  readonly message: string
+  readonly traceback: string
+  /** What it was made with, where JSON can tell it. */
+  readonly args?: ReadonlyArray<unknown> | undefined
+}
+
 /**
  * As a success schema, gives the whole output of a program instead of its decoded standard output. As the argument of
  * a definition's `failure`, what to recognise a failure by.

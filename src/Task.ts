@@ -31,7 +31,7 @@ import type { ReservedTag } from "./Errors.js"
 import type { ExecutionBackend } from "./ExecutionBackend.js"
 import type { Codec } from "./internal/codec.js"
 import { define, handlerTag, InstanceTypeId, ServiceTypeId, TypeId } from "./internal/definition.js"
-import type { Output } from "./Output.js"
+import type { Output, PythonException } from "./Output.js"
 import type { DefinitionOptions, Env, InputFile, Options, Text } from "./TaskOptions.js"
 
 export * from "./Output.js"
@@ -58,6 +58,13 @@ export interface Command {
   readonly cwd?: string
 }
 
+/**
+ * How a Python function gets its payload: each field as a keyword argument (`"kwargs"`), the fields in their order as
+ * positional ones (`"args"`), the whole as one dictionary (`"object"`), or a payload of two fields, `args` and `kwargs`,
+ * as what they say (`"both"`).
+ */
+export type PythonCall = "kwargs" | "args" | "object" | "both"
+
 /** How a definition is run: its half that is not schemas. */
 export type Body =
   | {
@@ -68,7 +75,13 @@ export type Body =
     }
   | { readonly _tag: "function" }
   | { readonly _tag: "worker"; readonly module: URL; readonly export: string }
-  | { readonly _tag: "python"; readonly callable: string }
+  | {
+      readonly _tag: "python"
+      readonly callable: string
+      readonly call?: PythonCall
+      readonly path?: ReadonlyArray<string>
+      readonly failure?: (exception: PythonException) => unknown
+    }
   | { readonly _tag: "service"; readonly command: (payload: any) => Command; readonly ready: RegExp }
 
 /** Any definition. */
@@ -288,7 +301,31 @@ export const worker = <
   return define(name, { _tag: "worker", module, export: exported }, rest, Schema.Void)
 }
 
-/** A Python function by reference, `"package.module:callable"`. In this version only Noop and Test answer it. */
+/**
+ * Calls a Python function by reference, `"package.module:callable"`, where the backend runs its Python: an existing one
+ * needs no change. Payload and result cross as JSON, through the schemas; the function may be asynchronous.
+ *
+ * An exception fails with `TaskError` Defect, with its `type`, `module` and `traceback` in the details, unless `failure`
+ * recognises it; a module that does not load, or does not have it, with LaunchFailed; a result that JSON cannot tell, or
+ * that is no value of the success schema, with InvalidResult. `None` is the result of a task without success schema.
+ *
+ * @example
+ * ```ts
+ * import { Schema } from "effect"
+ * import { Task } from "effect-rhapsody"
+ *
+ * class Diverged extends Schema.TaggedError<Diverged>()("Diverged", { step: Schema.Number }) {}
+ *
+ * // def relax(energies, steps=100): ... raise Diverged(7)
+ * export const Relax = Task.python("Relax", {
+ *   callable: "model.relax:relax",
+ *   payload: { energies: Schema.Array(Schema.Number), steps: Schema.optional(Schema.Int) },
+ *   success: Schema.Number,
+ *   error: Diverged,
+ *   failure: ({ args, type }) => type === "Diverged" ? new Diverged({ step: Number(args?.[0]) }) : undefined
+ * })
+ * ```
+ */
 export const python = <
   const Name extends string,
   Fields extends Schema.Struct.Fields = {},
@@ -298,10 +335,23 @@ export const python = <
   name: Name,
   options: Schemas<Fields, Success, Error> & {
     readonly callable: `${string}:${string}`
+    /** How the payload is handed over. Default `"kwargs"`. */
+    readonly call?: PythonCall
+    /** Directories where modules are looked for first, on the machine that runs the task. */
+    readonly path?: ReadonlyArray<string>
+    /** Recognises a failure of the task's own; `undefined` leaves it a `TaskError` Defect. */
+    readonly failure?: (exception: PythonException) => Error["Type"] | undefined
   }
 ): Task<Name, "python", Fields, Success, Error> => {
-  const { callable, ...rest } = options
-  return define(name, { _tag: "python", callable }, rest, Schema.Void)
+  const { call, callable, failure, path, ...rest } = options
+  const body: Body = {
+    _tag: "python",
+    callable,
+    ...(call === undefined ? {} : { call }),
+    ...(path === undefined ? {} : { path }),
+    ...(failure === undefined ? {} : { failure })
+  }
+  return define(name, body, rest, Schema.Void)
 }
 
 /**

@@ -5,6 +5,7 @@
 export * as BackendRegistry from "./BackendRegistry.js"
 export * as ConcurrentBackend from "./ConcurrentBackend.js"
 export * as Conformance from "./Conformance.js"
+export * as DaskBackend from "./DaskBackend.js"
 export * as Defaults from "./Defaults.js"
 export * from "./Errors.js"
 export * as ExecutionBackend from "./ExecutionBackend.js"

@@ -68,7 +68,7 @@ describe("a dictionary", () => {
       assert.deepStrictEqual(value, {
         uid: "p",
         name: "pkg.stats:Fit.mean",
-        program: { _tag: "python", callable: "pkg.stats:Fit.mean" },
+        program: { _tag: "python", callable: "pkg.stats:Fit.mean", call: "both" },
         payload: { args: [[1, 2]], kwargs: { axis: 0 } }
       })
       const bare: any = yield* run({ function: "os:getpid" })

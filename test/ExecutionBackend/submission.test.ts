@@ -152,30 +152,6 @@ describe("what is refused at submission leaves nothing behind", () => {
     }).pipe(Effect.provide(functions(1)))
   )
 
-  const ofPrograms: ReadonlyArray<Task.Options<any>> = [
-    { env: { A: "1" } },
-    { cwd: "/" },
-    { capture: { limit: 1 } },
-    { prepare: ["module load x"] },
-    { sandbox: true },
-    { limits: { openFiles: 9 } },
-    { nice: 1 },
-    { leftovers: "kill" }
-  ]
-  for (const options of ofPrograms) {
-    const key = Object.keys(options)[0]!
-    it.effect(`${key} of a task that is no program`, () =>
-      Effect.gen(function* () {
-        const Mean = Task.function("Mean", { success: Schema.Number })
-        const error = yield* refusal(Mean.make(undefined, options)).pipe(
-          Effect.provide(Mean.toLayer(() => Effect.succeed(1)))
-        )
-        assert.deepStrictEqual([error.configKey, error.reason], [key, "InvalidOption"])
-        assert.include(error.message, "function")
-      }).pipe(Effect.provide(functions(1)))
-    )
-  }
-
   it.effect("what the driver's own check refuses", () =>
     Effect.gen(function* () {
       const error = yield* refusal(Program.make(undefined, { resources: { gpus: 3 } }))

@@ -141,7 +141,7 @@ const mutants: Record<string, readonly [subject: Conformance.Subject, ...fails: 
     ran(functions, (run, spec, inner) =>
       Effect.flatMap(run, (outcome) =>
         outcome._tag === "Failure"
-          ? inner.run({ ...spec, attempt: 9 }, { executing: Effect.void })
+          ? inner.run({ ...spec, attempt: 9 }, { executing: Effect.void, unsafeExecuting: () => {} })
           : Effect.succeed(outcome)
       )
     ),

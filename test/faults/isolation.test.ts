@@ -96,7 +96,7 @@ describe("an agent", () => {
           },
           env: {},
           grace: 100,
-          started: Effect.void
+          started: () => {}
         })
       // none of these comes so far through a backend
       assert.strictEqual((yield* Effect.flip(run("\ud800", "true", undefined))).reason, "LaunchFailed")

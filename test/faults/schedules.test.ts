@@ -66,7 +66,7 @@ const step: fc.Arbitrary<Step> = fc.oneof(
       _tag: fc.constant("submit" as const),
       kind: fc.constantFrom(...kinds),
       size: fc.oneof(fc.integer({ min: 0, max: 100 }), fc.constant(200_000)),
-      timeout: fc.option(fc.integer({ min: 1, max: 40 }), { nil: undefined, freq: 3 }),
+      timeout: fc.option(fc.integer({ min: 1, max: 40 }), { nil: undefined, freq: 1 }),
       retries: fc.integer({ min: 0, max: 1 }),
       uid: fc.option(fc.integer({ min: 0, max: 2 }), { nil: undefined, freq: 4 })
     })
@@ -339,11 +339,12 @@ describe("random schedules", () => {
       () =>
         Effect.gen(function* () {
           const driver = yield* ConcurrentBackend.driver({
-            maxWorkers: 3,
+            maxWorkers: 2,
+            ahead: 1,
             killGrace: "50 millis",
             ...(launcher === "agent" ? { launcher, python } : { launcher })
           })
-          const steps = fc.array(launcher === "agent" ? losing : step, { minLength: 1, maxLength: 12 })
+          const steps = fc.array(launcher === "agent" ? losing : step, { minLength: 1, maxLength: 16 })
           const keeps = check(launcher, driver)
           yield* Effect.promise(() => keeps(warmUp))
           yield* Effect.promise(() =>

@@ -82,7 +82,7 @@ export const overOneAgent = (options: { readonly silence?: number; readonly orch
       concurrency: 100,
       reportsExecuting: true,
       boundedStop: ["executable"],
-      run: (spec, { executing: started }) =>
+      run: (spec, { unsafeExecuting: started }) =>
         spec.program._tag === "executable"
           ? runExecutable(launcher, spec, spec.program, { grace: 300, sandboxes: "/nowhere", started })
           : Effect.dieMessage(spec.program._tag)

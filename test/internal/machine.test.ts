@@ -37,16 +37,22 @@ const command: fc.Arbitrary<Command> = fc.oneof(
   { weight: 1, arbitrary: fc.record({ _tag: fc.constant("leave" as const), job: fc.nat() }) }
 )
 
-const limits = { concurrency: 2, admission: 5, nested: 4, history: 3 }
+const limits = { concurrency: 2, ahead: 2, admission: 9, nested: 4, history: 3 }
 
 const play = (commands: ReadonlyArray<Command>) => {
   const log = new Map<Job, Array<TaskState>>()
   const machine = new Machine<Job>(limits, {
     granted: (job) => {
       assert.strictEqual(job.state, "READY")
-      assert.isTrue(job.holds)
+      assert.isTrue(job.ahead || job.holds)
+      if (job.ahead) return
       // A parent counts again when its children have ended, whoever runs meanwhile; but nobody starts beyond the limit.
       assert.isAtMost(counted(), limits.concurrency)
+    },
+    told: (job, word) => {
+      assert.strictEqual(job.state, "READY")
+      assert.deepStrictEqual([job.holds, job.held], word === "go" ? [true, false] : [false, true])
+      if (word === "go") assert.isAtMost(counted(), limits.concurrency)
     },
     changed: (job) => {
       log.set(job, [...(log.get(job) ?? []), job.state])
@@ -56,6 +62,7 @@ const play = (commands: ReadonlyArray<Command>) => {
   let serial = 0
   const create = (priority: number, parent: Job | undefined) => {
     const job = new Job(`j${++serial}`, "j", priority, parent)
+    job.early = serial % 3 > 0 && parent === undefined
     machine.accept(job)
     machine.ready(job)
   }
@@ -69,6 +76,9 @@ const play = (commands: ReadonlyArray<Command>) => {
     const now = counted()
     // work conserving: nobody is queued while a slot is free
     if (machine.queued > 0) assert.isAtLeast(now, limits.concurrency)
+    const early = live.filter((job) => job.ahead)
+    assert.isAtMost(early.length, limits.ahead)
+    assert.isTrue(early.every((job) => job.early && job.state === "READY" && !job.holds))
     assert.strictEqual(machine.active, live.filter((job) => job.holds).length)
     assert.strictEqual(machine.waiting, live.filter((job) => job.state === "WAITING").length)
     assert.strictEqual(machine.queued, live.filter((job) => job.state === "READY" && !job.holds).length)
@@ -153,7 +163,7 @@ describe("the state machine", () => {
 
   it("closed, starts and admits nobody and answers everybody who waits", () => {
     const { machine, waiting } = play(
-      Array.from({ length: 9 }, (): Command => ({ _tag: "submit", parent: undefined, priority: 0 }))
+      Array.from({ length: 13 }, (): Command => ({ _tag: "submit", parent: undefined, priority: 0 }))
     )
     assert.strictEqual(waiting.length, 4)
     machine.close()
@@ -161,6 +171,85 @@ describe("the state machine", () => {
     const [first] = machine.live.values()
     machine.finish(first!, "CANCELED")
     assert.strictEqual(machine.active, 1)
+  })
+
+  describe("hands jobs over early", () => {
+    /** One slot, two early ones; says what it did, in order. */
+    const start = () => {
+      const said: Array<string> = []
+      const machine = new Machine<Job>(
+        { concurrency: 1, ahead: 2, admission: 99, nested: 99, history: 0 },
+        {
+          granted: (job) => said.push(`${job.uid} ${job.ahead ? "early" : "slot"}`),
+          told: (job, word) => said.push(`${job.uid} ${word}`),
+          changed: () => {}
+        }
+      )
+      const submit = (uid: string, priority = 0, early = true) => {
+        machine.enter(false)
+        const job = new Job(uid, "j", priority, undefined)
+        job.early = early
+        machine.accept(job)
+        machine.ready(job)
+        return job
+      }
+      const heard = () => said.splice(0)
+      return { machine, submit, heard }
+    }
+
+    it("of a long queue only, and gives them slots in order", () => {
+      const { heard, machine, submit } = start()
+      const [a, b] = ["a", "b", "c", "d", "e", "f"].map((uid) => submit(uid))
+      assert.deepStrictEqual(heard(), ["a slot", "b early", "c early"])
+      assert.deepStrictEqual([machine.queued, machine.active], [5, 1])
+      machine.executing(a!)
+      machine.finish(a!, "COMPLETED")
+      assert.deepStrictEqual(heard(), ["b go", "d early"])
+      machine.finish(b!, "CANCELED")
+      assert.deepStrictEqual(heard(), ["c go"])
+      machine.close()
+      assert.deepStrictEqual(heard(), ["d hold"])
+    })
+
+    it("lets one that took a place keep it: nobody else gets the slot of the one that ended", () => {
+      const { heard, machine, submit } = start()
+      const [a, , c] = ["a", "b", "c", "d", "e", "f"].map((uid) => submit(uid))
+      heard()
+      machine.executing(c!)
+      assert.deepStrictEqual([c!.state, machine.active], ["EXECUTING", 2])
+      machine.finish(a!, "COMPLETED")
+      assert.deepStrictEqual([heard(), machine.active], [["d early"], 1])
+    })
+
+    it("holds back who is worse than one that comes later, and starts that one first", () => {
+      const { heard, machine, submit } = start()
+      const [a] = ["a", "b", "c", "d", "e", "f"].map((uid) => submit(uid))
+      heard()
+      const better = submit("better", 1)
+      assert.deepStrictEqual(heard(), ["b hold", "c hold"])
+      submit("good", 1)
+      submit("worse", -1)
+      assert.deepStrictEqual(heard(), [])
+      machine.finish(a!, "COMPLETED")
+      machine.finish(better, "COMPLETED")
+      assert.deepStrictEqual(heard(), ["better slot", "good slot"])
+    })
+
+    it("nobody past one that must have a slot first", () => {
+      const { heard, submit } = start()
+      for (const uid of ["a", "b", "c", "d", "e", "f"]) submit(uid, 0, uid !== "c")
+      assert.deepStrictEqual(heard(), ["a slot", "b early"])
+    })
+
+    it("and lets them leave", () => {
+      const { heard, machine, submit } = start()
+      const all = ["a", "b", "c", "d", "e", "f"].map((uid) => submit(uid))
+      heard()
+      machine.finish(all[1]!, "CANCELED")
+      assert.deepStrictEqual(heard(), ["d early"])
+      for (const job of all) machine.finish(job, "FAILED")
+      assert.isTrue(machine.empty)
+    })
   })
 
   it("remembers the last that ended, in a ring", () => {

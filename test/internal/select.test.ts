@@ -14,7 +14,7 @@ const own = { stdin: undefined, env: {}, cwd: undefined, prepare: [], sandbox: f
 const executable = (executable: string, ...args: ReadonlyArray<string | Uint8Array>): Executable => {
   return { _tag: "executable", executable, args, capture, ...own, limits: undefined, nice: undefined }
 }
-const launch = (program: Executable) => ({ uid: "x", program, env: {}, grace: 100, started: Effect.void })
+const launch = (program: Executable) => ({ uid: "x", program, env: {}, grace: 100, started: () => {} })
 const auto = { launcher: "auto", python: undefined, width: 2 } as const
 const notUtf8 = Uint8Array.of(0xff)
 

@@ -111,6 +111,7 @@ export const toInstance = (dictionary: TaskDict): Made => {
   if (callable !== undefined && callable !== null) {
     const task = Task.python(callable, {
       callable: callable as `${string}:${string}`,
+      call: "both",
       payload: pythonPayload,
       success: Schema.Unknown
     })

@@ -5,7 +5,7 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
-import type { Driver, Outcome, Report, Spec } from "../../Driver.js"
+import type { Driver, Early, Outcome, Report, Spec } from "../../Driver.js"
 import type { BackendError } from "../../Errors.js"
 import type { HandlerService } from "../../Task.js"
 import type { Deadline, Deadlines } from "./deadlines.js"
@@ -80,7 +80,16 @@ type End = Exit.Exit<unknown, unknown>
 /** Ends an attempt that was told to stop and did not, in place of its own exit. */
 const abandoned: Exit.Exit<never> = Exit.interrupt(FiberId.none)
 
-const silent: Report = { executing: Effect.void }
+const earlyOf = (entry: Entry): Early => ({
+  get word() {
+    return entry.ahead ? (entry.held ? "hold" : "wait") : "go"
+  },
+  listen: (told) => {
+    entry.told = told
+  }
+})
+
+const silent: Report = { executing: Effect.void, unsafeExecuting: () => {} }
 
 export const make = (driver: Driver, machine: Machine<Entry>, deadlines: Deadlines, grace: () => number): Local => {
   const bounded = new Set(driver.boundedStop)
@@ -93,12 +102,17 @@ export const make = (driver: Driver, machine: Machine<Entry>, deadlines: Deadlin
     const run = Effect.suspend(() => driver.run(spec, driver.reportsExecuting ? report(entry, spec.attempt) : silent))
     return entry.span === undefined ? run : Effect.withParentSpan(run, entry.span)
   }
-  const report = (entry: Entry, attempt: number): Report => ({
-    executing: Effect.sync(() => {
+  const report = (entry: Entry, attempt: number): Report => {
+    const executing = () => {
       // an attempt that was left behind has nothing to say any more
       if (entry.attempt === attempt) machine.executing(entry)
-    })
-  })
+    }
+    return {
+      executing: Effect.sync(executing),
+      unsafeExecuting: executing,
+      early: entry.ahead ? earlyOf(entry) : undefined
+    }
+  }
 
   /**
    * Work of an attempt in a fiber of its own, which is left behind when it was told to stop and did not within the

@@ -161,6 +161,7 @@ export const make = (
         return settle(flight, Effect.succeed(Exit.fail(error)))
       }
       case "Canceled":
+        if (update.stopped === false) flight.entry.stopped = false
         return answered(flight, flight.told ? interrupted : canceledByEngine(flight.entry))
       case "Failed":
         return answered(flight, Effect.succeed(Exit.fail(update.error)))

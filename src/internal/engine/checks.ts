@@ -167,18 +167,7 @@ const checkLimits = (limits: Task.Limits): Refusal => {
 const checkNice = (nice: number): Refusal =>
   Number.isInteger(nice) && nice >= -20 && nice <= 19 ? undefined : notOption("nice", "an integer from -20 to 19", nice)
 
-const ofPrograms = ["env", "cwd", "capture", "prepare", "sandbox", "limits", "nice", "leftovers"] as const
-
-/** What would be without effect is refused: whoever asks for it counts on it. */
-const checkKind = (options: Task.Options<any>, kind: Task.Kind): Refusal => {
-  if (kind === "executable" || kind === "service") return undefined
-  const idle = ofPrograms.find((key) => options[key] !== undefined)
-  return idle === undefined
-    ? undefined
-    : refuse(idle, "InvalidOption", `is for programs, and this task is of kind ${kind}; leave it out`)
-}
-
-export const checkOptions = (options: Task.Options<any>, kind: Task.Kind): Refusal => {
+export const checkOptions = (options: Task.Options<any>): Refusal => {
   const { capture, cwd, env, leftovers, limits, nice, prepare, priority, resources, retry, sandbox, uid } = options
   if (uid !== undefined && !(typeof uid === "string" && uidPattern.test(uid))) {
     return refuse("uid", "InvalidOption", "must be a string of 1 to 200 characters without slash or control character")
@@ -189,7 +178,6 @@ export const checkOptions = (options: Task.Options<any>, kind: Task.Kind): Refus
     return refuse("retry.times", "InvalidOption", "must be an integer, 0 or more")
   }
   return (
-    checkKind(options, kind) ??
     (resources === undefined ? undefined : checkResources(resources)) ??
     (capture === undefined ? undefined : checkCapture(capture)) ??
     (cwd === undefined ? undefined : checkText("cwd", cwd)) ??

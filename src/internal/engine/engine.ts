@@ -15,7 +15,7 @@ import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
 import * as Scope from "effect/Scope"
 import * as Defaults from "../../Defaults.js"
-import type { AnyDriver } from "../../Driver.js"
+import type { AnyDriver, Driver } from "../../Driver.js"
 import { isBatch } from "../../Driver.js"
 import type { BackendErrorReason } from "../../Errors.js"
 import { BackendError } from "../../Errors.js"
@@ -63,7 +63,8 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
   const report = Report.make(driver.type, events, clock)
   const machine = new Machine<Entry>(limits, {
     changed: (entry) => report(entry, machine),
-    granted: (entry) => entry.resume?.(Effect.void)
+    granted: (entry) => entry.resume?.(Effect.void),
+    told: (entry, word) => entry.told?.(word)
   })
   let grace = limits.grace
   const attempts = isBatch(driver)
@@ -85,6 +86,10 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
 
   const { body, finish } = Lifecycle.make({ machine, deadlines, clock, attempt })
 
+  const { ahead, boundedStop = [] } = isBatch(driver) ? {} : (driver as Driver)
+  const isEarly = ({ spec, task, timeout }: Prepared): boolean =>
+    ahead !== undefined && timeout === undefined && boundedStop.includes(task.kind) && ahead.takes(spec)
+
   const refused = ({ uid }: Prepared): Refusal | undefined =>
     machine.closed ? closed() : uid !== undefined && machine.known(uid) ? duplicate(uid) : undefined
 
@@ -96,6 +101,7 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
   const accept = (prepared: Prepared, by: Submitter, taken?: ReadonlySet<string>): Entry => {
     const entry = new Entry(prepared.uid ?? automatic(taken), prepared, by.parent, cancelEntry)
     entry.ready = by.ready
+    entry.early = isEarly(prepared)
     entry.span = Telemetry.span(by.fiber, entry, prepared.task.kind, driver.type, clock)
     machine.accept(entry)
     machine.ready(entry)
@@ -216,7 +222,11 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
         ? Effect.zipRight(Effect.yieldNow(), ended(entry))
         : Effect.asVoid(Fiber.await(entry.fiber))
     )
-  const unstoppable = (entry: Entry) => driver.cancelable === false && entry.state === "EXECUTING"
+  const unstoppable = (entry: Entry) => {
+    const { cancelable } = driver
+    if (cancelable === undefined || cancelable === true || entry.state !== "EXECUTING") return false
+    return cancelable === false || !cancelable({ uid: entry.uid, attempt: entry.attempt })
+  }
 
   const cancelEntry = (entry: Entry): Effect.Effect<boolean, BackendError> =>
     Effect.suspend(() => {
@@ -248,6 +258,7 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
 
   const stopAll = (entries: ReadonlyArray<Entry>, why: string) =>
     Effect.suspend(() => {
+      machine.holdBack()
       for (const entry of entries) stop(entry, why)
       return Effect.as(Effect.forEach(entries, ended, { discard: true }), entries.length)
     })

@@ -27,6 +27,8 @@ export class Entry extends Job implements Handle {
   fiber: Fiber.RuntimeFiber<unknown, unknown> | undefined
   /** Ends the wait for a slot. */
   resume: ((effect: Effect.Effect<void, unknown>) => void) | undefined
+  /** Told of its slot, when it was handed over before it has one. */
+  told: ((word: "go" | "hold") => void) | undefined
   /** Why it was told to end, by anything but an interruption of its fiber; an error is what it ends with. */
   canceled: string | BackendError | undefined
   timedOut = false

@@ -34,7 +34,7 @@ export const make = ({
   const finish = (entry: Entry, state: Terminal) => {
     if (!machine.finish(entry, state)) return
     entry.token.entry = undefined
-    entry.prepared = entry.memory = entry.resume = entry.failure = undefined
+    entry.prepared = entry.memory = entry.resume = entry.told = entry.failure = undefined
   }
   const fail = (entry: Entry, own: unknown) => {
     // what fails when its engine is gone fails because of that
@@ -116,7 +116,7 @@ export const make = ({
   const gate = (entry: Entry): Effect.Effect<void, unknown> =>
     Effect.suspend(() => {
       if (entry.canceled !== undefined) return Effect.interrupt
-      if (entry.holds) return Effect.void
+      if (entry.holds || entry.ahead) return Effect.void
       return Effect.async((resume) => {
         entry.resume = resume
       })

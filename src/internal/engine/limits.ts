@@ -27,9 +27,10 @@ export const limitsOf = (driver: AnyDriver, options: Options): Effect.Effect<All
     const { nestedAdmission: nested = admission } = options
     const asked = isBatch(driver) ? "unbounded" : driver.concurrency
     const concurrency = asked === "unbounded" ? Number.POSITIVE_INFINITY : asked
-    const counts = { concurrency, admission, nestedAdmission: nested, eventBuffer, history }
+    const ahead = isBatch(driver) ? 0 : (driver.ahead?.count ?? 0)
+    const counts = { concurrency, ahead, admission, nestedAdmission: nested, eventBuffer, history }
     for (const [key, value] of Object.entries(counts)) {
-      const least = key === "history" ? 0 : 1
+      const least = key === "history" || key === "ahead" ? 0 : 1
       const endless = key === "concurrency" && asked === "unbounded"
       if (!endless && !(Number.isSafeInteger(value) && value >= least)) {
         return refuse(key, `must be an integer, ${least} or more, not ${value}`)
@@ -41,5 +42,5 @@ export const limitsOf = (driver: AnyDriver, options: Options): Effect.Effect<All
     }
     if (driver.kinds.length === 0) return refuse("kinds", "a backend runs at least one kind of task")
     const grace = Duration.toMillis(stopGrace.value)
-    return Effect.succeed({ concurrency, admission, nested, history, eventBuffer, grace })
+    return Effect.succeed({ concurrency, ahead, admission, nested, history, eventBuffer, grace })
   })

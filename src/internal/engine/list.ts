@@ -7,7 +7,7 @@ export interface Link {
 
 export class List<T extends Link> {
   first: T | undefined = undefined
-  private last: T | undefined = undefined
+  last: T | undefined = undefined
   size = 0
 
   push(item: T): void {

@@ -6,6 +6,8 @@
  *   slots: it waits for them, and would otherwise wait for ever for the slot that it holds itself.
  * - Children start before their parents' siblings (`depth`): else every queued parent would start before the first
  *   child ends.
+ * - When many are queued, the first of them may be handed over early, before there is a slot (`ahead`). Then the slot of
+ *   a job that ends may pass to one of these by the engine's own decision, which `executing` tells.
  */
 import type { TaskState, Terminal } from "../../TaskState.js"
 import { canFollow, isTerminal } from "../../TaskState.js"
@@ -19,6 +21,12 @@ export class Job implements Link {
   attempt = 1
   /** It has a slot. */
   holds = false
+  /** It may be handed over before it has one. */
+  early = false
+  /** It was, and has none yet. */
+  ahead = false
+  /** It was, and must wait for the word: better ones are queued. */
+  held = false
   /** Live tasks that it submitted itself. */
   children = 0
   readonly depth: number
@@ -40,6 +48,8 @@ export class Job implements Link {
 export interface Limits {
   /** Slots: jobs at the same time; Infinity for an engine with its own queue. */
   readonly concurrency: number
+  /** Jobs that may be handed over before they have a slot. */
+  readonly ahead: number
   /** Live jobs without a parent; more have to wait. */
   readonly admission: number
   /** Live jobs with a parent; more are refused, for waiting could be for ever. */
@@ -49,8 +59,10 @@ export interface Limits {
 }
 
 export interface Hooks<J extends Job> {
-  /** The job has a slot: let it run. */
+  /** The job has a slot, or is handed over early (`ahead`): let it run. */
   readonly granted: (job: J) => void
+  /** What was handed over early has a slot now (`go`), or must not take one by itself (`hold`). */
+  readonly told: (job: J, word: "go" | "hold") => void
   /** Called after each change of state, exactly once per change. */
   readonly changed: (job: J) => void
 }
@@ -79,6 +91,8 @@ export class Machine<J extends Job> {
   /** Jobs that hold one and count against the slots. */
   private counted = 0
   private readonly queue = new ReadyQueue<J>()
+  /** Those that were handed over early, in that order. */
+  private readonly early = new List<J>()
   private readonly waiters = new List<Waiter>()
   private admitted = 0
   private nested = 0
@@ -92,7 +106,7 @@ export class Machine<J extends Job> {
   }
 
   get queued(): number {
-    return this.queue.size
+    return this.queue.size + this.early.size
   }
   /** Nobody is in, queued or waiting at the door: for tests of leaks. */
   get empty(): boolean {
@@ -104,6 +118,7 @@ export class Machine<J extends Job> {
       this.active === 0 &&
       this.counted === 0 &&
       this.queue.size === 0 &&
+      this.early.size === 0 &&
       this.waiting === 0
     )
   }
@@ -181,11 +196,14 @@ export class Machine<J extends Job> {
   ready(job: J): void {
     if (!this.move(job, "READY")) return
     this.queue.push(job)
+    const last = this.early.last
+    if (last !== undefined && isBefore(job, last)) this.holdBack(job)
     this.drain()
   }
 
-  /** Its engine has really started it. */
+  /** Its engine has really started it: with the slot of another that has ended, where it was handed over early. */
   executing(job: J): void {
+    if (job.ahead) this.take(job)
     if (job.state === "READY" && job.holds) this.move(job, "EXECUTING")
   }
 
@@ -201,7 +219,7 @@ export class Machine<J extends Job> {
   finish(job: J, state: Terminal): boolean {
     if (isTerminal(job.state)) return false
     if (state === "COMPLETED") this.executing(job)
-    this.queue.remove(job)
+    if (!job.ahead) this.queue.remove(job)
     this.live.delete(job.uid)
     this.history.add(job.uid, state)
     const { parent } = job
@@ -218,6 +236,16 @@ export class Machine<J extends Job> {
   close(): void {
     this.closed = true
     for (let waiter = this.waiters.shift(); waiter !== undefined; waiter = this.waiters.shift()) waiter.admitted(false)
+    this.holdBack()
+  }
+
+  /** Of what was handed over early, nobody worse than this job starts by itself any more; without one, nobody does. */
+  holdBack(better?: J): void {
+    for (let job = this.early.first; job !== undefined; job = job.next as J | undefined) {
+      if (job.held || (better !== undefined && !isBefore(better, job))) continue
+      job.held = true
+      this.hooks.told(job, "hold")
+    }
   }
 
   // ----------------------------------------------------------------------------------------------------------- private
@@ -232,21 +260,58 @@ export class Machine<J extends Job> {
   }
 
   private release(job: J): void {
-    if (!job.holds) return
-    job.holds = false
-    this.active--
-    if (job.children === 0) this.counted--
+    if (job.ahead) {
+      this.early.remove(job)
+      job.ahead = job.held = false
+    } else if (job.holds) {
+      job.holds = false
+      this.active--
+      if (job.children === 0) this.counted--
+    } else return
     this.drain()
+  }
+
+  private take(job: J): void {
+    if (job.ahead) this.early.remove(job)
+    job.ahead = job.held = false
+    job.holds = true
+    this.active++
+    if (job.children === 0) this.counted++
   }
 
   private drain(): void {
     while (!this.closed && this.counted < this.limits.concurrency) {
-      const job = this.queue.shift()
-      if (job === undefined) return
-      job.holds = true
-      this.active++
-      if (job.children === 0) this.counted++
+      const early = this.early.first
+      const first = this.queue.first
+      if (early !== undefined && (first === undefined || !isBefore(first, early))) {
+        this.take(early)
+        this.hooks.told(early, "go")
+      } else {
+        const job = this.queue.shift()
+        if (job === undefined) return
+        this.take(job)
+        this.hooks.granted(job)
+      }
+    }
+    this.handOver()
+  }
+
+  /** Only of a long queue: in a short one, equals start exactly in the order of their coming. */
+  private handOver(): void {
+    const { ahead } = this.limits
+    while (!this.closed && this.early.size < ahead && this.queue.size > ahead) {
+      const job = this.queue.first!
+      const { last } = this.early
+      // they stay in the order in which they are to start
+      if (!job.early || (last !== undefined && isBefore(job, last))) return
+      this.queue.shift()
+      job.ahead = true
+      this.early.push(job)
       this.hooks.granted(job)
     }
   }
 }
+
+/** Whether the first comes before the second, whoever came first. */
+const isBefore = (a: Job, b: Job): boolean =>
+  a.priority > b.priority || (a.priority === b.priority && a.depth > b.depth)

@@ -133,11 +133,14 @@ const exited = (entry: Entry, task: Any, exit: ProcessExit): Effect.Effect<unkno
   return Effect.fail(own ?? taskError(entry, "Exit", { exitCode, details }))
 }
 
+const isVoid = ({ successSchema }: Any) => successSchema.ast._tag === "VoidKeyword"
+
 /** May throw where a user's `failure` throws: the engine makes a Defect of that. */
 export const interpret = (entry: Entry, task: Any, outcome: Outcome): Effect.Effect<unknown, unknown> => {
   switch (outcome._tag) {
     case "Success":
-      return decode(entry, task, outcome.value)
+      // None and null are what other languages have for no value
+      return decode(entry, task, outcome.value === null && isVoid(task) ? undefined : outcome.value)
     case "Failure": {
       const error = decoded(entry, task.codec.decodeError(outcome.error))
       return Either.isEither(error)
@@ -146,6 +149,12 @@ export const interpret = (entry: Entry, task: Any, outcome: Outcome): Effect.Eff
     }
     case "Exited":
       return exited(entry, task, outcome.exit)
+    case "Raised": {
+      const { args: _, message, ...facts } = outcome.exception
+      const own = task.body._tag === "python" ? task.body.failure?.(outcome.exception) : undefined
+      const details = { message: message === "" ? facts.type : `${facts.type}: ${message}`, ...facts }
+      return Effect.fail(own ?? taskError(entry, "Defect", { details }))
+    }
     case "Invalid":
       return Effect.fail(taskError(entry, outcome.reason, { details: { message: outcome.message } }))
   }

@@ -115,7 +115,11 @@ const program = (
         )
       )
     }
-    default:
+    case "python": {
+      const { failure: _, ...program } = body
+      return Either.right(program)
+    }
+    case "worker":
       return Either.right(body)
   }
 }
@@ -180,7 +184,7 @@ const find = (
     return Effect.fail(refuse("kind", "UnsupportedKind", message))
   }
   const time = options.timeout === undefined ? undefined : millis("timeout", options.timeout)
-  const wrong = checkOptions(options, task.kind) ?? time?.wrong
+  const wrong = checkOptions(options) ?? time?.wrong
   if (wrong !== undefined) return Effect.fail(wrong)
   const own = settings(driver, options)
   if (Either.isLeft(own)) return Effect.fail(own.left)

@@ -23,6 +23,10 @@ export class ReadyQueue<T extends Queued> {
     this.size++
   }
 
+  get first(): T | undefined {
+    return this.buckets[this.buckets.length - 1]?.jobs.first
+  }
+
   shift(): T | undefined {
     const bucket = this.buckets[this.buckets.length - 1]
     const job = bucket?.jobs.shift()

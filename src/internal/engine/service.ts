@@ -10,6 +10,7 @@ import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { AnyDriver } from "../../Driver.js"
+import { isBatch } from "../../Driver.js"
 import { BackendError, TaskError } from "../../Errors.js"
 import type { AwaitOptions, Ended, Refusal, Running, Service } from "../../ExecutionBackend.js"
 import type { Instance, Kind, Unit } from "../../Task.js"
@@ -142,6 +143,17 @@ export const make = (driver: AnyDriver, engine: Engine): Service => {
       )
     )
 
+  /** An engine with a queue of its own has all of them, and tells which of them run. */
+  const counts = () => {
+    if (!isBatch(driver)) return { queued: machine.queued, active: machine.active }
+    let [queued, active] = [0, 0]
+    for (const { state } of machine.live.values()) {
+      if (state === "EXECUTING") active++
+      else if (state !== "WAITING") queued++
+    }
+    return { queued, active }
+  }
+
   const states = () => {
     const all = new Map<string, TaskState>(machine.history.entries())
     for (const [uid, { state }] of machine.live) all.set(uid, state)
@@ -180,12 +192,7 @@ export const make = (driver: AnyDriver, engine: Engine): Service => {
         Option.fromNullable<TaskState | undefined>(machine.live.get(uid)?.state ?? machine.history.get(uid))
       ),
     taskStates: Effect.sync(states),
-    state: Effect.sync(() => ({
-      status: engine.status(),
-      waiting: machine.waiting,
-      queued: machine.queued,
-      active: machine.active
-    })),
+    state: Effect.sync(() => ({ status: engine.status(), waiting: machine.waiting, ...counts() })),
     events: events.subscribe,
     onStateChange
   } as Service

@@ -73,7 +73,6 @@ export class Running implements Asked {
   readonly chunks: Record<Stream, Array<Uint8Array>> = { stdout: [], stderr: [] }
   input: Uint8Array | undefined
   sent = 0
-  started = false
   end: End | undefined
   /** Absolute, once it was asked for. */
   cwd = ""
@@ -102,15 +101,13 @@ export class Running implements Asked {
     return this.agent.home
   }
 
-  /** Called once at the next news: its start or its end. */
-  onNews(listener: () => void): void {
+  /** Called once, when it has ended. */
+  onEnd(listener: () => void): void {
     this.listener = listener
   }
 
   tell(): void {
-    const { listener } = this
-    this.listener = undefined
-    listener?.()
+    this.listener?.()
   }
 }
 
@@ -169,6 +166,7 @@ export class Agent {
     }
     if (this.running.size === 0) this.channel.ref(true)
     this.running.set(running.id, running)
+    launch.early?.listen((type) => this.channel.send({ type, id: running.id }))
     return running
   }
 
@@ -215,8 +213,10 @@ export class Agent {
   private hear(running: Running, message: FromAgent, blobs: ReadonlyArray<Uint8Array>): void {
     switch (message.type) {
       case "started":
-        running.started = true
-        running.tell()
+        running.launch.started()
+        break
+      case "dropped":
+        this.end(running, Either.left({ reason: "Lost", details: { message: "it was not started" } }))
         break
       case "failed":
         this.end(running, Either.left(notStarted(message)))
@@ -228,6 +228,8 @@ export class Agent {
         this.channel.send({ type: "input", id: running.id, ...feed(running) }, [next(running)])
         break
       case "ended":
+        // before: it has the slot of the one that ended
+        if (message.next !== undefined) this.running.get(message.next)?.launch.started()
         this.end(running, ended(running, message, blobs))
     }
   }
@@ -294,6 +296,8 @@ export const request = (running: Asked): { readonly header: object; readonly blo
       header["stdinFile"] = running.pathOf(stdin.file)
     }
   }
+  const word = running.launch.early?.word ?? "go"
+  if (word !== "go") header["early"] = word
   const setup: Record<string, unknown> = {}
   if (limits !== undefined) setup["limits"] = limits
   if (nice !== undefined) setup["nice"] = nice

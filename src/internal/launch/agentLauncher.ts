@@ -50,10 +50,7 @@ export const make = ({
           (agent) =>
             Effect.acquireUseRelease(
               Effect.sync(() => agent.start(launch)),
-              (running) =>
-                Effect.flatMap(begun(running), () =>
-                  running.started ? Effect.zipRight(launch.started, ended(running)) : ended(running)
-                ),
+              ended,
               (running) => (running.end === undefined ? stop(running, killed ? 0 : launch.grace) : Effect.void)
             )
         ),
@@ -74,27 +71,16 @@ const pick = (pool: Pool): Effect.Effect<Agent, Lost> =>
       : Effect.succeed(agent)
   })
 
-/** Its start, or its end when it cannot start. */
-const begun = (running: Running): Effect.Effect<void> =>
-  Effect.async((resume) => {
-    if (running.end !== undefined || running.started) resume(Effect.void)
-    else running.onNews(() => resume(Effect.void))
-  })
-
 const ended = (running: Running): Effect.Effect<ProcessExit, LaunchFailure> =>
   Effect.async((resume) => {
-    if (running.end === undefined) running.onNews(() => resume(running.end!))
+    if (running.end === undefined) running.onEnd(() => resume(running.end!))
     else resume(running.end)
   })
 
 const stop = (running: Running, grace: number): Effect.Effect<void> =>
   Effect.async((resume) => {
-    const wait = () => {
-      if (running.end === undefined) running.onNews(wait)
-      else resume(Effect.void)
-    }
-    if (running.end === undefined) running.agent.cancel(running, grace)
-    wait()
+    running.onEnd(() => resume(Effect.void))
+    running.agent.cancel(running, grace)
   })
 
 /** The agents: the first when it is asked for, the next when there is more than one program; a lost one is replaced. */

@@ -1,6 +1,6 @@
 /** What starts, watches and stops programs for a backend: an agent (agentLauncher.ts) or Node (nodeLauncher.ts). */
 import type * as Effect from "effect/Effect"
-import type { Executable, ProcessExit } from "../../Driver.js"
+import type { Early, Executable, ProcessExit } from "../../Driver.js"
 import type { ConfigurationError } from "../../Errors.js"
 
 /** Why there is no exit to tell. */
@@ -33,8 +33,10 @@ export interface Launch {
   readonly live?: Live
   /** Milliseconds between TERM and KILL. */
   readonly grace: number
-  /** Run when the program has started. */
-  readonly started: Effect.Effect<void>
+  /** Called when the program has started. */
+  readonly started: () => void
+  /** It has no slot yet. */
+  readonly early?: Early | undefined
 }
 
 export interface Launcher {

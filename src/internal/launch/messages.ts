@@ -18,6 +18,9 @@ export const Failed = Schema.Struct({
   message: Schema.String
 })
 
+/** It was handed over early and cancelled before it was started. */
+const Dropped = Schema.Struct({ type: Schema.Literal("dropped"), id: Id })
+
 /** Output, in the blobs. */
 export const Output = Schema.Struct({ type: Schema.Literal("output"), id: Id, stream: StreamName })
 
@@ -42,6 +45,8 @@ export const Ended = Schema.Struct({
   dropped: Schema.optional(Schema.Struct({ stdout: Schema.optional(Schema.Int), stderr: Schema.optional(Schema.Int) })),
   /** Some of its processes are still there although they were killed. */
   survivors: Schema.optional(Schema.Boolean),
+  /** In its place this one was started, which had been handed over early. */
+  next: Schema.optional(Id),
   /** Why the file that its result is decoded from cannot be read. */
   unreadable: Schema.optional(Schema.String)
 })
@@ -49,7 +54,7 @@ export const Ended = Schema.Struct({
 export type Failed = typeof Failed.Type
 export type Ended = typeof Ended.Type
 export type FromAgent = typeof FromAgent.Type
-export const FromAgent = Schema.Union(Started, Failed, Output, Need, Ended)
+export const FromAgent = Schema.Union(Started, Failed, Dropped, Output, Need, Ended)
 
 /** Fast, for each program costs two of them. */
 export const isFromAgent: (u: unknown) => u is FromAgent = ParseResult.is(FromAgent)

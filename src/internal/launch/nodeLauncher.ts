@@ -93,6 +93,12 @@ const spawn = (inherited: NodeJS.ProcessEnv, launch: Launch) =>
     })
   })
 
+/** Between two programs nothing is won here by knowing the next. */
+const slot = ({ early }: Launch): Effect.Effect<void> =>
+  early === undefined || early.word === "go"
+    ? Effect.void
+    : Effect.async((resume) => early.listen((word) => (word === "go" ? resume(Effect.void) : undefined)))
+
 export const make = (inherited: NodeJS.ProcessEnv): Launcher => {
   const children = new Set<ChildProcess>()
   let killed = false
@@ -101,12 +107,15 @@ export const make = (inherited: NodeJS.ProcessEnv): Launcher => {
     check,
     launch: (launch) =>
       Effect.acquireUseRelease(
-        Effect.tap(spawn(inherited, launch), (child) => children.add(child)),
+        Effect.zipRight(
+          Effect.interruptible(slot(launch)),
+          Effect.tap(spawn(inherited, launch), (child) => children.add(child))
+        ),
         (child) =>
-          Effect.zipRight(
-            launch.started,
-            Effect.async<ProcessExit, LaunchFailure>((resume) => child.onEnd(resume))
-          ),
+          Effect.async<ProcessExit, LaunchFailure>((resume) => {
+            launch.started()
+            child.onEnd(resume)
+          }),
         // at once when it has ended
         (child) =>
           Effect.ensuring(

@@ -5,7 +5,7 @@ import { constants } from "node:fs"
 import * as fs from "node:fs/promises"
 import * as path from "node:path"
 import * as Effect from "effect/Effect"
-import type { Executable, ProcessExit, Spec } from "../../Driver.js"
+import type { Early, Executable, ProcessExit, Spec } from "../../Driver.js"
 import { Outcome, taskError } from "../../Driver.js"
 import type { TaskError } from "../../Errors.js"
 import * as capture from "./capture.js"
@@ -16,17 +16,18 @@ export interface Surroundings {
   readonly sandboxes: string
   /** Milliseconds between TERM and KILL. */
   readonly grace: number
-  readonly started: Effect.Effect<void>
+  readonly started: () => void
+  readonly early?: Early | undefined
 }
 
 export const runExecutable = (
   launcher: Launcher,
   spec: Spec,
   program: Executable,
-  { grace, sandboxes, started }: Surroundings
+  { early, grace, sandboxes, started }: Surroundings
 ): Effect.Effect<Outcome, TaskError> => {
   const sandbox = program.sandbox ? path.resolve(sandboxes, spec.uid) : undefined
-  const launch: Launch = { ...launchOf(spec, program, sandbox), grace, started }
+  const launch: Launch = { ...launchOf(spec, program, sandbox), grace, started, early }
   return Effect.mapBoth(
     Effect.flatMap(capture.launch(launcher, launch, sandbox), (exit) => withTail(exit)),
     {

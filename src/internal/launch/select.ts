@@ -32,7 +32,7 @@ export interface Options {
 }
 
 /** What a program inherits: the environment of this process at this moment. */
-const snapshot = (): NodeJS.ProcessEnv => ({ ...process.env })
+export const snapshot = (): NodeJS.ProcessEnv => ({ ...process.env })
 
 /** The first interpreter that can run an agent; fails with what each of them said. */
 const withAgents = (

@@ -51,6 +51,7 @@ const Concurrent: Entry<ConcurrentBackend.Options, any> = {
   options: Schema.Struct({
     ...limits,
     maxWorkers: Schema.optionalWith(Schema.Number, { exact: true }),
+    ahead: Schema.optionalWith(Schema.Number, { exact: true }),
     // any kind here, for the backend tells those that it runs
     kinds: Schema.optionalWith(Schema.Array(Task.Kind as unknown as Schema.Schema<ConcurrentBackend.Kinds>), {
       exact: true
@@ -63,6 +64,7 @@ const Concurrent: Entry<ConcurrentBackend.Options, any> = {
   config: under("CONCURRENT", {
     ...limitConfigs,
     maxWorkers: Config.integer("MAX_WORKERS"),
+    ahead: Config.integer("AHEAD"),
     kinds: Config.array(Config.string(), "KINDS"),
     killGrace: Config.duration("KILL_GRACE"),
     launcher: Config.string("LAUNCHER"),

@@ -50,6 +50,8 @@ class Agent(Starting, Outputs, Endings):
         self.env = {}
         self.decoder = Decoder()
         self.messages = collections.deque()  # not obeyed yet
+        self.early = {}  # by id, in the order of coming, until started: what has no slot yet
+        self.following = False  # one of these is being started in the place of one that has ended
         self.launches = {}  # by id, until told of
         self.pids = {}  # by pid, until reaped
         self.sessions = {}  # by session, until told of
@@ -194,15 +196,29 @@ class Agent(Starting, Outputs, Endings):
             header, blobs = self.messages.popleft()
             kind = header["type"]
             if kind == "launch":
+                if "early" in header:
+                    self.early[header["id"]] = header, blobs
+                    continue
                 self.start(header, blobs)
                 return
-            if kind == "ping":
+            if kind == "go":
+                early = self.early.pop(header["id"], None)
+                if early is not None:  # else it took a place by itself
+                    self.start(*early)
+                    return
+            elif kind == "hold":
+                if header["id"] in self.early:
+                    self.early[header["id"]][0]["early"] = "hold"
+            elif kind == "ping":
                 self.tell({"type": "pong"})
             elif kind == "hello":
                 if header["protocol"] != PROTOCOL:
                     raise ProtocolError("protocol %s, and %d is spoken here" % (header["protocol"], PROTOCOL))
                 self.silence = header["silence"] / 1000
                 self.env = inherited(header["env"], header["pid"])
+            elif header.get("id") in self.early:  # to be cancelled, for nothing else is known of it
+                del self.early[header["id"]]
+                self.tell({"type": "dropped", "id": header["id"]})
             elif kind in ("cancel", "input", "taken"):
                 launch = self.launches.get(header["id"])
                 if launch is not None:  # else it ended meanwhile

@@ -140,8 +140,25 @@ class Endings:
                 blobs.append(b"".join(stream.held))
             if launch.truncate and stream.seen > launch.limit:
                 header.setdefault("dropped", {})[stream.name] = stream.seen - launch.limit
-        self.tell(header, blobs)
+        following = self.follow()
+        if following is not None:
+            header["next"] = following
+        self.tell(header, blobs, lazy=following is not None)
         launch.streams.clear()  # which hold it in turn: nothing is left for the collector of cycles
+
+    def follow(self):
+        """Starts the first of those that were handed over early, in the place of one that has ended."""
+        self.following = True
+        try:
+            while True:
+                id = next((id for id, (header, _) in self.early.items() if header["early"] != "hold"), None)
+                if id is None:
+                    return None
+                self.start(*self.early.pop(id))
+                if id in self.launches:
+                    return id
+        finally:
+            self.following = False
 
     def forget(self, launch):
         self.ending.discard(launch)

@@ -187,7 +187,8 @@ class Starting:
             self.started(launch)
 
     def started(self, launch):
-        self.tell({"type": "started", "id": launch.id}, lazy=True)
+        if not self.following:  # else whose place it took tells of it
+            self.tell({"type": "started", "id": launch.id}, lazy=True)
         if launch.streams:
             self.young.append(launch)
         if launch.input is not None:

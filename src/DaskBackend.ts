@@ -1,0 +1,204 @@
+/**
+ * Runs tasks on Dask: Python functions and programs on the workers of a cluster that this layer starts and closes, or
+ * of a scheduler that runs already. For work that needs more than one process of Python, or more than one machine.
+ *
+ * A bridge, one process of the given Python, stands between this process and the scheduler. Nothing of this library
+ * need be installed on the cluster: what scheduler and workers need is shipped when the layer is built, and removed when
+ * it closes. Programs are started by a launch agent on the worker that Dask chose, with the worker's environment; paths
+ * are relative to the worker's directory. The cluster must run the same Python packages that functions need.
+ *
+ * What a cancel does: a task that has not started never runs; of a program, the whole process tree is gone when it is
+ * told; an asynchronous function is cancelled at its next `await`. A synchronous function runs in a thread, which nothing
+ * can stop: `cancelRunning` says what becomes of it.
+ *
+ * @example
+ * ```ts
+ * import { Effect, Schema } from "effect"
+ * import { DaskBackend, ExecutionBackend, Task } from "effect-rhapsody"
+ *
+ * const Mean = Task.python("Mean", {
+ *   callable: "statistics:fmean",
+ *   payload: { data: Schema.Array(Schema.Number) },
+ *   success: Schema.Number
+ * })
+ *
+ * export const program = ExecutionBackend.execute(Mean.make({ data: [1, 2, 3] })).pipe(
+ *   Effect.provide(DaskBackend.layer({ workers: 2, python: "env/bin/python" }))
+ * )
+ * ```
+ */
+import * as Config from "effect/Config"
+import type { ConfigError } from "effect/ConfigError"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Layer from "effect/Layer"
+import * as Option from "effect/Option"
+import type * as Scope from "effect/Scope"
+import * as Defaults from "./Defaults.js"
+import type { BatchDriver } from "./Driver.js"
+import type { BackendError } from "./Errors.js"
+import { ConfigurationError } from "./Errors.js"
+import * as ExecutionBackend from "./ExecutionBackend.js"
+import * as internal from "./internal/dask/driver.js"
+import { Settings } from "./internal/dask/place.js"
+import { interpreters } from "./internal/launch/python.js"
+import { snapshot } from "./internal/launch/select.js"
+import { settings as makeSettings } from "./TaskOptions.js"
+
+const type = Defaults.BackendType.DASK
+
+/** The kinds of this version. */
+export type Kinds = internal.Kinds
+const allKinds: ReadonlyArray<Kinds> = ["executable", "python"]
+
+export interface Options<K extends Kinds = Kinds> extends ExecutionBackend.Options {
+  /** Of a running scheduler, such as `"tcp://head:8786"`; it is left running. Default: a cluster of this layer's own. */
+  readonly address?: string
+  /** Worker processes of an own cluster. What is not said here and below is Dask's own default. */
+  readonly workers?: number
+  /** Tasks at the same time in each worker of an own cluster. */
+  readonly threadsPerWorker?: number
+  /** Of each worker of an own cluster: bytes, or as Dask writes it: `"4GB"`, `"auto"`. */
+  readonly memoryLimit?: number | string
+  /** What each worker of an own cluster has, for tasks that ask for it: `{ GPU: 1 }`. */
+  readonly workerResources?: Readonly<Record<string, number>>
+  /** `false`: the workers of an own cluster are threads of one process. Default `true`. */
+  readonly processes?: boolean
+  /** Address of the dashboard of an own cluster, such as `":8787"`. Default: none. */
+  readonly dashboardAddress?: string
+  /** The Python that has `dask` and `distributed`, of the same version as the cluster's. Default: `python3`. */
+  readonly python?: string
+  /** Directories of the workers where modules of tasks are looked for first. */
+  readonly path?: ReadonlyArray<string>
+  /** Runs only these, so that another layer can serve the others. Default: all. */
+  readonly kinds?: ReadonlyArray<K>
+  /** Of a program, between TERM and KILL. Default 5 seconds. */
+  readonly killGrace?: Duration.DurationInput
+  /**
+   * What becomes of a synchronous Python function that runs when it shall stop. `"wait"`, the default: `cancel` fails
+   * with CancelUnsupported and the function goes on; whatever else ends the task waits for it, for `stopGrace` at most,
+   * and tells `stopped: false`. `"abandon"`: the task ends at once, with `stopped: false`, and the function runs to its
+   * end in a place that is not free before. `"restart"`: its worker process is killed and started anew: the function has
+   * stopped, and Dask runs again whatever else that worker had, which may be work of others.
+   */
+  readonly cancelRunning?: "wait" | "abandon" | "restart"
+  /** Bytes of JSON that the result of a function may have. Default 16 MiB, at most 60 MiB. */
+  readonly resultLimit?: number
+  /** How long a scheduler may take to answer. Default 30 seconds. */
+  readonly connectTimeout?: Duration.DurationInput
+  /** Where programs with `sandbox: true` get their directories, on their worker. Default `rhapsody.sandboxes`. */
+  readonly sandboxes?: string
+}
+
+/**
+ * Settings of a task that only Dask understands: `resources` that its worker must have, `workers` that may run it (by
+ * address, name or host) and `allowOtherWorkers`, `priority` (instead of the common one), `retries` by Dask after a
+ * failure (each is the same attempt here), and the `key` that Dask knows it by, which must be unique.
+ *
+ * Common resources are asked of the worker as `CPU` (`cores`, when more than one), `GPU` (`gpus`) and `MEMORY` (`memory`,
+ * in bytes), which workers must have been started with; `nodes` and `ranks` of more than one are refused; `walltime`
+ * means nothing to Dask.
+ *
+ * @example
+ * ```ts
+ * import { DaskBackend, Task } from "effect-rhapsody"
+ *
+ * export const Train = Task.python("Train", {
+ *   callable: "model:fit",
+ *   settings: DaskBackend.settings({ resources: { GPU: 1 }, retries: 2 })
+ * })
+ * ```
+ */
+export const settings = makeSettings(type, Settings)
+
+const invalid = (configKey: string, message: string) =>
+  new ConfigurationError({ configKey, reason: "InvalidOption", details: { message } })
+
+const own = ["workers", "threadsPerWorker", "memoryLimit", "workerResources", "processes", "dashboardAddress"] as const
+
+const count = (key: string, value: number | undefined) =>
+  value === undefined || (Number.isInteger(value) && value >= 1)
+    ? undefined
+    : invalid(key, `must be an integer, 1 or more, not ${value}`)
+
+/** The first option that cannot be honoured. */
+const wrong = (options: Options): ConfigurationError | undefined => {
+  const { address, cancelRunning, memoryLimit, path, resultLimit, workerResources } = options
+  if (address !== undefined) {
+    if (typeof address !== "string" || address === "") return invalid("address", "must be that of a scheduler")
+    const idle = own.find((key) => options[key] !== undefined)
+    if (idle !== undefined) return invalid(idle, "is for a cluster of its own, and an address is given; leave one out")
+  }
+  const foreign = (options.kinds ?? []).find((kind) => !allKinds.includes(kind))
+  if (foreign !== undefined) return invalid("kinds", `must be some of ${allKinds.join(", ")}, not ${foreign}`)
+  if (cancelRunning !== undefined && !["wait", "abandon", "restart"].includes(cancelRunning)) {
+    return invalid("cancelRunning", `must be wait, abandon or restart, not ${cancelRunning}`)
+  }
+  if (resultLimit !== undefined && !(resultLimit >= 1 && resultLimit <= maxResult)) {
+    return invalid("resultLimit", `must be from 1 to ${maxResult} bytes, not ${resultLimit}`)
+  }
+  if (typeof memoryLimit === "number" && !(memoryLimit > 0)) return invalid("memoryLimit", "must be more than 0 bytes")
+  for (const [name, value] of Object.entries(workerResources ?? {})) {
+    if (!(typeof value === "number" && value > 0)) return invalid(`workerResources.${name}`, "must be more than 0")
+  }
+  if (path !== undefined && !path.every((one) => typeof one === "string" && one !== "" && !one.includes("\0"))) {
+    return invalid("path", "must be paths of directories")
+  }
+  return count("workers", options.workers) ?? count("threadsPerWorker", options.threadsPerWorker)
+}
+
+const maxResult = 60 * 1024 * 1024
+
+const local = (options: Options): Readonly<Record<string, unknown>> => {
+  const { dashboardAddress, memoryLimit, processes, threadsPerWorker, workerResources, workers } = options
+  return {
+    dashboard_address: dashboardAddress ?? null,
+    ...(workers === undefined ? {} : { n_workers: workers }),
+    ...(threadsPerWorker === undefined ? {} : { threads_per_worker: threadsPerWorker }),
+    ...(memoryLimit === undefined ? {} : { memory_limit: memoryLimit }),
+    ...(workerResources === undefined ? {} : { resources: workerResources }),
+    ...(processes === undefined ? {} : { processes })
+  }
+}
+
+/** The driver alone: to put something of your own around it. */
+export const driver = <const K extends Kinds = Kinds>(
+  options: Options<K> = {}
+): Effect.Effect<BatchDriver<K>, ConfigurationError | BackendError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const refusal = wrong(options)
+    if (refusal !== undefined) return yield* refusal
+    const duration = (key: "killGrace" | "connectTimeout", fallback: Duration.DurationInput) =>
+      Option.match(Duration.decodeUnknown(options[key] ?? fallback), {
+        onNone: () => Effect.fail(invalid(key, `must be a duration such as "5 seconds"`)),
+        onSome: (duration) => Effect.succeed(Duration.toMillis(duration))
+      })
+    const killGrace = yield* duration("killGrace", "5 seconds")
+    const timeout = yield* duration("connectTimeout", "30 seconds")
+    return (yield* internal.make(
+      {
+        python: options.python ?? interpreters[0]!,
+        env: snapshot(),
+        cluster: options.address === undefined ? { local: local(options) } : { address: options.address },
+        timeout,
+        path: options.path ?? [],
+        resultLimit: options.resultLimit ?? 16 * 1024 * 1024,
+        killGrace,
+        deaf: options.cancelRunning ?? "wait",
+        sandboxes: options.sandboxes ?? "rhapsody.sandboxes",
+        kinds: options.kinds ?? allKinds
+      },
+      settings
+    )) as BatchDriver<K>
+  })
+
+export const layer = <const K extends Kinds = Kinds>(
+  options: Options<K> = {}
+): Layer.Layer<ExecutionBackend.ExecutionBackend<K>, ConfigurationError | BackendError> =>
+  ExecutionBackend.layer(driver(options), options)
+
+/** The same with options from `Config`, each on its own or all together. */
+export const layerConfig = <const K extends Kinds = Kinds>(
+  options: Config.Config.Wrap<Options<K>>
+): Layer.Layer<ExecutionBackend.ExecutionBackend<K>, ConfigurationError | BackendError | ConfigError> =>
+  Layer.unwrapEffect(Effect.map(Config.unwrap(options), (options) => layer(options as Options<K>)))

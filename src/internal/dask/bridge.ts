@@ -1,0 +1,209 @@
+/** The process between this one and a Dask scheduler. Callbacks only; the driver makes Effects of them. */
+import type { Lost } from "../bridge/channel.js"
+import { Channel } from "../bridge/channel.js"
+import type { Message } from "../bridge/frame.js"
+import { argumentsFor } from "../launch/python.js"
+import type { Flight } from "./flight.js"
+import type { Hello, Worker } from "./messages.js"
+import { isHello, isOfBridge, isOfTask } from "./messages.js"
+import type { Place } from "./place.js"
+import { load } from "./source.js"
+
+export interface Options {
+  readonly python: string
+  readonly env: NodeJS.ProcessEnv
+  /** Names this backend's side on scheduler and workers: no other has it. */
+  readonly name: string
+  readonly cluster: { readonly address: string } | { readonly local: Readonly<Record<string, unknown>> }
+  /** Milliseconds that the scheduler may take to answer. */
+  readonly timeout: number
+  readonly path: ReadonlyArray<string>
+  readonly resultLimit: number
+}
+
+/** Why there is no bridge to a cluster. */
+export type Failure =
+  | { readonly _tag: "Process"; readonly lost: Lost }
+  | { readonly _tag: "Missing"; readonly hello: Hello }
+  | { readonly _tag: "Wrong"; readonly key: string; readonly reason: "option" | "engine"; readonly message: string }
+
+export interface Opened {
+  readonly hello: Hello
+  readonly address: string
+  readonly dashboard: string
+}
+
+/** A task's way into Dask: its place and what it carries. */
+export interface Loaded {
+  readonly flight: Flight
+  readonly call: "call" | "launch"
+  readonly place: Place
+  readonly item: Uint8Array
+}
+
+const silence = 15_000
+/** Bytes of one message at most, but for a task that is longer by itself. */
+const message = 4 * 1024 * 1024
+
+export class Bridge {
+  readonly flights = new Map<number, Flight>()
+  private readonly channel: Channel
+  private readonly asking = new Map<number, (workers: ReadonlyArray<Worker> | undefined) => void>()
+  private serial = 0
+  private hello: Hello | undefined
+  private ready = false
+
+  /** `opened` is called once: when there is a cluster, or with why there is none; `lost` when it ends after that. */
+  constructor(
+    options: Options,
+    private readonly opened: (result: Opened | Failure) => void,
+    private readonly lost: (message: string) => void
+  ) {
+    const { agent, bootstrap, bridge, module, remote } = load()
+    const { cluster, env, name, path, python, resultLimit, timeout } = options
+    this.channel = new Channel({
+      command: python,
+      args: argumentsFor("effect-rhapsody bridge to Dask", bridge, []),
+      env,
+      source: bridge,
+      hello: {
+        name,
+        module,
+        source: remote,
+        cluster,
+        timeout,
+        worker: { path, resultLimit, agent, bootstrap }
+      },
+      silence,
+      onOpen: (hello) => {
+        if (!isHello(hello)) throw new RangeError("a bridge that is none")
+        this.hello = hello
+        if (hello.missing !== undefined) this.fail({ _tag: "Missing", hello })
+      },
+      onMessage: (message) => this.receive(message),
+      onLost: (why) => {
+        if (this.ready) this.end(why.message)
+        else this.fail({ _tag: "Process", lost: why })
+      }
+    })
+  }
+
+  get alive(): boolean {
+    return this.ready && this.channel.alive
+  }
+
+  /** Tasks of the same place go together. */
+  submit(all: ReadonlyArray<Loaded>): void {
+    const groups = new Map<string, Array<Loaded>>()
+    for (const one of all) {
+      this.flights.set(one.flight.id, one.flight)
+      const group = `${one.call}${JSON.stringify(one.place)}`
+      const members = groups.get(group)
+      if (members === undefined) groups.set(group, [one])
+      else members.push(one)
+    }
+    if (this.flights.size > 0) this.channel.ref(true)
+    for (const members of groups.values()) {
+      let from = 0
+      let size = 0
+      for (let i = 0; i < members.length; i++) {
+        size += members[i]!.item.length
+        if (size < message && i < members.length - 1) continue
+        this.sendTasks(members.slice(from, i + 1))
+        from = i + 1
+        size = 0
+      }
+    }
+  }
+
+  private sendTasks(members: ReadonlyArray<Loaded>): void {
+    const { call, place } = members[0]!
+    this.channel.send(
+      {
+        type: "submit",
+        call,
+        settings: place,
+        ids: members.map(({ flight }) => flight.id),
+        keys: members.map(({ flight }) => flight.key)
+      },
+      members.map(({ item }) => item)
+    )
+  }
+
+  /** `grace` in milliseconds; of `abandon` are those that cannot be stopped and shall not be waited for. */
+  cancel(ids: ReadonlyArray<number>, grace: number, deaf: "wait" | "abandon" | "restart"): void {
+    if (ids.length > 0) this.channel.send({ type: "cancel", ids, grace: Math.min(grace, 1e12), deaf })
+  }
+
+  /** To the launch agent that runs a program. */
+  say(worker: string, frame: Uint8Array): void {
+    this.channel.send({ type: "say", worker }, [frame])
+  }
+
+  /** The workers of now; undefined when the bridge ended before. */
+  ask(answered: (workers: ReadonlyArray<Worker> | undefined) => void): void {
+    if (!this.alive) {
+      answered(undefined)
+      return
+    }
+    const ask = ++this.serial
+    this.asking.set(ask, answered)
+    this.channel.send({ type: "ask", ask })
+  }
+
+  close(closed: () => void): void {
+    this.ready = false
+    this.forget()
+    this.channel.close(closed)
+  }
+
+  // ---------------------------------------------------------------------------------------------------------- private
+
+  private receive({ blobs, header }: Message): void {
+    if (isOfTask(header)) {
+      // one that ended, or was given up, may still be spoken of
+      const flight = this.flights.get(header.id)
+      if (flight === undefined || !flight.hear(header, blobs)) return
+      this.flights.delete(header.id)
+      if (this.flights.size === 0) this.channel.ref(false)
+      return
+    }
+    if (!isOfBridge(header)) throw new RangeError(`a message that is none: ${JSON.stringify(header).slice(0, 200)}`)
+    switch (header.type) {
+      case "ready": {
+        this.ready = true
+        this.channel.ref(false)
+        const { address, dashboard } = header
+        this.opened({ hello: this.hello!, address, dashboard })
+        break
+      }
+      case "wrong":
+        this.fail({ _tag: "Wrong", key: header.key, reason: header.reason, message: header.message })
+        break
+      case "answer":
+        this.asking.get(header.ask)?.(header.workers)
+        this.asking.delete(header.ask)
+        break
+      case "lost":
+        this.end(header.message)
+    }
+  }
+
+  private fail(failure: Failure): void {
+    this.opened(failure)
+  }
+
+  private end(message: string): void {
+    if (!this.ready) return
+    this.ready = false
+    this.forget()
+    this.lost(message)
+  }
+
+  private forget(): void {
+    for (const { live } of this.flights.values()) live?.exit(undefined)
+    this.flights.clear()
+    for (const answered of this.asking.values()) answered(undefined)
+    this.asking.clear()
+  }
+}

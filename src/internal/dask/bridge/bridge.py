@@ -1,0 +1,391 @@
+"""The bridge to Dask, 2: what it does. A Python process between an orchestrator, which speaks frames, and a scheduler.
+
+It knows each task by the number that the orchestrator gave it and by its key in Dask. What a task tells comes from its
+worker in frames already, and is passed on as it is. All files of this directory, ../../bridge/frame.py and
+../../launch/agent/processes.py are started as one source.
+"""
+import asyncio
+import os
+import signal
+import sys
+import types
+
+# Seconds between two graphs of tasks while many are on their way: what comes meanwhile goes together.
+GATHER = 0.004
+# Seconds that a worker may take to be there again.
+RESTART = 30
+
+
+class Task:
+    """What the orchestrator wants, until it is told its end."""
+    __slots__ = ("id", "key", "future", "ended", "grace", "told", "worker")
+
+    def __init__(self, id, key):
+        self.id, self.key = id, key
+        self.future = None
+        self.ended = False  # and told
+        self.grace = None  # in which it shall stop, once it was asked to
+        self.told = None  # of that, its worker
+        self.worker = None  # on which it is being stopped
+
+
+class Wrong(Exception):
+    """What was asked for cannot be had, told by the field that asked for it."""
+
+    def __init__(self, key, message, reason="option"):
+        super().__init__(message)
+        self.key, self.reason = key, reason
+
+
+class Bridge:
+    def __init__(self, channel, hello):
+        self.channel, self.hello = channel, hello
+        self.name = hello["name"]
+        self.loop = asyncio.get_running_loop()
+        self.tasks, self.keys = {}, {}
+        self.queue, self.sending = [], False
+        self.room = asyncio.Semaphore(4)
+        self.restarts = {}  # by worker
+        self.over = asyncio.Event()
+        self.lost = None
+
+    # ---------------------------------------------------------------------------------------------------------- cluster
+
+    async def open(self):
+        import distributed
+        self.module = load(self.hello["module"], self.hello["source"])
+        cluster = self.hello["cluster"]
+        self.cluster = None
+        if "address" in cluster:
+            where = cluster["address"]
+        else:
+            try:
+                where = self.cluster = await distributed.LocalCluster(
+                    asynchronous=True, silence_logs=False, **cluster["local"])
+            except Exception as problem:
+                raise Wrong("", "no LocalCluster can be started: %s" % self.module.describe(problem), "engine")
+        seconds = self.hello["timeout"] / 1000
+        try:
+            self.client = await distributed.Client(
+                where, asynchronous=True, set_as_default=False, timeout=seconds, name="effect-rhapsody")
+        except Exception as problem:
+            raise Wrong("address", "no scheduler answers at %s within %d seconds: %s" % (
+                cluster.get("address", "the new cluster"), seconds, self.module.describe(problem)), "engine")
+        self.client._stream_handlers[self.name] = self.hear
+        for op, handler in (("key-in-memory", self.in_memory), ("task-erred", self.erred),
+                            ("cancelled-keys", self.cancelled)):
+            self.client._stream_handlers[op] = after(self.client._stream_handlers[op], handler)
+        try:
+            await self.client.register_plugin(
+                shipped(distributed.SchedulerPlugin, self.hello, "SchedulerSide", self.name, self.client.id),
+                name=self.name)
+            await self.client.register_plugin(
+                shipped(distributed.WorkerPlugin, self.hello, "WorkerSide", self.name, self.hello["worker"]),
+                name=self.name)
+        except Exception as problem:
+            raise Wrong("address", "its scheduler takes no plugins: %s" % self.module.describe(problem), "engine")
+        asyncio.ensure_future(self.watch())
+        return {
+            "address": self.client.scheduler.address,
+            "dashboard": getattr(self.cluster, "dashboard_link", None) or "",
+        }
+
+    async def watch(self):
+        """A scheduler that is gone takes all tasks with it; the client would go on trying for a while."""
+        while not self.over.is_set():
+            comm = self.client.scheduler_comm
+            if self.client.status != "running" or comm is None or comm.comm.closed():
+                self.end("its scheduler is gone")
+                return
+            await asyncio.sleep(0.1)
+
+    def end(self, why):
+        if not self.over.is_set():
+            self.lost = why
+            self.over.set()
+
+    async def close(self):
+        for op in (self.name,):
+            self.client._stream_handlers.pop(op, None)
+        if self.lost is None:
+            try:
+                await asyncio.wait_for(self.leave(), 3 if self.cluster is None else 1)
+            except Exception as problem:
+                sys.stderr.write("the plugins could not be removed: %r\n" % problem)
+        try:
+            await asyncio.wait_for(self.client.close(), 1)
+        except Exception:
+            pass
+        if self.cluster is not None:
+            await asyncio.wait_for(self.cluster.close(), 3)
+
+    async def leave(self):
+        """Of a cluster that goes on, our side of its workers and its scheduler; programs end with that."""
+        await self.client.unregister_worker_plugin(self.name)
+        await self.client.unregister_scheduler_plugin(self.name)
+
+    # -------------------------------------------------------------------------------------------- from the orchestrator
+
+    def heard(self, messages):
+        for header, blobs in messages:
+            kind = header["type"]
+            if kind == "submit":
+                self.queue.append((header, blobs))
+                if not self.sending:
+                    self.sending = True
+                    asyncio.ensure_future(self.send())
+            elif kind == "cancel":
+                self.cancel(header)
+            elif kind == "say":
+                self.say(header, blobs[0])
+            elif kind == "ask":
+                self.client._send_to_scheduler({"op": self.name, "ask": header["ask"]})
+            else:
+                raise ProtocolError("a message of type %s" % kind)
+
+    async def send(self):
+        """The first at once; those that come while it is on its way go together."""
+        try:
+            while self.queue:
+                self.flush()
+                await asyncio.sleep(GATHER)
+        finally:
+            self.sending = False
+
+    def flush(self):
+        queue, self.queue = self.queue, []
+        for settings, (items, tasks, call) in grouped(queue).items():
+            self.submit(items, tasks, call, dict(settings))
+
+    def submit(self, items, tasks, call, settings):
+        function = self.module.launch if call == "launch" else self.module.call
+        if "resources" in settings:
+            settings["resources"] = dict(settings["resources"])
+        if "workers" in settings:
+            settings["workers"] = list(settings["workers"])
+        for task in tasks:
+            self.tasks[task.id] = self.keys[task.key] = task
+        try:
+            futures = self.client.map(function, items, key=[task.key for task in tasks], pure=False, **settings)
+        except Exception as problem:
+            for task in tasks:
+                self.finish(task, {"type": "erred", "reason": "Rejected", "message": self.module.describe(problem)})
+            return
+        for task, future in zip(tasks, futures):
+            task.future = future
+
+    def cancel(self, header):
+        self.flush()  # the scheduler does in order what it is told
+        asked, grace = [], header["grace"] / 1000
+        for id in header["ids"]:
+            task = self.tasks.get(id)
+            if task is None:
+                continue  # its end is told
+            if task.grace is None:
+                task.grace = task.told = grace
+                asked.append((id, task.key, grace, header["deaf"]))
+            else:
+                task.grace = min(task.grace, grace)
+                self.hurry(task)
+        if asked:
+            self.client._send_to_scheduler({"op": self.name, "cancel": asked})
+
+    def hurry(self, task):
+        """A second word to a worker that stops it already, with less patience than the first."""
+        if task.worker is not None and task.grace < task.told:
+            task.told = task.grace
+            self.client._send_to_scheduler({"op": self.name, "again": (task.worker, task.id, task.key, task.grace)})
+
+    def say(self, header, frame):
+        """To the agent that runs a task: more of its input, or that output was taken."""
+        self.client._send_to_scheduler({"op": self.name, "say": (header["worker"], frame)})
+
+    # ------------------------------------------------------------------------------------------------------- from Dask
+
+    def hear(self, msgs=(), worker=None, gone=(), stopping=(), answer=None, workers=(), lost=None, **_):
+        frames = []
+        for what, id, frame in msgs:
+            task = self.tasks.get(id)
+            if task is None or task.ended:
+                continue
+            if what == self.module.DEAF:
+                asyncio.ensure_future(self.restart(worker, task))
+                continue
+            frames.append(frame)
+            if what == self.module.ENDED:
+                self.ended(task)
+        if frames:
+            self.channel.pass_on(*frames)
+        for id in gone:
+            task = self.tasks.get(id)
+            if task is not None and not task.ended:
+                self.finish(task, {"type": "canceled"})
+        for id, worker in stopping:
+            task = self.tasks.get(id)
+            if task is not None:
+                task.worker = worker
+                self.hurry(task)
+        if answer is not None:
+            self.channel.tell({"type": "answer", "ask": answer, "workers": list(workers)})
+        if lost is not None:
+            self.bereaved(lost)
+
+    def bereaved(self, worker):
+        """What was being stopped on a worker that is gone has stopped; what ended there shall not run again."""
+        for task in list(self.tasks.values()):
+            if task.ended:
+                self.release(task)
+            elif task.worker == worker and worker not in self.restarts:
+                self.finish(task, {"type": "canceled"})
+
+    async def restart(self, worker, task):
+        """Nothing but the end of its process stops it."""
+        restart = self.restarts.get(worker)
+        if restart is None:
+            restart = self.restarts[worker] = asyncio.ensure_future(
+                self.client.restart_workers([worker], timeout=RESTART, raise_for_error=False))
+        try:
+            stopped = (await restart).get(worker) in ("OK", "removed")
+        except Exception as problem:
+            sys.stderr.write("worker %s cannot be restarted: %r\n" % (worker, problem))
+            stopped = False
+        self.restarts.pop(worker, None)
+        if not task.ended:
+            self.finish(task, {"type": "canceled", "stopped": stopped})
+
+    def in_memory(self, key=None, **_):
+        task = self.keys.get(key)
+        if task is None:
+            return
+        if task.ended:
+            self.release(task)
+        else:
+            asyncio.ensure_future(self.fetch(task))
+
+    async def fetch(self, task):
+        """An end that is too long to be told along the way."""
+        try:
+            async with self.room:
+                if task.ended:
+                    return
+                frames = await task.future
+                if task.ended:
+                    return
+                if frames is None:
+                    # it was told that nobody wants it, or its word is still on its way from a worker that is gone
+                    self.finish(task, {"type": "canceled"})
+                    return
+                for frame in frames:
+                    self.channel.pass_on(frame)
+                    while self.channel.crowded:
+                        await asyncio.sleep(0.005)
+                self.ended(task)
+                self.release(task)
+        except Exception as problem:
+            if not task.ended:
+                self.failed(task, problem)
+
+    def erred(self, key=None, **_):
+        task = self.keys.get(key)
+        if task is None or task.ended or task.future is None:
+            return
+        self.failed(task, task.future._state.exception)
+
+    def failed(self, task, problem):
+        frames = getattr(problem, "frames", None)
+        if frames is not None:
+            self.channel.pass_on(*frames)
+            self.ended(task)
+        else:
+            name = type(problem).__name__
+            reason = "Lost" if name in ("KilledWorker", "NoValidWorkerError") else "Rejected"
+            self.finish(task, {
+                "type": "erred", "reason": reason, "message": self.module.describe(problem)[:2000], "exception": name})
+        self.release(task)
+
+    def cancelled(self, keys=(), reason=None, msg=None, **_):
+        for key in keys:
+            task = self.keys.get(key)
+            if task is not None and not task.ended:
+                why = msg or reason or "its scheduler cancelled it"
+                self.finish(task, {"type": "canceled", "message": str(why)})
+                self.release(task)
+
+    # -------------------------------------------------------------------------------------------------------------- end
+
+    def finish(self, task, header):
+        header["id"] = task.id
+        self.channel.tell(header)
+        self.ended(task)
+
+    def ended(self, task):
+        task.ended = True
+        self.tasks.pop(task.id, None)
+        if task.grace is not None or task.future is None or task.future.done():
+            self.release(task)
+
+    def release(self, task):
+        """Dask may forget it."""
+        self.keys.pop(task.key, None)
+        future, task.future = task.future, None
+        if future is not None:
+            future.release()
+
+
+def grouped(queue):
+    """Tasks by what Dask is told of them, each a graph."""
+    groups = {}
+    for header, blobs in queue:
+        settings = header.get("settings", {})
+        for name in ("resources",):
+            if name in settings:
+                settings[name] = tuple(sorted(settings[name].items()))
+        if "workers" in settings:
+            settings["workers"] = tuple(settings["workers"])
+        key = tuple(sorted(settings.items())) + (("call", header["call"]),)
+        items, tasks, _ = groups.setdefault(key, ([], [], header["call"]))
+        for id, name, blob in zip(header["ids"], header["keys"], blobs):
+            items.append(blob)
+            tasks.append(Task(id, name))
+    return {key[:-1]: group for key, group in groups.items()}
+
+
+def after(first, then):
+    def both(**message):
+        first(**message)
+        then(**message)
+    return both
+
+
+def load(name, source):
+    """The module that goes to the cluster, for this process as well."""
+    module = sys.modules.get(name)
+    if module is None:
+        module = types.ModuleType(name)
+        exec(compile(source, name, "exec"), module.__dict__)
+        sys.modules[name] = module
+    return module
+
+
+BOOT = """
+import sys, types
+module = sys.modules.get(name)
+if module is None:
+    module = types.ModuleType(name)
+    exec(compile(source, name, "exec"), module.__dict__)
+    sys.modules[name] = module
+made = getattr(module, kind)(*args)
+"""
+
+
+def shipped(base, hello, kind, *args):
+    """A plugin that needs nothing of ours where it is unpickled: its pickle is the source that makes it, which any
+    version of Python reads."""
+    names = {"name": hello["module"], "source": hello["source"], "kind": kind, "args": args, "boot": BOOT}
+    text = "(lambda names: exec(names['boot'], names) or names['made'])(%r)" % names
+
+    class Shipped(base):
+        def __reduce__(self):
+            return eval, (text,)
+
+    return Shipped()

@@ -1,0 +1,262 @@
+/** The batch form of a driver, over a bridge. */
+import { randomUUID } from "node:crypto"
+import * as path from "node:path"
+import * as Array from "effect/Array"
+import * as Deferred from "effect/Deferred"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as Mailbox from "effect/Mailbox"
+import type * as Scope from "effect/Scope"
+import type { Program as AnyProgram, BatchDriver, Executable, Spec, Update } from "../../Driver.js"
+import { taskError } from "../../Driver.js"
+import { BackendError, ConfigurationError } from "../../Errors.js"
+import type { TaskState } from "../../TaskState.js"
+import type { Launch } from "../launch/launcher.js"
+import { launchOf } from "../launch/run.js"
+import type { Options as BridgeOptions, Failure, Loaded, Opened } from "./bridge.js"
+import { Bridge } from "./bridge.js"
+import type { Said } from "./flight.js"
+import { Flight, Program } from "./flight.js"
+import * as Live from "./live.js"
+import type { Worker } from "./messages.js"
+import { notJson } from "./payload.js"
+import * as Place from "./place.js"
+
+export type Kinds = "executable" | "python"
+
+export interface Settled extends Omit<BridgeOptions, "name"> {
+  /** Milliseconds between TERM and KILL. */
+  readonly killGrace: number
+  readonly deaf: "wait" | "abandon" | "restart"
+  readonly sandboxes: string
+  readonly kinds: ReadonlyArray<Kinds>
+}
+
+const type = "dask"
+
+type Python = Extract<AnyProgram, { readonly _tag: "python" }>
+
+/** What Dask calls the states of a task, on scheduler and workers, and what each is here. */
+export const nativeStates: Readonly<Record<string, TaskState>> = {
+  released: "READY",
+  waiting: "READY",
+  queued: "READY",
+  "no-worker": "READY",
+  processing: "READY",
+  constrained: "READY",
+  ready: "READY",
+  executing: "EXECUTING",
+  "long-running": "EXECUTING",
+  memory: "COMPLETED",
+  erred: "FAILED",
+  error: "FAILED",
+  cancelled: "CANCELED",
+  forgotten: "CANCELED"
+}
+
+/** How long what is known of the workers holds, for the check of a submission. */
+const fresh = Duration.toMillis("1 second")
+
+export const make = (
+  options: Settled,
+  settings: NonNullable<BatchDriver["settings"]>
+): Effect.Effect<BatchDriver<Kinds>, ConfigurationError | BackendError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const scope = yield* Effect.scope
+    const name = `effect-rhapsody-${randomUUID()}`
+    const updates = yield* Mailbox.make<Update, BackendError>()
+    const bridge = yield* open({ ...options, name }, (message) => {
+      updates.unsafeDone(Exit.fail(new BackendError({ backendType: type, reason: "Lost", details: { message } })))
+    })
+    /** Of the tasks that live, by uid: the engine has one attempt of each at a time. */
+    const live = new Map<string, Flight>()
+    const listener = {
+      say: (flight: Flight, said: Said) => {
+        const { attempt, uid } = flight.spec
+        if (said._tag !== "Native" && live.get(uid) === flight) live.delete(uid)
+        updates.unsafeOffer({ uid, attempt, ...said } as Update)
+      },
+      answer: (flight: Flight, frame: Uint8Array) => {
+        if (flight.worker !== undefined) bridge.say(flight.worker, frame)
+      }
+    }
+    let serial = 0
+    const short = name.slice(-8)
+
+    const fly = (spec: Spec): Flight => {
+      const own = spec.settings as Place.Settings | undefined
+      const id = ++serial
+      const key = own?.key ?? `${prefix(spec.name)}-${spec.attempt}-${id}-${short}-${spec.uid}`
+      return new Flight(id, key, spec, listener)
+    }
+    const launch = (spec: Spec, program: Executable): Launch => {
+      const sandbox = program.sandbox ? path.posix.join(options.sandboxes, spec.uid) : undefined
+      return { ...launchOf(spec, program, sandbox), grace: options.killGrace, started: () => {} }
+    }
+    const program = (flight: Flight, launch: Launch): Loaded => {
+      const place = Place.placeOf(flight.spec)
+      const { retries } = place
+      flight.asked = new Program(flight.id, launch)
+      const more = { backend: name, key: flight.key, ...(retries === undefined ? {} : { retries }) }
+      return { flight, call: "launch", place, item: flight.asked.item(more) }
+    }
+    const call = (flight: Flight, { call = "kwargs", callable, path }: Python): Loaded => {
+      const { key, id, spec } = flight
+      const place = Place.placeOf(spec)
+      const { retries } = place
+      // what is undefined is left out
+      const item = { backend: name, id, key, callable, call, path, retries, payload: spec.payload }
+      return { flight, call: "call", place, item: Buffer.from(JSON.stringify(item)) }
+    }
+    const send = (specs: ReadonlyArray<Spec>): void => {
+      const all: Array<Loaded> = []
+      for (const spec of specs) {
+        const flight = fly(spec)
+        live.set(spec.uid, flight)
+        try {
+          if (spec.program._tag === "python") all.push(call(flight, spec.program))
+          else if (spec.program._tag === "executable") all.push(program(flight, launch(spec, spec.program)))
+        } catch (cause) {
+          // longer than a frame, as no arguments may be
+          const details = { message: (cause as Error).message }
+          listener.say(flight, { _tag: "Failed", error: taskError(spec, "LaunchFailed", { details, cause }) })
+        }
+      }
+      bridge.submit(all)
+    }
+    const told = Live.make((spec, launch) => {
+      const flight = fly(spec)
+      live.set(spec.uid, flight)
+      return program(flight, launch)
+    }, bridge)
+
+    const cancel = (flights: ReadonlyArray<Flight>, grace: number) =>
+      bridge.cancel(
+        flights.map(({ id }) => id),
+        grace,
+        options.deaf
+      )
+
+    let known: { readonly at: number; readonly workers: ReadonlyArray<Worker> } | undefined
+    const workers = Effect.flatMap(Effect.clock, (clock) =>
+      Effect.suspend(() => {
+        const now = clock.unsafeCurrentTimeMillis()
+        if (known !== undefined && now - known.at < fresh) return Effect.succeed(known.workers)
+        return Effect.async<ReadonlyArray<Worker>, BackendError>((resume) => {
+          bridge.ask((workers) => {
+            if (workers === undefined) {
+              const details = { message: "its engine is gone" }
+              return resume(Effect.fail(new BackendError({ backendType: type, reason: "Lost", details })))
+            }
+            known = { at: now, workers }
+            resume(Effect.succeed(workers))
+          })
+        })
+      })
+    )
+
+    return {
+      type,
+      kinds: options.kinds,
+      settings,
+      nativeStates,
+      // a function that runs in a thread has no end but its own
+      cancelable: ({ attempt, uid }) => {
+        const flight = live.get(uid)
+        return flight === undefined || flight.spec.attempt !== attempt || !flight.deaf || options.deaf !== "wait"
+      },
+      check: (spec) => Effect.zipRight(checkProgram(spec), Place.check(spec, workers)),
+      submit: (specs) =>
+        Effect.suspend(() => {
+          if (!bridge.alive) {
+            const details = { message: "its engine is gone" }
+            return Effect.fail(new BackendError({ backendType: type, reason: "Lost", details }))
+          }
+          const [live, quiet] = Array.partition(specs, ({ program }) => !Live.isLive(program))
+          send(quiet)
+          return Effect.forEach(
+            live,
+            (spec) => Effect.forkIn(Effect.interruptible(told(spec, launch(spec, spec.program as Executable))), scope),
+            { discard: true }
+          )
+        }),
+      cancel: (attempts) =>
+        Effect.sync(() => {
+          const flights = attempts.flatMap(({ attempt, uid }) => {
+            const flight = live.get(uid)
+            return flight?.spec.attempt === attempt ? [flight] : []
+          })
+          cancel(flights, options.killGrace)
+        }),
+      kill: Effect.sync(() => cancel([...live.values()], 0)),
+      updates: Mailbox.toStream(updates)
+    } satisfies BatchDriver<Kinds>
+  })
+
+const invalid = (configKey: string, reason: "InvalidOption" | "InvalidPayload", message: string) =>
+  new ConfigurationError({ configKey, reason, details: { message } })
+
+/** What would not reach the worker as it is meant. */
+const checkProgram = ({ payload, program }: Omit<Spec, "uid" | "attempt">): Effect.Effect<void, ConfigurationError> => {
+  if (program._tag !== "python") return Effect.void
+  const wrong = notJson(payload, "")
+  return wrong === undefined
+    ? Effect.void
+    : Effect.fail(invalid(wrong.path === "" ? "payload" : wrong.path, "InvalidPayload", wrong.message))
+}
+
+/** A name that Dask groups tasks by: up to the first part with something else than letters. */
+const prefix = (name: string): string => (/^[A-Za-z]/.test(name) ? name : `task ${name}`)
+
+const open = (
+  options: BridgeOptions,
+  lost: (message: string) => void
+): Effect.Effect<Bridge, ConfigurationError | BackendError, Scope.Scope> =>
+  Effect.gen(function* () {
+    const answer = yield* Deferred.make<Opened, Failure>()
+    const bridge = yield* Effect.acquireRelease(
+      Effect.try({
+        try: () =>
+          new Bridge(
+            options,
+            (result) => Deferred.unsafeDone(answer, "_tag" in result ? Effect.fail(result) : Effect.succeed(result)),
+            lost
+          ),
+        // Node throws where the system refuses a process for some reasons, and tells others later
+        catch: (cause) => refusal(options, { _tag: "Process", lost: { reason: "NotStarted", message: String(cause) } })
+      }),
+      (bridge) => Effect.async<void>((resume) => bridge.close(() => resume(Effect.void)))
+    )
+    yield* Effect.mapError(Deferred.await(answer), (failure) => refusal(options, failure))
+    return bridge
+  })
+
+const pip = (python: string) => `${python} -m pip install dask distributed`
+
+const refusal = ({ cluster, python }: BridgeOptions, failure: Failure): ConfigurationError | BackendError => {
+  switch (failure._tag) {
+    case "Missing": {
+      const { executable, missing, python: version } = failure.hello
+      return invalid(
+        "python",
+        "InvalidOption",
+        `Dask cannot be imported by Python ${version} (${executable}): ${missing}; install it there with ${pip(executable)}, or name another interpreter`
+      )
+    }
+    case "Process":
+      return invalid(
+        "python",
+        "InvalidOption",
+        `${python} does not run the bridge to Dask: ${failure.lost.message}; name a Python 3.9 or later, where ${pip(python)} was run`
+      )
+    case "Wrong":
+      return failure.reason === "option"
+        ? invalid(failure.key, "InvalidOption", failure.message)
+        : new BackendError({
+            backendType: type,
+            reason: "Unavailable",
+            details: { message: failure.message, ...("address" in cluster ? { address: cluster.address } : {}) }
+          })
+  }
+}

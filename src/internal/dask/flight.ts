@@ -1,0 +1,195 @@
+/** An attempt on its way through Dask: what its task is made of there, and what becomes of what is told of it. */
+import * as path from "node:path"
+import * as Either from "effect/Either"
+import type { AttemptKey, ProcessExit, Spec, Update } from "../../Driver.js"
+import { Outcome, taskError } from "../../Driver.js"
+import { BackendError } from "../../Errors.js"
+import { encode } from "../bridge/frame.js"
+import type { Asked } from "../launch/agent.js"
+import { ended, feed, next, notStarted, request } from "../launch/agent.js"
+import type { Chunk, Launch, LaunchFailure } from "../launch/launcher.js"
+import type { Ended, OfTask } from "./messages.js"
+
+/** An update of one attempt, without its name. */
+export type Said = Update extends infer U ? (U extends AttemptKey ? Omit<U, keyof AttemptKey> : never) : never
+
+type Stream = Chunk["stream"]
+export type End = Either.Either<ProcessExit, LaunchFailure>
+
+/** What of it is said to whom. */
+export interface Listener {
+  /** To the engine of this library. */
+  readonly say: (flight: Flight, said: Said) => void
+  /** To the worker that it runs on. */
+  readonly answer: (flight: Flight, frame: Uint8Array) => void
+}
+
+const type = "dask"
+
+export class Flight {
+  /** The worker that it runs on, once it does. */
+  worker: string | undefined
+  /** It runs, and nothing can end it but its own end. */
+  deaf = false
+  asked: Program | undefined
+
+  constructor(
+    readonly id: number,
+    readonly key: string,
+    readonly spec: Spec,
+    private readonly listener: Listener
+  ) {}
+
+  /** True when that was its last word. */
+  hear(message: OfTask, blobs: ReadonlyArray<Uint8Array>): boolean {
+    switch (message.type) {
+      case "started":
+        this.worker = message.worker ?? this.worker
+        this.deaf = message.stoppable === false
+        this.say({ _tag: "Native", state: "executing" })
+        return false
+      case "output":
+        this.asked?.output(message.stream, blobs, (size) => this.taken(message.stream, size))
+        return false
+      case "need":
+        if (this.asked !== undefined) this.feed(this.asked)
+        return false
+      case "returned":
+        return this.end({ _tag: "Ended", outcome: Outcome.success(message.value) })
+      case "raised":
+        return this.end({ _tag: "Ended", outcome: Outcome.raised(message.exception) })
+      case "refused":
+        return this.end(this.refused(message))
+      case "canceled":
+        return this.end({ _tag: "Canceled", stopped: message.stopped })
+      case "erred":
+        return this.end(this.erred(message))
+      case "lost":
+        return this.exit(Either.left({ reason: "Lost", details: { message: message.message } }))
+      case "failed":
+        return this.exit(Either.left(notStarted(message)))
+      case "ended":
+        return this.exit(this.asked!.ended(message, blobs))
+    }
+  }
+
+  /** It has been told. */
+  ended = false
+  /** Who is told its end instead of the engine: undefined when the engine is told nevertheless. `quiet`: it is not. */
+  live: { readonly exit: (end: End | undefined) => void; readonly quiet?: true } | undefined
+
+  /** The last word, from whoever it was told to. */
+  finish(said: Said): void {
+    this.say(said)
+  }
+
+  private say(said: Said): void {
+    this.listener.say(this, said)
+  }
+
+  private end(said: Said): true {
+    this.ended = true
+    this.live?.exit(undefined)
+    if (this.live?.quiet !== true) this.say(said)
+    return true
+  }
+
+  private exit(end: End): true {
+    this.ended = true
+    if (this.live !== undefined) this.live.exit(end)
+    else this.say(outcomeOf(this.spec, end))
+    return true
+  }
+
+  private feed(program: Asked): void {
+    const { last } = feed(program)
+    this.listener.answer(this, encode({ type: "input", id: this.id, last }, [next(program)]))
+  }
+
+  private taken(stream: Stream, size: number): void {
+    this.listener.answer(this, encode({ type: "taken", id: this.id, stream, size }))
+  }
+
+  private refused(message: Extract<OfTask, { readonly type: "refused" }>): Said {
+    const { exception, limit, reason, size, stream } = message
+    const details = {
+      ...(message.message === "" ? {} : { message: message.message }),
+      ...(limit === undefined ? {} : { limit, size, stream }),
+      ...(exception === undefined ? {} : { type: exception.type, traceback: exception.traceback })
+    }
+    return { _tag: "Failed", error: taskError(this.spec, reason, { details }) }
+  }
+
+  private erred({ exception, message, reason }: Extract<OfTask, { readonly type: "erred" }>): Said {
+    const details = { message, ...(exception === undefined ? {} : { type: exception }) }
+    return {
+      _tag: "Failed",
+      error:
+        reason === "Lost"
+          ? taskError(this.spec, "Lost", { details })
+          : new BackendError({ backendType: type, reason, details })
+    }
+  }
+}
+
+export const outcomeOf = (spec: Spec, end: End): Said =>
+  Either.isRight(end)
+    ? { _tag: "Ended", outcome: Outcome.exited(end.right) }
+    : { _tag: "Failed", error: taskError(spec, end.left.reason, { details: end.left.details, cause: end.left.cause }) }
+
+const nothing = new Uint8Array()
+
+/** A program, for a launch agent on a worker. Its paths stay as they are: the worker knows what they are relative to. */
+export class Program implements Asked {
+  readonly chunks: Record<Stream, Array<Uint8Array>> = { stdout: [], stderr: [] }
+  readonly home = "."
+  input: Uint8Array | undefined
+  sent = 0
+  cwd = "."
+  paths: Readonly<Record<Stream, string | undefined>> = { stdout: undefined, stderr: undefined }
+
+  constructor(
+    readonly id: number,
+    readonly launch: Launch
+  ) {}
+
+  resolve(): void {
+    const { capture, cwd } = this.launch.program
+    this.cwd = cwd ?? "."
+    const resolved = (file: string | undefined) => (file === undefined ? undefined : this.pathOf(file))
+    this.paths = { stdout: resolved(capture.stdout), stderr: resolved(capture.stderr) }
+  }
+
+  pathOf(file: string): string {
+    return path.posix.isAbsolute(file) ? file : path.posix.join(this.cwd, file)
+  }
+
+  /** What the worker is given. */
+  item(more: object): Uint8Array {
+    const { blobs, header } = request(this)
+    const spill = this.launch.program.capture.overflow === "spill" ? { spill: true } : {}
+    return encode({ ...header, ...more, ...spill }, blobs)
+  }
+
+  output(stream: Stream, blobs: ReadonlyArray<Uint8Array>, taken: (size: number) => void): void {
+    const { live } = this.launch
+    if (live === undefined || this.paths[stream] !== undefined) {
+      this.chunks[stream].push(...blobs)
+      return
+    }
+    for (const bytes of blobs) live.give({ stream, bytes }, () => taken(bytes.length))
+  }
+
+  ended(message: Ended, blobs: ReadonlyArray<Uint8Array>): End {
+    const { stderrPath, stdoutPath, tail } = message
+    const { capture } = this.launch.program
+    this.paths = { stdout: stdoutPath, stderr: stderrPath }
+    if (capture.overflow === "spill" && capture.stdout === undefined && stdoutPath !== undefined && capture.wanted) {
+      const paths = { stdoutPath, ...(stderrPath === undefined ? {} : { stderrPath }) }
+      return Either.left({ reason: "OutputLimit", details: { limit: capture.limit, stream: "stdout", ...paths } })
+    }
+    return Either.map(ended(this, message, blobs), (exit) =>
+      tail === undefined ? exit : { ...exit, stderrTail: blobs[tail] ?? nothing }
+    )
+  }
+}

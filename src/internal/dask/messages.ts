@@ -1,0 +1,126 @@
+/** What the bridge to Dask says, and what workers say through it: bridge/*.py and remote/*.py are the other side. */
+import * as ParseResult from "effect/ParseResult"
+import * as Schema from "effect/Schema"
+import * as agent from "../launch/messages.js"
+
+const Id = Schema.Int
+
+/** Its first word. */
+export const Hello = Schema.Struct({
+  role: Schema.Literal("dask bridge"),
+  python: Schema.String,
+  executable: Schema.String,
+  dask: Schema.optional(Schema.String),
+  distributed: Schema.optional(Schema.String),
+  /** Why Dask cannot be imported. */
+  missing: Schema.optional(Schema.String)
+})
+export type Hello = typeof Hello.Type
+
+/** There is a cluster. */
+const Ready = Schema.Struct({ type: Schema.Literal("ready"), address: Schema.String, dashboard: Schema.String })
+/** There is none: by the option that is wrong, or that the engine did not answer. */
+const Wrong = Schema.Struct({
+  type: Schema.Literal("wrong"),
+  key: Schema.String,
+  reason: Schema.Literal("option", "engine"),
+  message: Schema.String
+})
+/** The scheduler is gone. */
+const Gone = Schema.Struct({
+  type: Schema.Literal("lost"),
+  id: Schema.optional(Schema.Undefined),
+  message: Schema.String
+})
+
+/** A worker, as its scheduler sees it. */
+export const Worker = Schema.Struct({
+  address: Schema.String,
+  name: Schema.String,
+  host: Schema.String,
+  threads: Schema.Int,
+  /** Bytes; 0: without limit. */
+  memory: Schema.Number,
+  resources: Schema.Record({ key: Schema.String, value: Schema.Number }),
+  nanny: Schema.String
+})
+export type Worker = typeof Worker.Type
+const Answer = Schema.Struct({ type: Schema.Literal("answer"), ask: Schema.Int, workers: Schema.Array(Worker) })
+
+/** An exception of Python's, as data. */
+const Exception = Schema.Struct({
+  type: Schema.String,
+  module: Schema.String,
+  message: Schema.String,
+  traceback: Schema.String,
+  args: Schema.optional(Schema.Array(Schema.Unknown))
+})
+
+/** It really runs; `stoppable` false: nothing can end it but its own end. */
+const Started = Schema.Struct({
+  type: Schema.Literal("started"),
+  id: Id,
+  stoppable: Schema.optional(Schema.Boolean),
+  worker: Schema.optional(Schema.String)
+})
+const Returned = Schema.Struct({ type: Schema.Literal("returned"), id: Id, value: Schema.Unknown })
+const Raised = Schema.Struct({ type: Schema.Literal("raised"), id: Id, exception: Exception })
+const Refused = Schema.Struct({
+  type: Schema.Literal("refused"),
+  id: Id,
+  reason: Schema.Literal("InvalidPayload", "InvalidResult", "LaunchFailed", "OutputLimit"),
+  message: Schema.String,
+  limit: Schema.optional(Schema.Number),
+  size: Schema.optional(Schema.Number),
+  stream: Schema.optional(Schema.String),
+  exception: Schema.optional(Exception)
+})
+const Canceled = Schema.Struct({
+  type: Schema.Literal("canceled"),
+  id: Id,
+  stopped: Schema.optional(Schema.Boolean),
+  message: Schema.optional(Schema.String)
+})
+/** Dask gave it up. */
+const Erred = Schema.Struct({
+  type: Schema.Literal("erred"),
+  id: Id,
+  reason: Schema.Literal("Lost", "Rejected"),
+  message: Schema.String,
+  exception: Schema.optional(Schema.String)
+})
+/** The agent that ran it is gone. */
+const AgentLost = Schema.Struct({ type: Schema.Literal("lost"), id: Id, message: Schema.String })
+
+/** Of a program: where its output went on the worker, and the place of the end of its standard error. */
+const Ended = Schema.extend(
+  agent.Ended,
+  Schema.Struct({
+    stdoutPath: Schema.optional(Schema.String),
+    stderrPath: Schema.optional(Schema.String),
+    tail: Schema.optional(Schema.Int)
+  })
+)
+export type Ended = typeof Ended.Type
+
+export const OfTask = Schema.Union(
+  Started,
+  Returned,
+  Raised,
+  Refused,
+  Canceled,
+  Erred,
+  Ended,
+  agent.Failed,
+  agent.Output,
+  agent.Need,
+  AgentLost
+)
+export type OfTask = typeof OfTask.Type
+export const OfBridge = Schema.Union(Ready, Wrong, Gone, Answer)
+export type OfBridge = typeof OfBridge.Type
+
+/** Fast, for each task costs two of them. */
+export const isOfTask: (u: unknown) => u is OfTask = ParseResult.is(OfTask)
+export const isOfBridge: (u: unknown) => u is OfBridge = ParseResult.is(OfBridge)
+export const isHello: (u: unknown) => u is Hello = ParseResult.is(Hello)

@@ -1,0 +1,115 @@
+/** What Dask is told of where and how a task runs, from the resources that every backend knows and the settings of its own. */
+import * as Effect from "effect/Effect"
+import * as Schema from "effect/Schema"
+import type { Spec } from "../../Driver.js"
+import { ConfigurationError } from "../../Errors.js"
+import type { Resources } from "../../TaskOptions.js"
+import type { Worker } from "./messages.js"
+
+const exact = { exact: true } as const
+const Positive = Schema.Number.pipe(Schema.positive(), Schema.finite())
+
+export const Settings = Schema.Struct({
+  resources: Schema.optionalWith(Schema.Record({ key: Schema.NonEmptyString, value: Positive }), exact),
+  workers: Schema.optionalWith(Schema.NonEmptyArray(Schema.NonEmptyString), exact),
+  allowOtherWorkers: Schema.optionalWith(Schema.Boolean, exact),
+  priority: Schema.optionalWith(Schema.Number.pipe(Schema.finite()), exact),
+  retries: Schema.optionalWith(Schema.Int.pipe(Schema.nonNegative()), exact),
+  key: Schema.optionalWith(Schema.NonEmptyString.pipe(Schema.maxLength(500)), exact)
+})
+export type Settings = typeof Settings.Type
+
+/** As `Client.map` takes it. */
+export interface Place {
+  readonly resources?: Readonly<Record<string, number>>
+  readonly workers?: ReadonlyArray<string>
+  readonly allow_other_workers?: boolean
+  readonly priority?: number
+  readonly retries?: number
+}
+
+const invalid = (configKey: string, message: string) =>
+  new ConfigurationError({ configKey, reason: "InvalidOption", details: { message } })
+
+/** Common resources by the names that Dask's own documentation gives them. */
+const common = ({ cores, gpus, memory }: Resources): Readonly<Record<string, number>> => ({
+  ...(cores === undefined || cores <= 1 ? {} : { CPU: cores }),
+  ...(gpus === undefined || gpus === 0 ? {} : { GPU: gpus }),
+  ...(memory === undefined || memory === 0 ? {} : { MEMORY: memory })
+})
+
+const empty: Place = {}
+
+export const placeOf = ({
+  priority,
+  resources,
+  settings
+}: Pick<Spec, "priority" | "resources" | "settings">): Place => {
+  const own = settings as Settings | undefined
+  if (own === undefined && priority === 0 && Object.keys(resources).length === 0) return empty
+  const all = { ...common(resources), ...own?.resources }
+  const wanted = own?.priority ?? priority
+  return {
+    ...(Object.keys(all).length === 0 ? {} : { resources: all }),
+    ...(own?.workers === undefined ? {} : { workers: own.workers }),
+    ...(own?.allowOtherWorkers === undefined || own.workers === undefined
+      ? {}
+      : { allow_other_workers: own.allowOtherWorkers }),
+    ...(wanted === 0 ? {} : { priority: wanted }),
+    ...(own?.retries === undefined || own.retries === 0 ? {} : { retries: own.retries })
+  }
+}
+
+/** Refuses what no worker has. `workers` is asked only about a task that needs something of one. */
+export const check = <E>(
+  spec: Pick<Spec, "priority" | "resources" | "settings">,
+  workers: Effect.Effect<ReadonlyArray<Worker>, E>
+): Effect.Effect<void, ConfigurationError | E> => {
+  const { nodes, ranks } = spec.resources
+  if (nodes !== undefined && nodes > 1) {
+    return Effect.fail(invalid("resources.nodes", "a task of Dask runs on one worker; leave nodes out"))
+  }
+  if (ranks !== undefined && ranks > 1) {
+    return Effect.fail(invalid("resources.ranks", "Dask starts one process for a task; name mpirun as the program"))
+  }
+  const place = placeOf(spec)
+  const other = (spec.settings as Settings | undefined)?.allowOtherWorkers
+  if (other !== undefined && place.workers === undefined) {
+    return Effect.fail(invalid("settings.allowOtherWorkers", "means nothing without workers"))
+  }
+  if (place.resources === undefined && place.workers === undefined) return Effect.void
+  return Effect.flatMap(workers, (all) => {
+    const named =
+      place.workers === undefined || place.allow_other_workers === true ? all : all.filter(is(place.workers))
+    if (named.length === 0 && place.workers !== undefined) {
+      return Effect.fail(
+        invalid("settings.workers", `no worker is called ${place.workers.join(" or ")}; there are ${list(all, name)}`)
+      )
+    }
+    const { resources } = place
+    if (resources === undefined || named.some((worker) => has(worker, resources))) return Effect.void
+    const own = (spec.settings as Settings | undefined)?.resources
+    return Effect.fail(
+      invalid(
+        own === undefined ? "resources" : "settings.resources",
+        `no worker can satisfy ${show(resources)}; there are ${list(named, ({ resources }) => show(resources))}; start workers with matching --resources`
+      )
+    )
+  })
+}
+
+const is = (wanted: ReadonlyArray<string>) => (worker: Worker) =>
+  wanted.some((one) => one === worker.address || one === worker.name || one === worker.host)
+const has = (worker: Worker, wanted: Readonly<Record<string, number>>) =>
+  Object.entries(wanted).every(([key, value]) => (worker.resources[key] ?? 0) >= value)
+const name = ({ address, name }: Worker) => `${name} (${address})`
+const show = (resources: Readonly<Record<string, number>>) =>
+  `{${Object.entries(resources)
+    .map(([key, value]) => `${key}: ${value}`)
+    .join(", ")}}`
+/** Each once, and not more than a message can hold. */
+const list = (workers: ReadonlyArray<Worker>, tell: (worker: Worker) => string) => {
+  const told = [...new Set(workers.map(tell))]
+  if (told.length === 0) return "none"
+  return told.length <= 10 ? told.join(", ") : `${told.slice(0, 10).join(", ")} and ${told.length - 10} more`
+}

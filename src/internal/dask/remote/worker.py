@@ -1,0 +1,340 @@
+"""What runs on the cluster, 3: a backend's side in a worker. See functions.py for the whole.
+
+What is told goes to the scheduler over the worker's own stream, from there to the client: in order, in batches, and
+logged nowhere. A function's thread only leaves it here; the worker's loop, which is told of every change of a task's
+state, sends it.
+"""
+import asyncio
+import collections
+import json
+import threading
+
+from distributed import get_worker
+from distributed.diagnostics.plugin import WorkerPlugin
+
+# What is told of a task.
+LIVE, STARTED, ENDED, DEAF = 0, 1, 2, 3
+# Longer ends are not sent along: they are the task's result, which the client fetches when it has room.
+SMALL = 32 * 1024
+# Seconds that what has no end yet may wait for company.
+COMPANY = 0.003
+
+
+class Failed(Exception):
+    """For Dask to try again; the last one carries the end."""
+
+    def __init__(self, frames):
+        super().__init__("the task failed, as its own end tells")
+        self.frames = frames
+
+    def __reduce__(self):
+        return Failed, (self.frames,)
+
+
+class Running:
+    """A task that runs here."""
+    __slots__ = ("id", "key", "stop", "stopped", "deaf")
+
+    def __init__(self, id, key):
+        self.id, self.key = id, key
+        self.stop = None  # called with the seconds of grace
+        self.stopped = False  # it was told to
+        self.deaf = False  # it cannot
+
+
+def call(item):
+    task = json.loads(item)
+    return get_worker().plugins[task["backend"]].call(task)
+
+
+async def launch(item):
+    (header, blobs), = Decoder().feed(item)
+    return await get_worker().plugins[header.pop("backend")].launch(header, blobs)
+
+
+class WorkerSide(WorkerPlugin):
+    def __init__(self, name, options):
+        self.name, self.options = name, options
+        self.running = {}
+        self.refused = set()  # keys that were cancelled before they ran
+        self.lock = threading.Lock()
+        self.out = collections.deque()
+        self.due = False
+        self.agent = None
+        self.starting = None
+
+    def setup(self, worker):
+        self.worker = worker
+        self.loop = asyncio.get_running_loop()
+        worker.stream_handlers[self.name] = self.hear
+        search(self.options["path"])
+
+    async def teardown(self, worker):
+        worker.stream_handlers.pop(self.name, None)
+        with self.lock:
+            running = list(self.running.values())
+        for task in running:
+            self.stop(task, 0)
+        if self.starting is not None:
+            try:
+                await self.starting
+            except Exception:
+                pass
+        if self.agent is not None:
+            await self.agent.close()
+
+    # ------------------------------------------------------------------------------------------------------------- tell
+
+    def tell(self, what, id, header, blobs=()):
+        self.out.append((what, id, encode(dict(header, id=id), blobs)))
+
+    def tell_now(self, *told):
+        """On the loop alone."""
+        self.tell(*told)
+        self.flush()
+
+    def flush(self):
+        self.due = False
+        msgs = []
+        while self.out:
+            msgs.append(self.out.popleft())
+        if msgs:
+            try:
+                self.worker.batched_stream.send({"op": self.name, "msgs": msgs})
+            except Exception:
+                pass  # the scheduler is gone, and with it whoever would hear it
+
+    def transition(self, key, start, finish, **_):
+        """Something changed, perhaps of this backend's: called on the loop."""
+        if finish == "executing":
+            if not self.due:
+                self.due = True
+                self.loop.call_later(COMPANY, self.flush)
+            return
+        if self.out:
+            self.flush()
+        if finish in ("cancelled", "released", "forgotten"):
+            self.refused.discard(key)
+            task = self.running.get(key)
+            # nobody wants it any more: it was cancelled, or its client is gone
+            if task is not None and not task.stopped:
+                self.stop(task, 0)
+
+    # ------------------------------------------------------------------------------------------------------------- hear
+
+    def hear(self, cancel=(), again=None, say=None, **_):
+        if again is not None:
+            task = self.running.get(again[1])
+            if task is not None and task.id == again[0]:
+                self.stop(task, again[2])
+        for id, key, grace, deaf in cancel:
+            with self.lock:
+                task = self.running.get(key)
+                if task is None:
+                    self.refused.add(key)
+            if task is None:
+                self.tell(ENDED, id, {"type": "canceled"})
+            elif task.deaf and deaf != "wait":
+                task.stopped = True
+                if deaf == "abandon":
+                    self.tell(ENDED, id, {"type": "canceled", "stopped": False})
+                else:
+                    self.tell(DEAF, id, {})
+            else:
+                self.stop(task, grace)
+        if cancel:
+            self.flush()
+        if say is not None and self.agent is not None:
+            for header, blobs in Decoder().feed(say):
+                self.agent.send(header, blobs)
+
+    def stop(self, task, grace):
+        task.stopped = True
+        if task.stop is not None:
+            task.stop(grace)
+
+    def enter(self, id, key):
+        """None when it shall not run any more."""
+        with self.lock:
+            if key in self.refused:
+                self.refused.discard(key)
+                return None
+            task = self.running[key] = Running(id, key)
+            return task
+
+    def leave(self, task):
+        with self.lock:
+            self.running.pop(task.key, None)
+
+    def end(self, task, frames, failed=False, retries=0):
+        """The last word about a task: told at once when it is short, else left for the client to fetch."""
+        if failed and retries and not task.stopped:
+            raise Failed(frames)
+        if sum(map(len, frames)) > SMALL:
+            return frames
+        for frame in frames[:-1]:
+            self.out.append((LIVE, task.id, frame))
+        self.out.append((ENDED, task.id, frames[-1]))
+
+    # -------------------------------------------------------------------------------------------------------- functions
+
+    def call(self, spec):
+        """In a thread of the worker's."""
+        id = spec["id"]
+        task = self.enter(id, spec["key"])
+        if task is None:
+            return None
+        task.deaf = True  # a module may take its time to load
+        failed = False
+        try:
+            try:
+                header = {"type": "returned", "id": id}
+                frames = [self.returned(id, self.value(task, spec))]
+            except Refused as problem:
+                header = {"type": "refused", "id": id, "reason": problem.reason, "message": str(problem)}
+                header.update(problem.facts)
+                failed, frames = True, [encode(header)]
+            except Unusable as problem:
+                header = {"type": "refused", "id": id, "reason": "LaunchFailed", "message": str(problem)}
+                if problem.cause is not None:
+                    header["exception"] = told(problem.cause)
+                failed, frames = True, [encode(header)]
+            except asyncio.CancelledError as problem:
+                if task.stopped:
+                    frames = [encode({"type": "canceled", "id": id})]
+                else:
+                    failed, frames = True, [self.raised(id, problem)]
+            except BaseException as problem:  # SystemExit, too, is an end of the task's and not of this thread's
+                failed, frames = True, [self.raised(id, problem)]
+            return self.end(task, frames, failed, spec.get("retries", 0))
+        finally:
+            self.leave(task)
+
+    def value(self, task, spec):
+        function = find(spec["callable"], spec.get("path", ()))
+        if task.stopped:
+            raise asyncio.CancelledError
+        args, kwargs = arguments(spec["call"], spec["payload"])
+        stoppable = is_async(function)
+        task.deaf = not stoppable
+
+        def begun(cancel):
+            task.stop = lambda grace: cancel()
+            if task.stopped:
+                cancel()
+
+        self.tell(STARTED, task.id, {"type": "started", "stoppable": stoppable})
+        try:
+            if stoppable:
+                result = run_async(function, args, kwargs, begun)
+            else:
+                result = function(*args, **kwargs)
+        except TypeError:
+            checked(function, args, kwargs)
+            raise
+        return encoded(result, self.options["resultLimit"])
+
+    def returned(self, id, text):
+        """As `encode` does, for what is JSON already."""
+        text = b'{"type":"returned","id":%d,"value":%s}' % (id, text.encode())
+        return _head.pack(4 + len(text), len(text)) + text
+
+    def raised(self, id, problem):
+        problem.__traceback__ = below(problem.__traceback__)
+        return encode({"type": "raised", "id": id, "exception": told(problem)})
+
+    # --------------------------------------------------------------------------------------------------------- programs
+
+    async def agency(self):
+        """The launch agent, started with the first program, and again when it was lost."""
+        while True:
+            if self.starting is not None:
+                await asyncio.shield(self.starting)
+            elif self.agent is None or self.agent.lost is not None:
+                self.starting = asyncio.ensure_future(self.open())
+            else:
+                return self.agent
+
+    async def open(self):
+        agent = Agent(self.options["agent"], self.options["bootstrap"])
+        try:
+            await agent.start()
+            self.agent = agent
+        finally:
+            self.starting = None
+
+    async def launch(self, header, blobs):
+        """On the worker's loop; a place of the worker's is taken until it ends."""
+        id, key, retries = header["id"], header.pop("key"), header.pop("retries", 0)
+        task = self.enter(id, key)
+        if task is None:
+            return None
+        try:
+            frames, answer = await self.run(task, header, blobs)
+            if task.stopped:
+                frames = [encode({"type": "canceled", "id": id, "stopped": not answer.get("survivors", False)})]
+            return self.end(task, frames, answer.get("code") != 0, retries)
+        finally:
+            self.leave(task)
+
+    async def run(self, task, header, blobs):
+        spill, spilled = None, header.pop("spill", False)
+        try:
+            located(header)
+            if spilled:
+                spill = Spill(header)
+            agent = await self.agency()
+        except Exception as problem:
+            if spill is not None:
+                spill.clean(True)
+            answer = {"type": "lost", "id": task.id, "message": "no launch agent: %s" % describe(problem)}
+            return [encode(answer)], answer
+        if task.stopped:
+            if spill is not None:
+                spill.clean(True)
+            return [], {}
+        live, frames, ended = header.get("live"), [], self.loop.create_future()
+
+        def hear(answer, parts):
+            kind = answer["type"]
+            if kind == "started":
+                self.tell(STARTED, task.id, dict(answer, worker=self.worker.address))
+                if not self.due:
+                    self.due = True
+                    self.loop.call_later(COMPANY, self.flush)
+            elif kind in ("ended", "failed", "lost"):
+                if not ended.done():
+                    ended.set_result((answer, list(parts)))
+            elif kind == "need" or live:
+                self.tell_now(LIVE, task.id, answer, parts)
+            else:
+                frames.append(encode(answer, parts))
+
+        task.stop = lambda grace: agent.send({"type": "cancel", "id": task.id, "grace": grace * 1000})
+        agent.programs[task.id] = hear
+        try:
+            agent.send(header, blobs)
+            answer, parts = await ended
+        finally:
+            del agent.programs[task.id]
+        answer["id"] = task.id
+        for stream in ("stdout", "stderr"):
+            if stream in header and answer["type"] == "ended":
+                answer[stream + "Path"] = header[stream]
+        if spill is not None:
+            if answer["type"] == "ended":
+                spill.back(answer, parts)
+            else:
+                spill.clean(True)
+        if answer.get("code") != 0 and answer.get("stderrPath") is not None:
+            parts.append(tail_of(answer["stderrPath"]))
+            answer["tail"] = len(parts) - 1
+        frames.append(encode(answer, parts))
+        return frames, answer
+
+
+def below(frames):
+    """A traceback without the lines of this module."""
+    while frames is not None and frames.tb_frame.f_globals.get("__name__") == __name__:
+        frames = frames.tb_next
+    return frames

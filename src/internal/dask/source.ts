@@ -1,0 +1,37 @@
+/** The Python programs of the Dask backend: what the bridge runs, and what it ships to the cluster. */
+import { createHash } from "node:crypto"
+import { agentSource } from "../launch/agent.js"
+import { bootstrap, sourceOf } from "../launch/python.js"
+
+const frame = new URL("../bridge/frame.py", import.meta.url)
+const here = (...names: ReadonlyArray<string>) => names.map((name) => new URL(`${name}.py`, import.meta.url))
+
+export interface Programs {
+  /** Of the bridge's process. */
+  readonly bridge: string
+  /** The module for scheduler and workers, whose name is that of its content: two versions can meet on one cluster. */
+  readonly module: string
+  readonly remote: string
+  /** Of the launch agents on workers. */
+  readonly agent: string
+  readonly bootstrap: string
+}
+
+let programs: Programs | undefined
+
+export const load = (): Programs => {
+  if (programs !== undefined) return programs
+  const remote = sourceOf(frame, ...here("remote/functions", "remote/programs", "remote/worker", "remote/scheduler"))
+  programs = {
+    bridge: sourceOf(
+      frame,
+      new URL("../launch/agent/processes.py", import.meta.url),
+      ...here("bridge/channel", "bridge/bridge", "bridge/serving", "bridge/keeper")
+    ),
+    module: `effect_rhapsody_${createHash("sha256").update(remote).digest("hex").slice(0, 12)}`,
+    remote,
+    agent: agentSource(),
+    bootstrap
+  }
+  return programs
+}
