@@ -4,66 +4,16 @@
  *
  *     npm start
  *     npm start -- DATA.json OUTPUT_DIRECTORY
+ *
+ * The workflow is in quickstart/workflow.ts, its tasks are in quickstart/tasks.ts. What is here says where they run;
+ * quickstart-dask.ts says it otherwise, and nothing else.
  */
-import { fileURLToPath } from "node:url"
-import { FileSystem, Path } from "@effect/platform"
-import { NodeContext, NodeRuntime } from "@effect/platform-node"
-import { Cause, Console, Duration, Effect, Exit, Fiber, Layer, Schema } from "effect"
-import { ConcurrentBackend, ExecutionBackend } from "effect-rhapsody"
-import { split } from "./quickstart/parts.js"
-import { follow } from "./quickstart/progress.js"
-import { explain, plot, table } from "./quickstart/report.js"
-import { Check, Merge, MergeLive, Profile, Summarise } from "./quickstart/tasks.js"
+import { NodeContext } from "@effect/platform-node"
+import { Effect, Layer } from "effect"
+import { ConcurrentBackend } from "effect-rhapsody"
+import { MergeLive } from "./quickstart/tasks.js"
+import { main, program } from "./quickstart/workflow.js"
 
-const flights = fileURLToPath(new URL("../data/flights-200k.json", import.meta.resolve("vega-datasets")))
-const [data = flights, output = ".rhapsody/quickstart"] = process.argv.slice(2)
+const BackendLive = ConcurrentBackend.layer({ maxWorkers: 2 })
 
-const work = Effect.gen(function* () {
-  const fs = yield* FileSystem.FileSystem
-  const path = yield* Path.Path
-  const files = {
-    parts: path.resolve(output, "parts"),
-    result: path.resolve(output, "profile.json"),
-    plot: path.resolve(output, "delays.svg")
-  }
-  yield* Effect.forEach(Object.values(files), (old) => fs.remove(old, { recursive: true, force: true }))
-
-  yield* Console.log(`reading ${data}`)
-  const parts = yield* split(data, files.parts, 16)
-  const progress = yield* follow(parts.length + 2)
-
-  // All parts are submitted at once; the backend runs as many as it has workers. One of them fails at first.
-  const summaries = yield* Effect.forEach(
-    parts,
-    ({ file, name }, index) => ExecutionBackend.execute(Summarise.make({ file, flaky: index === 6 }, { uid: name })),
-    { concurrency: "unbounded" }
-  )
-  const profile = yield* ExecutionBackend.execute(Merge.make({ summaries }))
-
-  const json = yield* Schema.encode(Schema.parseJson(Profile, { space: 1 }))(profile)
-  yield* fs.writeFileString(files.result, json)
-  const verdict = yield* ExecutionBackend.execute(Check.make({ data, result: files.result }))
-  yield* fs.writeFileString(files.plot, plot(profile))
-
-  return { files, profile, verdict, counts: yield* Fiber.join(progress) }
-}).pipe(Effect.scoped)
-
-const program = Effect.gen(function* () {
-  const [elapsed, { counts, files, profile, verdict }] = yield* Effect.timed(work)
-  yield* Console.log(`
-${table(profile)}
-
-result: ${files.result}
-plot:   ${files.plot}
-tasks:  ${counts.done} ran, ${counts.retried} retried, in ${Duration.toSeconds(elapsed).toFixed(1)} s
-check:  ${verdict}`)
-})
-
-program.pipe(
-  Effect.provide(Layer.mergeAll(ConcurrentBackend.layer({ maxWorkers: 2 }), MergeLive, NodeContext.layer)),
-  Effect.onError((cause) => Console.error(explain(cause))),
-  NodeRuntime.runMain({
-    disableErrorReporting: true,
-    teardown: (exit, end) => end(Exit.isSuccess(exit) ? 0 : Cause.isInterruptedOnly(exit.cause) ? 130 : 1)
-  })
-)
+program.pipe(Effect.provide(Layer.mergeAll(BackendLive, MergeLive, NodeContext.layer)), main)

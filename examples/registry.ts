@@ -37,7 +37,7 @@ const program = Effect.gen(function* () {
   yield* runOn("logging", { prefix: "log" })
   yield* runOn("logging", { prefx: "log" })
   yield* runOn("concurrent", { maxWorkers: 0 })
-  yield* runOn("dask")
+  yield* runOn("nowhere")
 })
 
 program.pipe(Effect.provide(BackendRegistry.layerDefault), NodeRuntime.runMain)

@@ -1,4 +1,4 @@
-/** Live progress from the events of the backend: a line that updates itself on a terminal, a few lines elsewhere. */
+/** Live progress from the events of the backends: a line that updates itself on a terminal, a few lines elsewhere. */
 import { Terminal } from "@effect/platform"
 import { Data, Effect, Equal, HashMap, Stream } from "effect"
 import type { StateChange, TaskState } from "effect-rhapsody"
@@ -28,7 +28,10 @@ export const follow = (total: number) =>
     const terminal = yield* Terminal.Terminal
     const isTTY = yield* terminal.isTTY
     const width = Math.min(24, Math.max(0, (yield* terminal.columns) - 52))
-    const events = yield* ExecutionBackend.events
+    // Programs and functions may have a backend each, or share one.
+    const executables = yield* ExecutionBackend.forKind("executable")
+    const functions = yield* ExecutionBackend.forKind("function")
+    const events = yield* Effect.forEach(new Set([executables, functions]), (backend) => backend.events)
 
     const clear = isTTY ? "\r\x1b[2K" : ""
     const show = ({ done, failed, retried, running }: Counts) => {
@@ -39,7 +42,7 @@ export const follow = (total: number) =>
     }
     const quarter = ({ done }: Counts) => Math.floor((4 * done) / total)
 
-    return yield* events.pipe(
+    return yield* Stream.mergeAll(events, { concurrency: "unbounded" }).pipe(
       Stream.filter((event) => event._tag === "StateChange"),
       Stream.tap(({ attempt, reason, state, uid }) =>
         state === "RETRYING"

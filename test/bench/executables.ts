@@ -46,7 +46,7 @@ export const bench = async (): Promise<Report> => {
   }
 
   const cwd = directory()
-  const modules = compile()
+  const modules = join(compile("executables"), "executables")
   const module = join(modules, "ours.js")
   const ours = <A>(mode: Mode, options: object) => measure<A>(cwd, module, [mode, JSON.stringify({ warm, ...options })])
   const peers = findPeers(cwd, modules)

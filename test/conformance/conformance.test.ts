@@ -2,12 +2,14 @@
 // fails when the table differs.
 
 import * as fs from "node:fs"
-import { assert, describe, it } from "@effect/vitest"
+import { afterAll, assert, describe, it } from "@effect/vitest"
 import { Conformance } from "effect-rhapsody"
-import { subjects } from "./subjects.js"
+import { close, lacking, subjects } from "./subjects.js"
+
+afterAll(close)
 
 for (const subject of subjects) {
-  describe(subject.name, () => {
+  describe.skipIf(lacking(subject))(subject.name, () => {
     for (const row of Conformance.rows(subject)) it.live(`${row.id}: ${row.title}`, () => row.run, 70_000)
   })
 }

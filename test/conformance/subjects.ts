@@ -2,6 +2,7 @@
 import * as path from "node:path"
 import { Context, Effect, Layer, Schema } from "effect"
 import { ConcurrentBackend, Conformance, ExecutionBackend, NoopBackend, Task, TestBackend } from "effect-rhapsody"
+import * as dask from "../dask/subjects.js"
 import type { FakeEngine } from "../engines/fakeEngine.js"
 import { fakeEngine } from "../engines/fakeEngine.js"
 
@@ -15,6 +16,11 @@ const Port = Task.service("Port", {
   command: () => ({ executable: "serve" }),
   ready: /port=(?<port>\d+)/
 })
+
+/** Whether its engine is not on this machine. */
+export const lacking = (subject: Conformance.Subject): boolean => dask.missing && dask.subjects.includes(subject)
+/** Ends the engines that several rows share. */
+export const close = (): Promise<void> => dask.close()
 
 /** What stands behind the batch engine's layer, to be killed. */
 class Engine extends Context.Tag("test/Engine")<Engine, FakeEngine>() {}
@@ -111,7 +117,8 @@ export const subjects: ReadonlyArray<Conformance.Subject> = [
     work: ExecutableWork.make,
     lose: Effect.flatMap(Engine, (engine) => engine.gone()),
     exceptions: { stopped: { reason: "its work is nowhere: what it says is all there is" } }
-  }
+  },
+  ...dask.subjects
 ]
 
 /** A batch engine that starts what it gets at once, ends what ends, and holds the rest until it is cancelled. */

@@ -109,7 +109,7 @@ const show = (resources: Readonly<Record<string, number>>) =>
     .join(", ")}}`
 /** Each once, and not more than a message can hold. */
 const list = (workers: ReadonlyArray<Worker>, tell: (worker: Worker) => string) => {
-  const told = [...new Set(workers.map(tell))]
+  const told = [...new Set(workers.map(tell))].sort()
   if (told.length === 0) return "none"
   return told.length <= 10 ? told.join(", ") : `${told.slice(0, 10).join(", ")} and ${told.length - 10} more`
 }

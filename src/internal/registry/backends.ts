@@ -7,6 +7,7 @@ import * as Record from "effect/Record"
 import * as Schema from "effect/Schema"
 import type { Entry } from "../../BackendRegistry.js"
 import type * as ConcurrentBackend from "../../ConcurrentBackend.js"
+import type * as DaskBackend from "../../DaskBackend.js"
 import { BackendType } from "../../Defaults.js"
 import { BackendError } from "../../Errors.js"
 import * as ExecutionBackend from "../../ExecutionBackend.js"
@@ -97,6 +98,75 @@ const Concurrent: Entry<ConcurrentBackend.Options, any> = {
   )
 }
 
+const dask = (): Promise<typeof DaskBackend> => import("../../DaskBackend.js")
+
+const Dask: Entry<DaskBackend.Options, any> = {
+  name: BackendType.DASK,
+  description: "executables and Python functions on the workers of a Dask cluster, its own or one that runs",
+  options: Schema.Struct({
+    ...limits,
+    address: Schema.optionalWith(Schema.String, { exact: true }),
+    workers: Schema.optionalWith(Schema.Number, { exact: true }),
+    threadsPerWorker: Schema.optionalWith(Schema.Number, { exact: true }),
+    memoryLimit: Schema.optionalWith(Schema.Union(Schema.Number, Schema.String), { exact: true }),
+    workerResources: Schema.optionalWith(Schema.Record({ key: Schema.String, value: Schema.Number }), { exact: true }),
+    processes: Schema.optionalWith(Schema.Boolean, { exact: true }),
+    dashboardAddress: Schema.optionalWith(Schema.String, { exact: true }),
+    python: Schema.optionalWith(Schema.String, { exact: true }),
+    path: Schema.optionalWith(Schema.Array(Schema.String), { exact: true }),
+    kinds: Schema.optionalWith(Schema.Array(Task.Kind as unknown as Schema.Schema<DaskBackend.Kinds>), {
+      exact: true
+    }),
+    killGrace: Schema.optionalWith(DurationInput, { exact: true }),
+    cancelRunning: Schema.optionalWith(Schema.Literal("wait", "abandon", "restart"), { exact: true }),
+    resultLimit: Schema.optionalWith(Schema.Number, { exact: true }),
+    connectTimeout: Schema.optionalWith(DurationInput, { exact: true }),
+    sandboxes: Schema.optionalWith(Schema.String, { exact: true })
+  }),
+  config: under("DASK", {
+    ...limitConfigs,
+    address: Config.string("ADDRESS"),
+    workers: Config.integer("WORKERS"),
+    threadsPerWorker: Config.integer("THREADS_PER_WORKER"),
+    memoryLimit: Config.string("MEMORY_LIMIT"),
+    processes: Config.boolean("PROCESSES"),
+    dashboardAddress: Config.string("DASHBOARD_ADDRESS"),
+    python: Config.string("PYTHON"),
+    path: Config.array(Config.string(), "PATH"),
+    kinds: Config.array(Config.string(), "KINDS"),
+    killGrace: Config.duration("KILL_GRACE"),
+    cancelRunning: Config.string("CANCEL_RUNNING"),
+    resultLimit: Config.integer("RESULT_LIMIT"),
+    connectTimeout: Config.duration("CONNECT_TIMEOUT"),
+    sandboxes: Config.string("SANDBOXES")
+  }),
+  layer: (options) => dask().then(({ layer }) => layer(options)),
+  // What is configured is asked; else the smallest cluster there can be, inside of the one process of the bridge.
+  probe: Effect.gen(function* () {
+    const { driver } = yield* Effect.promise(dask)
+    const [address, python] = yield* Effect.all([
+      variable("DASK", Config.string("ADDRESS")),
+      variable("DASK", Config.string("PYTHON"))
+    ])
+    yield* Effect.scoped(
+      driver({
+        ...(address === undefined ? { processes: false, workers: 1, threadsPerWorker: 1 } : { address }),
+        ...(python === undefined ? {} : { python })
+      })
+    )
+  }).pipe(
+    Effect.mapError(
+      (cause) =>
+        new BackendError({
+          backendType: BackendType.DASK,
+          reason: "Unavailable",
+          details: { message: cause.message },
+          cause
+        })
+    )
+  )
+}
+
 // Its other options are functions, which a configuration cannot hold.
 const Noop: Entry<NoopBackend.Options, any> = {
   name: "noop",
@@ -107,4 +177,4 @@ const Noop: Entry<NoopBackend.Options, any> = {
 }
 
 /** All of them; not the one for tests, which means nothing without its stubs. */
-export const backends: ReadonlyArray<Entry> = [Concurrent, Noop]
+export const backends: ReadonlyArray<Entry> = [Concurrent, Dask, Noop]

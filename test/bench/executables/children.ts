@@ -32,18 +32,22 @@ export const outputOf = async (cwd: string, command: string, args: ReadonlyArray
 const lastLine = (text: string) => text.trimEnd().split("\n").at(-1)!
 
 /**
- * The modules beside this one, compiled: with a loader in between, a process would be larger than those of users are.
- * Next to the compiled library, for they find it by its name.
+ * The modules of some directories beside this one, compiled, each directory by its name: with a loader in between, a
+ * process would be larger than those of users are. Next to the compiled library, for they find it by its name.
  */
-export const compile = (): string => {
+export const compile = (...names: ReadonlyArray<string>): string => {
   const root = join(import.meta.dirname, "../../..")
   mkdirSync(join(root, "dist"), { recursive: true })
   const target = temporary(join(root, "dist/bench-"))
-  for (const file of readdirSync(import.meta.dirname)) {
-    const { outputText } = ts.transpileModule(readFileSync(join(import.meta.dirname, file), "utf8"), {
-      compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022, verbatimModuleSyntax: true }
-    })
-    writeFileSync(join(target, file.replace(/\.ts$/, ".js")), outputText)
+  for (const name of names) {
+    const from = join(import.meta.dirname, "..", name)
+    mkdirSync(join(target, name))
+    for (const file of readdirSync(from)) {
+      const { outputText } = ts.transpileModule(readFileSync(join(from, file), "utf8"), {
+        compilerOptions: { module: ts.ModuleKind.ESNext, target: ts.ScriptTarget.ES2022, verbatimModuleSyntax: true }
+      })
+      writeFileSync(join(target, name, file.replace(/\.ts$/, ".js")), outputText)
+    }
   }
   return target
 }
@@ -56,7 +60,7 @@ export const measure = async <A>(cwd: string, module: string, args: ReadonlyArra
   JSON.parse(lastLine(await outputOf(cwd, process.execPath, [...flags, module, ...args])))
 
 /** A process that is talked to line by line. */
-class Talk {
+export class Talk {
   private readonly lines: AsyncIterator<string>
   constructor(private readonly child: ChildProcess) {
     const input: Interface = createInterface({ input: child.stdout! })
@@ -77,9 +81,13 @@ class Talk {
   }
 }
 
+/** Starts a program to talk to. */
+export const talkTo = (cwd: string, command: string, args: ReadonlyArray<string>): Talk =>
+  new Talk(spawn(command, args, { cwd, stdio: ["pipe", "pipe", "inherit"] }))
+
 /** Starts a compiled module to talk to. */
 export const talk = (cwd: string, module: string, args: ReadonlyArray<string>): Talk =>
-  new Talk(spawn(process.execPath, [...flags, module, ...args], { cwd, stdio: ["pipe", "pipe", "inherit"] }))
+  talkTo(cwd, process.execPath, [...flags, module, ...args])
 
 /** Runs `use` while so many processes sleep. They are gone when it ends, and when the bench dies. */
 export const withIdle = async <A>(count: number, use: () => Promise<A>): Promise<A> => {

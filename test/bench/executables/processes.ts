@@ -43,3 +43,11 @@ export const memoryOf = (pids: ReadonlyArray<number>): { readonly rss: number; r
     }, 0)
   return { rss: sum("VmRSS"), peak: sum("VmHWM") }
 }
+
+/** CPU time that processes have used, microseconds, in steps of 10 ms each. */
+export const cpuOf = (pids: ReadonlyArray<number>): number =>
+  pids.reduce((sum, pid) => {
+    // after the name, which may contain anything, the 12th and 13th field: of its own, user and system
+    const fields = read(`/proc/${pid}/stat`).split(") ").at(-1)!.split(" ")
+    return sum + (Number(fields[11] ?? 0) + Number(fields[12] ?? 0)) * 10_000
+  }, 0)

@@ -61,7 +61,7 @@ class Bridge:
         else:
             try:
                 where = self.cluster = await distributed.LocalCluster(
-                    asynchronous=True, silence_logs=False, **cluster["local"])
+                    asynchronous=True, **cluster["local"])
             except Exception as problem:
                 raise Wrong("", "no LocalCluster can be started: %s" % self.module.describe(problem), "engine")
         seconds = self.hello["timeout"] / 1000
@@ -77,7 +77,7 @@ class Bridge:
             self.client._stream_handlers[op] = after(self.client._stream_handlers[op], handler)
         try:
             await self.client.register_plugin(
-                shipped(distributed.SchedulerPlugin, self.hello, "SchedulerSide", self.name, self.client.id),
+                shipped(distributed.SchedulerPlugin, self.hello, "SchedulerSide", self.name, self.client.id, self.cluster is not None),
                 name=self.name)
             await self.client.register_plugin(
                 shipped(distributed.WorkerPlugin, self.hello, "WorkerSide", self.name, self.hello["worker"]),
@@ -120,9 +120,9 @@ class Bridge:
             await asyncio.wait_for(self.cluster.close(), 3)
 
     async def leave(self):
-        """Of a cluster that goes on, our side of its workers and its scheduler; programs end with that."""
+        """Of a cluster that goes on, our side of its workers; programs end with that. That of its scheduler goes with
+        the client."""
         await self.client.unregister_worker_plugin(self.name)
-        await self.client.unregister_scheduler_plugin(self.name)
 
     # -------------------------------------------------------------------------------------------- from the orchestrator
 
@@ -154,8 +154,9 @@ class Bridge:
 
     def flush(self):
         queue, self.queue = self.queue, []
-        for settings, (items, tasks, call) in grouped(queue).items():
-            self.submit(items, tasks, call, dict(settings))
+        groups = [(call, dict(settings), *group) for (call, *settings), group in grouped(queue).items()]
+        for call, settings, items, tasks in sorted(groups, key=lambda group: -group[1].get("priority", 0)):
+            self.submit(items, tasks, call, settings)
 
     def submit(self, items, tasks, call, settings):
         function = self.module.launch if call == "launch" else self.module.call
@@ -337,17 +338,15 @@ def grouped(queue):
     groups = {}
     for header, blobs in queue:
         settings = header.get("settings", {})
-        for name in ("resources",):
-            if name in settings:
-                settings[name] = tuple(sorted(settings[name].items()))
+        if "resources" in settings:
+            settings["resources"] = tuple(sorted(settings["resources"].items()))
         if "workers" in settings:
             settings["workers"] = tuple(settings["workers"])
-        key = tuple(sorted(settings.items())) + (("call", header["call"]),)
-        items, tasks, _ = groups.setdefault(key, ([], [], header["call"]))
+        items, tasks = groups.setdefault((header["call"], *sorted(settings.items())), ([], []))
         for id, name, blob in zip(header["ids"], header["keys"], blobs):
             items.append(blob)
             tasks.append(Task(id, name))
-    return {key[:-1]: group for key, group in groups.items()}
+    return groups
 
 
 def after(first, then):

@@ -4,17 +4,43 @@ It passes on what workers tell to the one client it belongs to, knows where a ta
 goes with the client, whichever way that leaves.
 """
 import asyncio
+import time
 
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 
+# Seconds for which workers may still speak of a span that has ended.
+SPOKEN = 20
+# Spans of which some may have ended.
+SPANS = 200
+
+
 class SchedulerSide(SchedulerPlugin):
-    def __init__(self, name, client):
+    def __init__(self, name, client, own):
         self.name, self.client = name, client
+        self.own = own  # the cluster is this backend's alone
+        self.ended = {}  # spans, and when they were seen to have ended
+        self.looked = 0
 
     async def start(self, scheduler):
         self.scheduler = scheduler
         scheduler.stream_handlers[self.name] = self.hear
+
+    def tidy(self):
+        """Dask keeps a span for every time that it had nothing to do, for ever: of an own cluster, the old ones go."""
+        self.looked = now = time.monotonic()
+        spans = self.scheduler.extensions.get("spans")
+        default = [] if spans is None else spans.spans_search_by_name.get(("default",), [])
+        if len(default) < SPANS:
+            return
+        live = self.scheduler.task_groups
+        over = [span for span in default[:-1] if not any(live.get(group.name) is group for group in span.groups)]
+        self.ended = {span.id: self.ended.get(span.id, now) for span in over}
+        old = {span.id for span in over if now - self.ended[span.id] > SPOKEN}
+        for id in old:
+            del spans.spans[id], self.ended[id]
+        for known in (spans.root_spans, default, spans.spans_search_by_tag["default"]):
+            known[:] = [span for span in known if span.id not in old]
 
     def tell(self, **message):
         self.scheduler.client_send(self.client, dict(message, op=self.name))
@@ -22,6 +48,8 @@ class SchedulerSide(SchedulerPlugin):
     def hear(self, worker=None, client=None, msgs=(), cancel=(), again=None, say=None, ask=None, **_):
         if worker is not None:
             self.tell(msgs=msgs, worker=worker)
+            if self.own and time.monotonic() - self.looked > SPOKEN / 4:
+                self.tidy()
             return
         if client != self.client:
             return
@@ -68,11 +96,11 @@ class SchedulerSide(SchedulerPlugin):
     def remove_client(self, scheduler, client):
         if client == self.client:
             scheduler.stream_handlers.pop(self.name, None)
+            scheduler.plugins.pop(self.name, None)
             asyncio.ensure_future(self.leave())
 
     async def leave(self):
-        """Its client died: it cannot see to it itself."""
-        self.scheduler.plugins.pop(self.name, None)
+        """A client that died could not see to it itself."""
         try:
             await self.scheduler.unregister_worker_plugin(None, name=self.name)
         except Exception:

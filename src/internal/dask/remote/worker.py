@@ -60,6 +60,7 @@ class WorkerSide(WorkerPlugin):
         self.lock = threading.Lock()
         self.out = collections.deque()
         self.due = False
+        self.closed = False
         self.agent = None
         self.starting = None
 
@@ -72,6 +73,7 @@ class WorkerSide(WorkerPlugin):
     async def teardown(self, worker):
         worker.stream_handlers.pop(self.name, None)
         with self.lock:
+            self.closed = True
             running = list(self.running.values())
         for task in running:
             self.stop(task, 0)
@@ -93,6 +95,12 @@ class WorkerSide(WorkerPlugin):
         self.tell(*told)
         self.flush()
 
+    def soon(self):
+        """On the loop alone."""
+        if not self.due:
+            self.due = True
+            self.loop.call_later(COMPANY, self.flush)
+
     def flush(self):
         self.due = False
         msgs = []
@@ -107,18 +115,20 @@ class WorkerSide(WorkerPlugin):
     def transition(self, key, start, finish, **_):
         """Something changed, perhaps of this backend's: called on the loop."""
         if finish == "executing":
-            if not self.due:
-                self.due = True
-                self.loop.call_later(COMPANY, self.flush)
+            self.soon()
             return
         if self.out:
             self.flush()
-        if finish in ("cancelled", "released", "forgotten"):
-            self.refused.discard(key)
-            task = self.running.get(key)
+        if finish == "released" and start in ("executing", "long-running"):
             # nobody wants it any more: it was cancelled, or its client is gone
+            with self.lock:
+                task = self.running.get(key)
+                if task is None:
+                    self.refused.add(key)  # its thread has not come so far yet
             if task is not None and not task.stopped:
                 self.stop(task, 0)
+        elif finish == "forgotten":
+            self.refused.discard(key)
 
     # ------------------------------------------------------------------------------------------------------------- hear
 
@@ -156,8 +166,7 @@ class WorkerSide(WorkerPlugin):
     def enter(self, id, key):
         """None when it shall not run any more."""
         with self.lock:
-            if key in self.refused:
-                self.refused.discard(key)
+            if self.closed or key in self.refused:
                 return None
             task = self.running[key] = Running(id, key)
             return task
@@ -224,6 +233,8 @@ class WorkerSide(WorkerPlugin):
                 cancel()
 
         self.tell(STARTED, task.id, {"type": "started", "stoppable": stoppable})
+        if not self.due:
+            self.loop.call_soon_threadsafe(self.soon)
         try:
             if stoppable:
                 result = run_async(function, args, kwargs, begun)
@@ -299,9 +310,7 @@ class WorkerSide(WorkerPlugin):
             kind = answer["type"]
             if kind == "started":
                 self.tell(STARTED, task.id, dict(answer, worker=self.worker.address))
-                if not self.due:
-                    self.due = True
-                    self.loop.call_later(COMPANY, self.flush)
+                self.soon()
             elif kind in ("ended", "failed", "lost"):
                 if not ended.done():
                     ended.set_result((answer, list(parts)))

@@ -1,0 +1,169 @@
+// Clusters, one's own and somebody else's: what is found, what is told when there is none, and what is left.
+import { spawnSync } from "node:child_process"
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { assert, describe, it } from "@effect/vitest"
+import { ConfigProvider, Effect, Fiber, Layer } from "effect"
+import { BackendRegistry, DaskBackend, ExecutionBackend, Task } from "effect-rhapsody"
+import { cluster } from "../engines/dask.js"
+import {
+  allGone,
+  base,
+  below,
+  bridges,
+  call,
+  file,
+  missing,
+  python,
+  Sleep,
+  sleepers,
+  until,
+  untilRuns
+} from "./support.js"
+
+const { execute, submit } = ExecutionBackend
+
+const refusal = (options: DaskBackend.Options) =>
+  Effect.flip(Effect.scoped(Layer.build(DaskBackend.layer({ ...base, ...options }))))
+
+/** What a scheduler and its workers have of ours: plugins and handlers by name. */
+const ours = (address: string): ReadonlyArray<string> => {
+  const look = `
+import json, sys
+from distributed import Client
+def names(dask_scheduler=None, dask_worker=None):
+    node = dask_scheduler or dask_worker
+    plugins = list(node.plugins) + list(getattr(node, "worker_plugins", ()))
+    return [name for name in plugins + list(node.stream_handlers) if "rhapsody" in str(name)]
+with Client(sys.argv[1]) as client:
+    print(json.dumps(client.run_on_scheduler(names) + sum(client.run(names).values(), [])))
+`
+  return JSON.parse(spawnSync(python, ["-c", look, address], { encoding: "utf8" }).stdout)
+}
+
+const configured = (values: Readonly<Record<string, string>>) =>
+  ConfigProvider.fromMap(new Map(Object.entries(values).map(([key, value]) => [`RHAPSODY.DASK.${key}`, value])))
+
+describe.skipIf(missing)("A cluster of the layer's own", () => {
+  it.scopedLive("is as its options say, and closed with the layer, whatever runs on it", () =>
+    Effect.gen(function* () {
+      const trace = yield* file
+      const options = { workers: 2, threadsPerWorker: 3, memoryLimit: "400MB", workerResources: { GPU: 2 } }
+      const { all, fibers } = yield* Effect.gen(function* () {
+        const fibers = [
+          ...(yield* Effect.replicateEffect(submit(Sleep.make()), 2)),
+          ...(yield* Effect.replicateEffect(submit(call("sleeps", { path: trace })), 5))
+        ]
+        yield* Effect.forEach(fibers.slice(0, 6), ({ uid }) => untilRuns(uid))
+        const { active, queued } = yield* ExecutionBackend.state
+        assert.deepStrictEqual([active, queued], [6, 1])
+        const { keeper } = bridges()[0]!
+        return { all: [keeper, ...below(keeper)], fibers }
+      }).pipe(
+        Effect.provide(DaskBackend.layer({ ...base, ...options, stopGrace: "500 millis", killGrace: "100 millis" }))
+      )
+      yield* allGone(all)
+      for (const fiber of fibers)
+        assert.strictEqual(((yield* Effect.flip(Fiber.join(fiber))) as any).reason, "Canceled")
+    })
+  )
+
+  it.scopedLive("may be threads of one process", () =>
+    Effect.gen(function* () {
+      assert.deepStrictEqual(yield* execute(call("f", { a: 1 })), [1, 1])
+      const Echo = Task.executable("Echo", { command: () => ({ executable: "echo", args: ["a"] }) })
+      assert.strictEqual(yield* execute(Echo.make()), "a\n")
+    }).pipe(Effect.provide(DaskBackend.layer({ ...base, workers: 2, processes: false })))
+  )
+
+  it.scopedLive("is found by the registry, with options from Config", () =>
+    Effect.gen(function* () {
+      const found = yield* BackendRegistry.discover()
+      assert.deepInclude(found, { name: "dask", available: true })
+    }).pipe(Effect.provide(BackendRegistry.layerDefault), Effect.withConfigProvider(configured({ PYTHON: python })))
+  )
+})
+
+describe.skipIf(missing)("Somebody else's cluster", () => {
+  it.scopedLive("is left running, with nothing of ours, and serves several at once", () =>
+    Effect.gen(function* () {
+      const { address, scheduler, worker } = yield* cluster(python)
+      const { pid } = yield* worker("--nthreads", "4")
+      const before = [below(pid).length, below(scheduler.pid).length]
+      const layer = DaskBackend.layer({ ...base, address, killGrace: "100 millis" })
+      const held = yield* Effect.scoped(
+        Effect.gen(function* () {
+          const outer = yield* Layer.build(layer)
+          const fiber = yield* Effect.provide(submit(Sleep.make()), outer)
+          yield* Effect.provide(untilRuns(fiber.uid), outer)
+          // another one comes and goes meanwhile
+          yield* Effect.gen(function* () {
+            const own = yield* submit(Sleep.make())
+            yield* untilRuns(own.uid)
+            assert.strictEqual(sleepers(pid).length, 4)
+          }).pipe(Effect.provide(layer))
+          assert.strictEqual(sleepers(pid).length, 2)
+          yield* Effect.provide(execute(call("f", { a: 1 })), outer)
+          assert.isAbove(ours(address).length, 0)
+          return fiber
+        })
+      )
+      assert.strictEqual(((yield* Effect.flip(Fiber.join(held))) as any).reason, "Canceled")
+      assert.deepStrictEqual(ours(address), [])
+      yield* until(() => below(pid).length === before[0] && below(scheduler.pid).length === before[1], "agents to end")
+    })
+  )
+
+  it.scopedLive("may get its workers later", () =>
+    Effect.gen(function* () {
+      const { address, worker } = yield* cluster(python)
+      yield* Effect.gen(function* () {
+        const fiber = yield* submit(call("f", { a: 1 }))
+        yield* worker("--nthreads", "1")
+        assert.deepStrictEqual(yield* Fiber.join(fiber), [1, 1])
+      }).pipe(Effect.provide(DaskBackend.layer({ ...base, address })))
+    })
+  )
+})
+
+describe.skipIf(missing)("Where there is none", () => {
+  it.scopedLive(
+    "a missing interpreter or a missing Dask is a ConfigurationError with the command that installs it",
+    () =>
+      Effect.gen(function* () {
+        const nowhere = yield* refusal({ python: "/no/such/python" })
+        assert.deepInclude(nowhere, { _tag: "ConfigurationError", configKey: "python" })
+        const bare = yield* file
+        fs.writeFileSync(bare, `#!/bin/sh\nexec ${python} -S "$@"\n`, { mode: 0o755 })
+        const without = yield* refusal({ python: path.resolve(bare) })
+        assert.deepInclude(without, { _tag: "ConfigurationError", configKey: "python" })
+        assert.include(without.message, "No module named 'dask'")
+        assert.include(without.message, "-m pip install dask distributed")
+      })
+  )
+
+  it.scopedLive("a scheduler that does not answer is Unavailable, in the time that is given", () =>
+    Effect.gen(function* () {
+      const error = yield* refusal({ address: "tcp://127.0.0.1:1", connectTimeout: "1 second" })
+      assert.deepInclude(error, { _tag: "BackendError", reason: "Unavailable" })
+      assert.include(error.message, "tcp://127.0.0.1:1")
+    })
+  )
+
+  it.scopedLive("options that cannot be honoured are named", () =>
+    Effect.forEach(
+      [
+        ["workers", { workers: 0 }],
+        ["workers", { address: "tcp://a:1", workers: 2 }],
+        ["threadsPerWorker", { threadsPerWorker: 1.5 }],
+        ["cancelRunning", { cancelRunning: "never" as any }],
+        ["resultLimit", { resultLimit: 0 }],
+        ["killGrace", { killGrace: "soon" as any }],
+        ["kinds", { kinds: ["function" as any] }],
+        ["address", { address: "" }],
+        ["workerResources.GPU", { workerResources: { GPU: -1 } }]
+      ] as ReadonlyArray<readonly [string, DaskBackend.Options]>,
+      ([key, options]) => Effect.map(refusal(options), (error) => assert.deepInclude(error, { configKey: key }))
+    )
+  )
+})

@@ -1,0 +1,132 @@
+// Programs on workers: what a launch agent does there that it does here, and what is told of it.
+import * as fs from "node:fs"
+import * as path from "node:path"
+import { assert, describe, layer } from "@effect/vitest"
+import { Chunk, Effect, Fiber, Ref, Schema } from "effect"
+import { DaskBackend, ExecutionBackend, Task, TaskError } from "effect-rhapsody"
+import { base, file, missing, until } from "./support.js"
+
+const { execute, submit } = ExecutionBackend
+
+const Run = Task.executable("Run", {
+  payload: { script: Schema.String, stdin: Schema.optional(Schema.Uint8ArrayFromSelf) },
+  success: Task.Output,
+  command: ({ script, stdin }) => ({
+    executable: "sh",
+    args: ["-c", script],
+    ...(stdin === undefined ? {} : { stdin })
+  })
+})
+const run = (script: string, options: Task.Options<never> = {}) => execute(Run.make({ script }, options))
+const failure = <A, E>(effect: Effect.Effect<A, E, any>) =>
+  Effect.flatMap(Effect.flip(effect), (error) =>
+    error instanceof TaskError ? Effect.succeed(error) : Effect.dieMessage(`${error}`)
+  )
+
+const Backend = DaskBackend.layer({ ...base, workers: 1, threadsPerWorker: 4, killGrace: "200 millis" })
+
+describe.skipIf(missing)("Programs on Dask", () => {
+  layer(Backend, { excludeTestServices: true, timeout: 60_000 })((it) => {
+    it.scoped("read megabytes of input, piece by piece", () =>
+      Effect.gen(function* () {
+        const stdin = Uint8Array.from({ length: 3_000_000 }, (_, i) => (i * 7) % 256)
+        const { stdoutBytes } = yield* execute(Run.make({ script: "sleep 0.1; cat", stdin }))
+        assert.strictEqual(Buffer.compare(stdoutBytes, stdin), 0)
+      })
+    )
+
+    it.scoped("tell what they print while they run, and wait for whoever takes it", () =>
+      Effect.gen(function* () {
+        const go = yield* file
+        const seen = yield* Ref.make(Chunk.empty<string>())
+        const onChunk = ({ bytes, stream }: Task.OutputChunk) =>
+          Ref.update(seen, Chunk.append(`${stream} ${Buffer.from(bytes)}`))
+        const fiber = yield* submit(
+          Run.make(
+            { script: `echo a; while ! test -e ${go}; do sleep 0.01; done; echo b >&2` },
+            { capture: { onChunk } }
+          )
+        )
+        let told: ReadonlyArray<string> = []
+        const look = Effect.map(Ref.get(seen), (all) => {
+          told = [...all]
+        })
+        while (told.length === 0) yield* Effect.zipRight(Effect.sleep("5 millis"), look)
+        assert.deepStrictEqual(told, ["stdout a\n"])
+        fs.writeFileSync(go, "")
+        const { stderr, stdout } = yield* Fiber.join(fiber)
+        assert.deepStrictEqual([stdout, stderr], ["a\n", "b\n"])
+        assert.deepStrictEqual([...(yield* Ref.get(seen))], ["stdout a\n", "stderr b\n"])
+
+        let size = 0
+        const count = ({ bytes }: Task.OutputChunk) =>
+          Effect.sync(() => {
+            size += bytes.length
+          })
+        yield* run("head -c 5000000 /dev/zero", { capture: { onChunk: count } })
+        assert.strictEqual(size, 5_000_000)
+        const much = yield* failure(run("yes", { capture: { onChunk: count, limit: 100_000 } }))
+        assert.strictEqual(much.reason, "OutputLimit")
+        const held = yield* submit(Run.make({ script: "echo a; sleep 3600" }, { capture: { onChunk: count } }))
+        yield* until(() => size > 0, "it to print")
+        assert.strictEqual(yield* ExecutionBackend.cancel(held), true)
+        assert.strictEqual(((yield* Effect.flip(Fiber.join(held))) as any).reason, "Canceled")
+      })
+    )
+
+    it.scoped("keep too much output in files, and take back what is little", () =>
+      Effect.gen(function* () {
+        const capture = { overflow: "spill", limit: 1000 } as const
+        const little = yield* run("echo a; echo b >&2", { capture })
+        assert.deepStrictEqual([little.stdout, little.stderr, little.stdoutPath], ["a\n", "b\n", undefined])
+        const much = yield* run("head -c 5000 /dev/zero; echo b >&2", { capture })
+        assert.deepStrictEqual([much.stdout, much.stderr, much.stderrPath], ["", "b\n", undefined])
+        assert.strictEqual(fs.statSync(much.stdoutPath!).size, 5000)
+        fs.rmSync(path.dirname(much.stdoutPath!), { recursive: true })
+        const Text = Task.executable("Text", {
+          command: () => ({ executable: "sh", args: ["-c", "head -c 5000 /dev/zero"] })
+        })
+        const wanted = yield* failure(execute(Text.make(undefined, { capture })))
+        assert.deepStrictEqual([wanted.reason, wanted.details["limit"]], ["OutputLimit", 1000])
+        const where = String(wanted.details["stdoutPath"])
+        assert.isTrue(fs.existsSync(where))
+        fs.rmSync(path.dirname(where), { recursive: true })
+      })
+    )
+
+    it.scoped("have a sandbox, where their paths are relative to it", () =>
+      Effect.gen(function* () {
+        const directory = path.dirname(yield* file)
+        const own = DaskBackend.layer({ ...base, workers: 1, threadsPerWorker: 1, sandboxes: directory })
+        yield* Effect.gen(function* () {
+          const options = { uid: "sandboxed", sandbox: true, capture: { stdout: "out.txt" } } as const
+          const { stdoutPath } = yield* run('pwd -P; echo "$RHAPSODY_SANDBOX"', options)
+          const sandbox = fs.realpathSync(path.join(directory, "sandboxed"))
+          assert.strictEqual(stdoutPath, path.join(directory, "sandboxed/out.txt"))
+          assert.strictEqual(fs.readFileSync(stdoutPath!, "utf8"), `${sandbox}\n${path.join(directory, "sandboxed")}\n`)
+        }).pipe(Effect.provide(own))
+      })
+    )
+
+    it.scoped("run after lines for bash, in limits, and fail with the end of a standard error in a file", () =>
+      Effect.gen(function* () {
+        assert.strictEqual((yield* run('echo "$WORD"', { prepare: ["export WORD=ready"] })).stdout, "ready\n")
+        assert.strictEqual((yield* run("ulimit -n", { limits: { openFiles: 77 } })).stdout, "77\n")
+        const stderr = yield* file
+        const error = yield* failure(run("echo why >&2; exit 3", { capture: { stderr } }))
+        assert.deepStrictEqual([error.exitCode, error.details["stderr"]], [3, "why"])
+        assert.deepStrictEqual((yield* run("echo a; echo b >&2", { capture: { merged: true } })).stdout, "a\nb\n")
+      })
+    )
+
+    it.scoped("of no name are failed launches, many at once too", () =>
+      Effect.gen(function* () {
+        const None = Task.executable("None", { command: () => ({ executable: "no-such-program" }) })
+        const errors = yield* Effect.forEach(Array.from({ length: 20 }), () => failure(execute(None.make())), {
+          concurrency: 20
+        })
+        assert.deepStrictEqual([...new Set(errors.map(({ reason }) => reason))], ["LaunchFailed"])
+      })
+    )
+  })
+})

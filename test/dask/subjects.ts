@@ -1,0 +1,74 @@
+/** The Dask backend, as the conformance suite sees it: on a cluster that all rows share, which is somebody else's. */
+import * as path from "node:path"
+import { Effect, Exit, Layer, Schema, Scope } from "effect"
+import type { ExecutionBackend } from "effect-rhapsody"
+import { Conformance, DaskBackend, Task } from "effect-rhapsody"
+import { cluster } from "../engines/dask.js"
+import { base, bridges, missing, python } from "./support.js"
+
+export { missing }
+
+const { ExecutableWork, Refused } = Conformance
+
+/** One worker of four threads, started when a row needs it. */
+let started: Promise<string> | undefined
+const scope = Effect.runSync(Scope.make())
+const address = () =>
+  (started ??= Effect.runPromise(
+    Effect.gen(function* () {
+      const { address, worker } = yield* cluster(python)
+      yield* worker("--nthreads", "4")
+      return address
+    }).pipe(Scope.extend(scope))
+  ))
+export const close = (): Promise<void> => Effect.runPromise(Scope.close(scope, Exit.void))
+
+const layer = (options?: ExecutionBackend.Options) =>
+  Layer.unwrapEffect(
+    Effect.map(Effect.promise(address), (address) =>
+      DaskBackend.layer({ stopGrace: "2 seconds", ...options, ...base, address, killGrace: "200 millis" })
+    )
+  )
+
+const lose = Effect.sync(() => {
+  for (const { bridge } of bridges()) process.kill(bridge, "SIGKILL")
+})
+
+const PythonWork = Task.python("Work", {
+  callable: "conformance_work:behave",
+  payload: { how: Conformance.How, value: Schema.Number },
+  success: Schema.Struct({ value: Schema.Number }),
+  error: Refused,
+  failure: ({ args, type }) => (type === "Refused" ? new Refused({ value: Number(args?.[0]) }) : undefined)
+})
+
+export const subjects: ReadonlyArray<Conformance.Subject> = [
+  {
+    name: "Dask",
+    kinds: ["executable", "python"],
+    programs: true,
+    slots: 4,
+    layer,
+    work: ExecutableWork.make,
+    lose,
+    orchestrator: [
+      process.execPath,
+      "--conditions=effect-rhapsody-source",
+      "--import",
+      "tsx",
+      path.join(import.meta.dirname, "orchestrator.ts"),
+      python
+    ]
+  },
+  {
+    name: "Dask, Python",
+    kinds: ["executable", "python"],
+    slots: 4,
+    layer,
+    work: PythonWork.make,
+    lose,
+    exceptions: {
+      stopped: { reason: "its functions run in processes of the cluster; `test/dask` looks for their traces there" }
+    }
+  }
+]
