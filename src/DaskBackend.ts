@@ -139,7 +139,8 @@ const wrong = (options: Options): ConfigurationError | undefined => {
   }
   if (typeof memoryLimit === "number" && !(memoryLimit > 0)) return invalid("memoryLimit", "must be more than 0 bytes")
   for (const [name, value] of Object.entries(workerResources ?? {})) {
-    if (!(typeof value === "number" && value > 0)) return invalid(`workerResources.${name}`, "must be more than 0")
+    if (!(Number.isFinite(value) && value > 0))
+      return invalid(`workerResources.${name}`, "must be more than 0, and finite")
   }
   if (path !== undefined && !path.every((one) => typeof one === "string" && one !== "" && !one.includes("\0"))) {
     return invalid("path", "must be paths of directories")

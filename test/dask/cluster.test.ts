@@ -26,7 +26,7 @@ const { execute, submit } = ExecutionBackend
 const refusal = (options: DaskBackend.Options) =>
   Effect.flip(Effect.scoped(Layer.build(DaskBackend.layer({ ...base, ...options }))))
 
-/** What a scheduler and its workers have of ours: plugins and handlers by name. */
+/** What a scheduler and its workers have of ours: plugins by name. */
 const ours = (address: string): ReadonlyArray<string> => {
   const look = `
 import json, sys
@@ -34,7 +34,7 @@ from distributed import Client
 def names(dask_scheduler=None, dask_worker=None):
     node = dask_scheduler or dask_worker
     plugins = list(node.plugins) + list(getattr(node, "worker_plugins", ()))
-    return [name for name in plugins + list(node.stream_handlers) if "rhapsody" in str(name)]
+    return [name for name in plugins if "rhapsody" in str(name)]
 with Client(sys.argv[1]) as client:
     print(json.dumps(client.run_on_scheduler(names) + sum(client.run(names).values(), [])))
 `

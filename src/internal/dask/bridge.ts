@@ -107,12 +107,15 @@ export class Bridge {
       let from = 0
       let size = 0
       for (let i = 0; i < members.length; i++) {
-        size += members[i]!.item.length
-        if (size < message && i < members.length - 1) continue
-        this.sendTasks(members.slice(from, i + 1))
-        from = i + 1
-        size = 0
+        const { length } = members[i]!.item
+        if (i > from && size + length > message) {
+          this.sendTasks(members.slice(from, i))
+          from = i
+          size = 0
+        }
+        size += length
       }
+      this.sendTasks(members.slice(from))
     }
   }
 

@@ -12,6 +12,7 @@ import type { Program as AnyProgram, BatchDriver, Executable, Spec, Update } fro
 import { taskError } from "../../Driver.js"
 import { BackendError, ConfigurationError } from "../../Errors.js"
 import type { TaskState } from "../../TaskState.js"
+import { frameLimit } from "../bridge/frame.js"
 import type { Launch } from "../launch/launcher.js"
 import { launchOf } from "../launch/run.js"
 import type { Options as BridgeOptions, Failure, Loaded, Opened } from "./bridge.js"
@@ -81,6 +82,7 @@ export const make = (
         if (flight.worker !== undefined) bridge.say(flight.worker, frame)
       }
     }
+    let known: { readonly at: number; readonly workers: ReadonlyArray<Worker> } | undefined
     let serial = 0
     const short = name.slice(-8)
 
@@ -90,12 +92,13 @@ export const make = (
       const key = own?.key ?? `${prefix(spec.name)}-${spec.attempt}-${id}-${short}-${spec.uid}`
       return new Flight(id, key, spec, listener)
     }
+    const placeOf = (spec: Spec): Place.Place => Place.addressed(Place.placeOf(spec), known?.workers ?? [])
     const launch = (spec: Spec, program: Executable): Launch => {
       const sandbox = program.sandbox ? path.posix.join(options.sandboxes, spec.uid) : undefined
       return { ...launchOf(spec, program, sandbox), grace: options.killGrace, started: () => {} }
     }
     const program = (flight: Flight, launch: Launch): Loaded => {
-      const place = Place.placeOf(flight.spec)
+      const place = placeOf(flight.spec)
       const { retries } = place
       flight.asked = new Program(flight.id, launch)
       const more = { backend: name, key: flight.key, ...(retries === undefined ? {} : { retries }) }
@@ -103,7 +106,7 @@ export const make = (
     }
     const call = (flight: Flight, { call = "kwargs", callable, path }: Python): Loaded => {
       const { key, id, spec } = flight
-      const place = Place.placeOf(spec)
+      const place = placeOf(spec)
       const { retries } = place
       // what is undefined is left out
       const item = { backend: name, id, key, callable, call, path, retries, payload: spec.payload }
@@ -115,8 +118,8 @@ export const make = (
         const flight = fly(spec)
         live.set(spec.uid, flight)
         try {
-          if (spec.program._tag === "python") all.push(call(flight, spec.program))
-          else if (spec.program._tag === "executable") all.push(program(flight, launch(spec, spec.program)))
+          if (spec.program._tag === "python") all.push(fitting(call(flight, spec.program)))
+          else if (spec.program._tag === "executable") all.push(fitting(program(flight, launch(spec, spec.program))))
         } catch (cause) {
           // longer than a frame, as no arguments may be
           const details = { message: (cause as Error).message }
@@ -138,7 +141,6 @@ export const make = (
         options.deaf
       )
 
-    let known: { readonly at: number; readonly workers: ReadonlyArray<Worker> } | undefined
     const workers = Effect.flatMap(Effect.clock, (clock) =>
       Effect.suspend(() => {
         const now = clock.unsafeCurrentTimeMillis()
@@ -206,8 +208,19 @@ const checkProgram = ({ payload, program }: Omit<Spec, "uid" | "attempt">): Effe
     : Effect.fail(invalid(wrong.path === "" ? "payload" : wrong.path, "InvalidPayload", wrong.message))
 }
 
-/** A name that Dask groups tasks by: up to the first part with something else than letters. */
-const prefix = (name: string): string => (/^[A-Za-z]/.test(name) ? name : `task ${name}`)
+/** A name that Dask groups tasks by: up to the first part with something else than letters. It must be Unicode. */
+const prefix = (name: string): string =>
+  (/^[A-Za-z]/.test(name) ? name : `task ${name}`).replace(/\p{Surrogate}/gu, "\ufffd")
+
+/** The rest of a message that carries a task is short. */
+const longest = frameLimit - 64 * 1024
+
+const fitting = (loaded: Loaded): Loaded => {
+  const { length } = loaded.item
+  if (length > longest)
+    throw new RangeError(`a payload of ${length} bytes; ${longest} is the most; pass the name of a file`)
+  return loaded
+}
 
 const open = (
   options: BridgeOptions,

@@ -44,6 +44,8 @@ export class Flight {
   hear(message: OfTask, blobs: ReadonlyArray<Uint8Array>): boolean {
     switch (message.type) {
       case "started":
+        // Dask runs it again when its worker died, or as often as `retries` says
+        this.asked?.again()
         this.worker = message.worker ?? this.worker
         this.deaf = message.stoppable === false
         this.say({ _tag: "Native", state: "executing" })
@@ -102,8 +104,8 @@ export class Flight {
   }
 
   private feed(program: Asked): void {
-    const { last } = feed(program)
-    this.listener.answer(this, encode({ type: "input", id: this.id, last }, [next(program)]))
+    const header = { type: "input", id: this.id, at: program.sent, ...feed(program) }
+    this.listener.answer(this, encode(header, [next(program)]))
   }
 
   private taken(stream: Stream, size: number): void {
@@ -145,6 +147,8 @@ export class Program implements Asked {
   readonly home = "."
   input: Uint8Array | undefined
   sent = 0
+  /** What its launch has of the input. */
+  private first = 0
   cwd = "."
   paths: Readonly<Record<Stream, string | undefined>> = { stdout: undefined, stderr: undefined }
 
@@ -167,8 +171,14 @@ export class Program implements Asked {
   /** What the worker is given. */
   item(more: object): Uint8Array {
     const { blobs, header } = request(this)
+    this.first = this.sent
     const spill = this.launch.program.capture.overflow === "spill" ? { spill: true } : {}
     return encode({ ...header, ...more, ...spill }, blobs)
+  }
+
+  /** It starts, perhaps not for the first time: its input comes from the start. */
+  again(): void {
+    this.sent = this.first
   }
 
   output(stream: Stream, blobs: ReadonlyArray<Uint8Array>, taken: (size: number) => void): void {

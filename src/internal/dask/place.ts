@@ -7,15 +7,17 @@ import type { Resources } from "../../TaskOptions.js"
 import type { Worker } from "./messages.js"
 
 const exact = { exact: true } as const
+/** Of text that is no Unicode, Dask's own messages cannot be made: it would lose its connection. */
+const Text = Schema.NonEmptyString.pipe(Schema.filter((text) => !/\p{Surrogate}/u.test(text) || "is no Unicode text"))
 const Positive = Schema.Number.pipe(Schema.positive(), Schema.finite())
 
 export const Settings = Schema.Struct({
-  resources: Schema.optionalWith(Schema.Record({ key: Schema.NonEmptyString, value: Positive }), exact),
-  workers: Schema.optionalWith(Schema.NonEmptyArray(Schema.NonEmptyString), exact),
+  resources: Schema.optionalWith(Schema.Record({ key: Text, value: Positive }), exact),
+  workers: Schema.optionalWith(Schema.NonEmptyArray(Text), exact),
   allowOtherWorkers: Schema.optionalWith(Schema.Boolean, exact),
   priority: Schema.optionalWith(Schema.Number.pipe(Schema.finite()), exact),
   retries: Schema.optionalWith(Schema.Int.pipe(Schema.nonNegative()), exact),
-  key: Schema.optionalWith(Schema.NonEmptyString.pipe(Schema.maxLength(500)), exact)
+  key: Schema.optionalWith(Text.pipe(Schema.maxLength(500)), exact)
 })
 export type Settings = typeof Settings.Type
 
@@ -59,6 +61,17 @@ export const placeOf = ({
     ...(own?.retries === undefined || own.retries === 0 ? {} : { retries: own.retries })
   }
 }
+
+/** Dask knows a worker whose name is a number by that number alone, and not as text: it is called by its address. */
+export const addressed = (place: Place, workers: ReadonlyArray<Worker>): Place =>
+  place.workers?.some((one) => /^\d+$/.test(one)) !== true
+    ? place
+    : {
+        ...place,
+        workers: place.workers.map((one) =>
+          /^\d+$/.test(one) ? (workers.find(({ name }) => name === one)?.address ?? one) : one
+        )
+      }
 
 /** Refuses what no worker has. `workers` is asked only about a task that needs something of one. */
 export const check = <E>(

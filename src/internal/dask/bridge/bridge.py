@@ -73,7 +73,7 @@ class Bridge:
                 cluster.get("address", "the new cluster"), seconds, self.module.describe(problem)), "engine")
         self.client._stream_handlers[self.name] = self.hear
         for op, handler in (("key-in-memory", self.in_memory), ("task-erred", self.erred),
-                            ("cancelled-keys", self.cancelled)):
+                            ("cancelled-keys", self.cancelled), ("restart", self.restarted)):
             self.client._stream_handlers[op] = after(self.client._stream_handlers[op], handler)
         try:
             await self.client.register_plugin(
@@ -164,8 +164,7 @@ class Bridge:
             settings["resources"] = dict(settings["resources"])
         if "workers" in settings:
             settings["workers"] = list(settings["workers"])
-        for task in tasks:
-            self.tasks[task.id] = self.keys[task.key] = task
+        items, tasks = self.free(items, tasks, call, settings)
         try:
             futures = self.client.map(function, items, key=[task.key for task in tasks], pure=False, **settings)
         except Exception as problem:
@@ -174,6 +173,28 @@ class Bridge:
             return
         for task, future in zip(tasks, futures):
             task.future = future
+
+    def free(self, items, tasks, call, settings):
+        """Those whose key no other has: Dask would take two of one key for the same task, and run one of them."""
+        kept = [], []
+        for item, task in zip(items, tasks):
+            other = self.keys.get(task.key)
+            if other is None:
+                self.tasks[task.id] = self.keys[task.key] = task
+                kept[0].append(item)
+                kept[1].append(task)
+            elif other.ended:
+                # Dask has not said yet that it ended; until then it would not run it again
+                self.tasks[task.id] = task
+                self.loop.call_later(GATHER, self.later, item, task, call, settings)
+            else:
+                self.finish(task, {"type": "erred", "reason": "Rejected", "message":
+                                   "the key %s is that of a task which has not ended; keys must be unique" % task.key})
+        return kept
+
+    def later(self, item, task, call, settings):
+        if not task.ended:
+            self.submit([item], [task], call, settings)
 
     def cancel(self, header):
         self.flush()  # the scheduler does in order what it is told
@@ -188,6 +209,9 @@ class Bridge:
             else:
                 task.grace = min(task.grace, grace)
                 self.hurry(task)
+        for id in [id for id, *_ in asked if self.tasks[id].future is None]:
+            self.finish(self.tasks[id], {"type": "canceled"})  # it waits for its key, and Dask does not know it
+        asked = [one for one in asked if one[0] in self.tasks]
         if asked:
             self.client._send_to_scheduler({"op": self.name, "cancel": asked})
 
@@ -210,6 +234,7 @@ class Bridge:
             if task is None or task.ended:
                 continue
             if what == self.module.DEAF:
+                task.worker = None  # the end of its worker will be told by who ends it
                 asyncio.ensure_future(self.restart(worker, task))
                 continue
             frames.append(frame)
@@ -236,7 +261,7 @@ class Bridge:
         for task in list(self.tasks.values()):
             if task.ended:
                 self.release(task)
-            elif task.worker == worker and worker not in self.restarts:
+            elif task.worker == worker:
                 self.finish(task, {"type": "canceled"})
 
     async def restart(self, worker, task):
@@ -269,13 +294,14 @@ class Bridge:
             async with self.room:
                 if task.ended:
                     return
-                frames = await task.future
+                sealed = await task.future
                 if task.ended:
                     return
-                if frames is None:
+                if sealed is None:
                     # it was told that nobody wants it, or its word is still on its way from a worker that is gone
                     self.finish(task, {"type": "canceled"})
                     return
+                frames = self.frames_of(task, sealed)
                 for frame in frames:
                     self.channel.pass_on(frame)
                     while self.channel.crowded:
@@ -292,17 +318,35 @@ class Bridge:
             return
         self.failed(task, task.future._state.exception)
 
+    def frames_of(self, task, sealed):
+        """Somebody else may have a task of the same key, whose end is not this one's."""
+        if not isinstance(sealed, tuple) or tuple(sealed[:2]) != (self.name, task.id):
+            raise ValueError("the key %s is that of another task; keys must be unique" % task.key)
+        return sealed[2]
+
     def failed(self, task, problem):
-        frames = getattr(problem, "frames", None)
-        if frames is not None:
-            self.channel.pass_on(*frames)
+        try:
+            if not isinstance(problem, self.module.Failed):
+                raise problem
+            self.channel.pass_on(*self.frames_of(task, problem.sealed))
             self.ended(task)
-        else:
+        except Exception as problem:
             name = type(problem).__name__
             reason = "Lost" if name in ("KilledWorker", "NoValidWorkerError") else "Rejected"
             self.finish(task, {
                 "type": "erred", "reason": reason, "message": self.module.describe(problem)[:2000], "exception": name})
         self.release(task)
+
+    def restarted(self, **_):
+        """Somebody had the scheduler forget all tasks, and has all workers started anew."""
+        for task in [*self.keys.values(), *self.tasks.values()]:
+            if task.ended:
+                self.release(task)
+            elif task.grace is not None:
+                self.finish(task, {"type": "canceled"})
+            else:
+                self.finish(task, {"type": "erred", "reason": "Lost", "message": "its scheduler was restarted"})
+                self.release(task)
 
     def cancelled(self, keys=(), reason=None, msg=None, **_):
         for key in keys:
@@ -327,64 +371,8 @@ class Bridge:
 
     def release(self, task):
         """Dask may forget it."""
-        self.keys.pop(task.key, None)
+        if self.keys.get(task.key) is task:
+            del self.keys[task.key]
         future, task.future = task.future, None
         if future is not None:
             future.release()
-
-
-def grouped(queue):
-    """Tasks by what Dask is told of them, each a graph."""
-    groups = {}
-    for header, blobs in queue:
-        settings = header.get("settings", {})
-        if "resources" in settings:
-            settings["resources"] = tuple(sorted(settings["resources"].items()))
-        if "workers" in settings:
-            settings["workers"] = tuple(settings["workers"])
-        items, tasks = groups.setdefault((header["call"], *sorted(settings.items())), ([], []))
-        for id, name, blob in zip(header["ids"], header["keys"], blobs):
-            items.append(blob)
-            tasks.append(Task(id, name))
-    return groups
-
-
-def after(first, then):
-    def both(**message):
-        first(**message)
-        then(**message)
-    return both
-
-
-def load(name, source):
-    """The module that goes to the cluster, for this process as well."""
-    module = sys.modules.get(name)
-    if module is None:
-        module = types.ModuleType(name)
-        exec(compile(source, name, "exec"), module.__dict__)
-        sys.modules[name] = module
-    return module
-
-
-BOOT = """
-import sys, types
-module = sys.modules.get(name)
-if module is None:
-    module = types.ModuleType(name)
-    exec(compile(source, name, "exec"), module.__dict__)
-    sys.modules[name] = module
-made = getattr(module, kind)(*args)
-"""
-
-
-def shipped(base, hello, kind, *args):
-    """A plugin that needs nothing of ours where it is unpickled: its pickle is the source that makes it, which any
-    version of Python reads."""
-    names = {"name": hello["module"], "source": hello["source"], "kind": kind, "args": args, "boot": BOOT}
-    text = "(lambda names: exec(names['boot'], names) or names['made'])(%r)" % names
-
-    class Shipped(base):
-        def __reduce__(self):
-            return eval, (text,)
-
-    return Shipped()

@@ -7,12 +7,37 @@ import asyncio
 import importlib
 import inspect
 import json
+import re
 import sys
 import threading
 import traceback
 
 # The end of a traceback, where the reason is.
 TRACEBACK = 16 * 1024
+
+
+# Seconds for which somebody may still be told something that he asked for before he left.
+LATE = 30
+
+
+def ignore(**_):
+    """Takes the place of a handler that is gone: a message without a handler ends the connection that it came on, and
+    with it the worker."""
+
+
+def careful(handle):
+    """A handler whose failure is told, and ends no connection."""
+    def handler(**message):
+        try:
+            handle(**message)
+        except Exception:
+            traceback.print_exc()
+    return handler
+
+
+# Whole numbers beyond this are none that JavaScript can tell from their neighbours, and what may be one in JSON.
+EXACT = 2 ** 53
+LONG = re.compile(r"(?:^|[\[:,])-?\d{16,}(?![\d.eE])")
 
 
 class Unusable(Exception):
@@ -95,6 +120,10 @@ def encoded(value, limit):
     except (TypeError, ValueError, RecursionError) as problem:
         why = unfit(value, "result", set()) or describe(problem)
         raise Refused("InvalidResult", "it cannot be told as JSON: %s" % why) from None
+    if LONG.search(text):
+        why = unfit(value, "result", set())
+        if why is not None:
+            raise Refused("InvalidResult", "it would arrive as another number: %s; tell it as text" % why)
     if len(text) > limit:
         raise Refused("OutputLimit", "", limit=limit, size=len(text), stream="result")
     return text
@@ -102,8 +131,10 @@ def encoded(value, limit):
 
 def unfit(value, path, above):
     """Where in a value the first thing is that JSON has no word for."""
-    if value is None or isinstance(value, (str, bool, int)):
+    if value is None or isinstance(value, (str, bool)):
         return None
+    if isinstance(value, int):
+        return None if abs(value) <= EXACT else "%s is a number of %d bits" % (path, value.bit_length())
     if isinstance(value, float):
         return None if value - value == 0 else "%s is %r" % (path, value)
     if not isinstance(value, (dict, list, tuple)):
@@ -150,7 +181,7 @@ def told(problem):
         text = "an exception that cannot be printed"
     facts = {
         "type": type(problem).__qualname__,
-        "module": type(problem).__module__,
+        "module": str(type(problem).__module__),  # a class may have any
         "message": text[-TRACEBACK:],
         "traceback": "".join(lines)[-TRACEBACK:],
     }

@@ -4,6 +4,7 @@ It passes on what workers tell to the one client it belongs to, knows where a ta
 goes with the client, whichever way that leaves.
 """
 import asyncio
+import sys
 import time
 
 from distributed.diagnostics.plugin import SchedulerPlugin
@@ -24,7 +25,7 @@ class SchedulerSide(SchedulerPlugin):
 
     async def start(self, scheduler):
         self.scheduler = scheduler
-        scheduler.stream_handlers[self.name] = self.hear
+        scheduler.stream_handlers[self.name] = careful(self.hear)
 
     def tidy(self):
         """Dask keeps a span for every time that it had nothing to do, for ever: of an own cluster, the old ones go."""
@@ -87,7 +88,9 @@ class SchedulerSide(SchedulerPlugin):
     def seen(self, state):
         return {
             "address": state.address, "name": str(state.name), "host": state.host, "threads": state.nthreads,
-            "memory": state.memory_limit or 0, "resources": dict(state.resources), "nanny": state.nanny or "",
+            "memory": state.memory_limit or 0, "nanny": state.nanny or "",
+            # JSON has no word for infinity, which a worker may be started with
+            "resources": {name: min(value, sys.float_info.max) for name, value in state.resources.items()},
         }
 
     def remove_worker(self, scheduler, worker, **_):
@@ -95,7 +98,8 @@ class SchedulerSide(SchedulerPlugin):
 
     def remove_client(self, scheduler, client):
         if client == self.client:
-            scheduler.stream_handlers.pop(self.name, None)
+            scheduler.stream_handlers[self.name] = ignore
+            asyncio.get_running_loop().call_later(LATE, scheduler.stream_handlers.pop, self.name, None)
             scheduler.plugins.pop(self.name, None)
             asyncio.ensure_future(self.leave())
 

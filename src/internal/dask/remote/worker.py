@@ -23,12 +23,12 @@ COMPANY = 0.003
 class Failed(Exception):
     """For Dask to try again; the last one carries the end."""
 
-    def __init__(self, frames):
+    def __init__(self, sealed):
         super().__init__("the task failed, as its own end tells")
-        self.frames = frames
+        self.sealed = sealed
 
     def __reduce__(self):
-        return Failed, (self.frames,)
+        return Failed, (self.sealed,)
 
 
 class Running:
@@ -57,6 +57,7 @@ class WorkerSide(WorkerPlugin):
         self.name, self.options = name, options
         self.running = {}
         self.refused = set()  # keys that were cancelled before they ran
+        self.fed = {}  # how much of its input a program got, by its number
         self.lock = threading.Lock()
         self.out = collections.deque()
         self.due = False
@@ -67,11 +68,12 @@ class WorkerSide(WorkerPlugin):
     def setup(self, worker):
         self.worker = worker
         self.loop = asyncio.get_running_loop()
-        worker.stream_handlers[self.name] = self.hear
+        worker.stream_handlers[self.name] = careful(self.hear)
         search(self.options["path"])
 
     async def teardown(self, worker):
-        worker.stream_handlers.pop(self.name, None)
+        worker.stream_handlers[self.name] = ignore
+        self.loop.call_later(LATE, worker.stream_handlers.pop, self.name, None)
         with self.lock:
             self.closed = True
             running = list(self.running.values())
@@ -156,7 +158,17 @@ class WorkerSide(WorkerPlugin):
             self.flush()
         if say is not None and self.agent is not None:
             for header, blobs in Decoder().feed(say):
-                self.agent.send(header, blobs)
+                if self.fits(header, blobs):
+                    self.agent.send(header, blobs)
+
+    def fits(self, header, blobs):
+        """A program that runs again gets its input from the start, and nothing that its run before asked for."""
+        if header["type"] != "input":
+            return True
+        if self.fed.get(header["id"]) != header.pop("at"):
+            return False
+        self.fed[header["id"]] += len(blobs[0])
+        return True
 
     def stop(self, task, grace):
         task.stopped = True
@@ -177,10 +189,11 @@ class WorkerSide(WorkerPlugin):
 
     def end(self, task, frames, failed=False, retries=0):
         """The last word about a task: told at once when it is short, else left for the client to fetch."""
+        sealed = self.name, task.id, frames  # whoever has the same key gets it, too
         if failed and retries and not task.stopped:
-            raise Failed(frames)
+            raise Failed(sealed)
         if sum(map(len, frames)) > SMALL:
-            return frames
+            return sealed
         for frame in frames[:-1]:
             self.out.append((LIVE, task.id, frame))
         self.out.append((ENDED, task.id, frames[-1]))
@@ -321,11 +334,12 @@ class WorkerSide(WorkerPlugin):
 
         task.stop = lambda grace: agent.send({"type": "cancel", "id": task.id, "grace": grace * 1000})
         agent.programs[task.id] = hear
+        self.fed[task.id] = len(blobs[header["stdin"]]) if "stdin" in header else 0
         try:
             agent.send(header, blobs)
             answer, parts = await ended
         finally:
-            del agent.programs[task.id]
+            del agent.programs[task.id], self.fed[task.id]
         answer["id"] = task.id
         for stream in ("stdout", "stderr"):
             if stream in header and answer["type"] == "ended":
