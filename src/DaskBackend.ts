@@ -154,6 +154,8 @@ const local = (options: Options): Readonly<Record<string, unknown>> => {
   const { dashboardAddress, memoryLimit, processes, threadsPerWorker, workerResources, workers } = options
   return {
     dashboard_address: dashboardAddress ?? null,
+    // without one, Dask would still listen at its usual port
+    ...(dashboardAddress === undefined ? { scheduler_kwargs: { dashboard_address: "127.0.0.1:0" } } : {}),
     ...(workers === undefined ? {} : { n_workers: workers }),
     ...(threadsPerWorker === undefined ? {} : { threads_per_worker: threadsPerWorker }),
     ...(memoryLimit === undefined ? {} : { memory_limit: memoryLimit }),

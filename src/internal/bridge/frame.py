@@ -28,16 +28,23 @@ class Decoder:
     """Bytes in, as they come; whole messages out, as (header, blobs)."""
 
     def __init__(self):
-        self.buffer = b""
+        self.parts, self.size = [], 0
+        self.wanted = 8  # bytes that are needed before more can be said
 
     def feed(self, data):
-        buffer = self.buffer + data if self.buffer else data
+        self.parts.append(data)
+        self.size += len(data)
+        if self.size < self.wanted:
+            return []  # joined once, when a frame is whole
+        buffer = data if len(self.parts) == 1 else b"".join(self.parts)
         at, size, messages = 0, len(buffer), []
+        self.wanted = 8
         while size - at >= 8:
             length, text = _head.unpack_from(buffer, at)
             if length > LIMIT or text > length - 4:
                 raise ProtocolError("a frame of %d bytes with a header of %d" % (length, text))
             if size - at - 4 < length:
+                self.wanted = 4 + length
                 break
             body = at + 8 + text
             at += 4 + length
@@ -49,5 +56,6 @@ class Decoder:
             if body > at:
                 raise ProtocolError("a frame shorter than its blobs")
             messages.append((header, blobs))
-        self.buffer = buffer[at:]
+        rest = buffer[at:] if at else buffer
+        self.parts, self.size = [rest] if rest else [], len(rest)
         return messages

@@ -92,6 +92,11 @@ export const make = (
       const key = own?.key ?? `${prefix(spec.name)}-${spec.attempt}-${id}-${short}-${spec.uid}`
       return new Flight(id, key, spec, listener)
     }
+    const lift = (spec: Spec): Flight => {
+      const flight = fly(spec)
+      live.set(spec.uid, flight)
+      return flight
+    }
     const placeOf = (spec: Spec): Place.Place => Place.addressed(Place.placeOf(spec), known?.workers ?? [])
     const launch = (spec: Spec, program: Executable): Launch => {
       const sandbox = program.sandbox ? path.posix.join(options.sandboxes, spec.uid) : undefined
@@ -115,8 +120,7 @@ export const make = (
     const send = (specs: ReadonlyArray<Spec>): void => {
       const all: Array<Loaded> = []
       for (const spec of specs) {
-        const flight = fly(spec)
-        live.set(spec.uid, flight)
+        const flight = lift(spec)
         try {
           if (spec.program._tag === "python") all.push(fitting(call(flight, spec.program)))
           else if (spec.program._tag === "executable") all.push(fitting(program(flight, launch(spec, spec.program))))
@@ -128,11 +132,7 @@ export const make = (
       }
       bridge.submit(all)
     }
-    const told = Live.make((spec, launch) => {
-      const flight = fly(spec)
-      live.set(spec.uid, flight)
-      return program(flight, launch)
-    }, bridge)
+    const told = Live.make(lift, (flight, launch) => fitting(program(flight, launch)), bridge)
 
     const cancel = (flights: ReadonlyArray<Flight>, grace: number) =>
       bridge.cancel(

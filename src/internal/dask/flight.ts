@@ -149,6 +149,9 @@ export class Program implements Asked {
   sent = 0
   /** What its launch has of the input. */
   private first = 0
+  /** Bytes of output that were told while it ran, and those of them that runs before this one printed. */
+  private readonly given: Record<Stream, number> = { stdout: 0, stderr: 0 }
+  before: Readonly<Record<Stream, number>> = { stdout: 0, stderr: 0 }
   cwd = "."
   paths: Readonly<Record<Stream, string | undefined>> = { stdout: undefined, stderr: undefined }
 
@@ -179,6 +182,7 @@ export class Program implements Asked {
   /** It starts, perhaps not for the first time: its input comes from the start. */
   again(): void {
     this.sent = this.first
+    this.before = { ...this.given }
   }
 
   output(stream: Stream, blobs: ReadonlyArray<Uint8Array>, taken: (size: number) => void): void {
@@ -187,7 +191,10 @@ export class Program implements Asked {
       this.chunks[stream].push(...blobs)
       return
     }
-    for (const bytes of blobs) live.give({ stream, bytes }, () => taken(bytes.length))
+    for (const bytes of blobs) {
+      this.given[stream] += bytes.length
+      live.give({ stream, bytes }, () => taken(bytes.length))
+    }
   }
 
   ended(message: Ended, blobs: ReadonlyArray<Uint8Array>): End {

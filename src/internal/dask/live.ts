@@ -1,8 +1,9 @@
 /** Programs whose output is told while they run: each has a fiber of its own, as it has in this process. */
 import * as Effect from "effect/Effect"
-import type { Program, Spec } from "../../Driver.js"
+import * as Either from "effect/Either"
+import type { ProcessExit, Program, Spec } from "../../Driver.js"
 import * as capture from "../launch/capture.js"
-import type { Launch, Launcher } from "../launch/launcher.js"
+import type { Launch, Launcher, LaunchFailure } from "../launch/launcher.js"
 import type { Bridge, Loaded } from "./bridge.js"
 import type { End, Flight } from "./flight.js"
 import { outcomeOf } from "./flight.js"
@@ -10,21 +11,39 @@ import { outcomeOf } from "./flight.js"
 export const isLive = (program: Program): boolean =>
   program._tag === "executable" && program.capture.onChunk !== undefined
 
+/** Dask may have run it before: that was told while it ran, and is no part of the result. */
+const ofLastRun = ({ asked }: Flight, exit: ProcessExit): ProcessExit => {
+  if (asked === undefined) return exit
+  const { stderr, stdout } = asked.before
+  const rest = (text: ProcessExit["stdout"], from: number) => (text instanceof Uint8Array ? text.subarray(from) : text)
+  return {
+    ...exit,
+    ...(stdout === 0 ? {} : { stdout: rest(exit.stdout, stdout) }),
+    ...(stderr === 0 ? {} : { stderr: rest(exit.stderr, stderr) })
+  } as ProcessExit
+}
+
 /** Runs to the end, and tells it. */
 export const make =
-  (load: (spec: Spec, launch: Launch) => Loaded, bridge: Bridge) =>
+  (fly: (spec: Spec) => Flight, load: (flight: Flight, launch: Launch) => Loaded, bridge: Bridge) =>
   (spec: Spec, launch: Launch): Effect.Effect<void> => {
-    let flight: Flight | undefined
+    const flight = fly(spec)
     const launcher: Launcher = {
       check: () => Effect.void,
       kill: Effect.void,
       launch: (launch) =>
         Effect.acquireUseRelease(
-          Effect.sync(() => {
-            const loaded = load(spec, launch)
-            flight = loaded.flight
-            bridge.submit([loaded])
-            return loaded.flight
+          Effect.try({
+            try: () => {
+              bridge.submit([load(flight, launch)])
+              return flight
+            },
+            // longer than a frame, as no arguments may be
+            catch: (cause): LaunchFailure => ({
+              reason: "LaunchFailed",
+              details: { message: (cause as Error).message },
+              cause
+            })
           }),
           (flight) =>
             Effect.async<
@@ -45,6 +64,11 @@ export const make =
         )
     }
     return Effect.map(Effect.either(capture.launch(launcher, launch, undefined)), (end) => {
-      flight?.finish(outcomeOf(spec, end))
+      flight.finish(
+        outcomeOf(
+          spec,
+          Either.map(end, (exit) => ofLastRun(flight, exit))
+        )
+      )
     })
   }

@@ -5,10 +5,7 @@ worker in frames already, and is passed on as it is. All files of this directory
 ../../launch/agent/processes.py are started as one source.
 """
 import asyncio
-import os
-import signal
 import sys
-import types
 
 # Seconds between two graphs of tasks while many are on their way: what comes meanwhile goes together.
 GATHER = 0.004

@@ -56,11 +56,29 @@ class Refused(Exception):
         self.reason, self.facts = reason, facts
 
 
+_searched = {}  # directories that were put there from here, and how many backends want them
+
+
 def search(paths):
     """Puts directories where modules are looked for, the first of them first."""
     for path in reversed(paths):
         if path not in sys.path:
             sys.path.insert(0, path)
+            _searched[path] = 0
+        if path in _searched:
+            _searched[path] += 1
+
+
+def forget(paths):
+    """Takes out again what no other backend wants; modules that were loaded stay, as they do in Python."""
+    for path in paths:
+        if path in _searched:
+            _searched[path] -= 1
+            if _searched[path] == 0:
+                del _searched[path]
+                if path in sys.path:
+                    sys.path.remove(path)
+    _found.clear()
 
 
 _found = {}
@@ -71,7 +89,7 @@ def find(reference, paths):
     function = _found.get(reference)
     if function is not None:
         return function
-    search(paths)
+    sys.path[:0] = [path for path in paths if path not in sys.path]
     name, _, attribute = reference.partition(":")
     try:
         importlib.invalidate_caches()  # the module may be younger than the last look at its directory

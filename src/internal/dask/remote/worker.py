@@ -72,6 +72,7 @@ class WorkerSide(WorkerPlugin):
         search(self.options["path"])
 
     async def teardown(self, worker):
+        forget(self.options["path"])
         worker.stream_handlers[self.name] = ignore
         self.loop.call_later(LATE, worker.stream_handlers.pop, self.name, None)
         with self.lock:

@@ -1,0 +1,25 @@
+"""Functions that do what a careful user's would not."""
+
+
+class Odd(Exception):
+    __module__ = None
+
+
+def odd():
+    raise Odd("why")
+
+
+def exact(bits):
+    return {"a": [1.5, "1234567890123456789"], "b": [2 ** bits, -(2 ** bits)]}
+
+
+def beyond(bits):
+    return {"a": [1, 2 ** bits + 1]}
+
+
+def text(size):
+    return "x" * size
+
+
+def size(a):
+    return len(a)
