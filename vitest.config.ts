@@ -1,3 +1,4 @@
+import { fileURLToPath } from "node:url"
 import { configDefaults, defineConfig } from "vitest/config"
 
 // `import "effect-rhapsody"` in tests and examples means src, the same modules as a relative import.
@@ -8,7 +9,7 @@ export default defineConfig({
   ssr: { resolve: { conditions } },
   test: {
     include: ["test/**/*.test.ts"],
-    globalSetup: ["test/engines/setup.ts"],
+    globalSetup: [fileURLToPath(new URL("test/engines/setup.ts", import.meta.url))],
     exclude: [...configDefaults.exclude, "test/project/fixtures/**"],
     pool: "forks",
     fileParallelism: true,

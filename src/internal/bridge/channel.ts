@@ -110,6 +110,15 @@ export class Channel {
     })
   }
 
+  /** What was sent goes out now, and not at the end of this turn. */
+  flush(): void {
+    const { out } = this
+    if (out.length === 0) return
+    this.out = []
+    if (this.over) return
+    this.child.stdin!.write(out.length === 1 ? out[0]! : Buffer.concat(out))
+  }
+
   /** Frames of one turn go out together. Throws a RangeError at a message that is too long for a frame. */
   send(header: object, blobs?: ReadonlyArray<Uint8Array>): void {
     if (this.over) return
@@ -146,13 +155,6 @@ export class Channel {
   }
 
   // ---------------------------------------------------------------------------------------------------------- private
-
-  private flush(): void {
-    const { out } = this
-    this.out = []
-    if (this.over) return
-    this.child.stdin!.write(out.length === 1 ? out[0]! : Buffer.concat(out))
-  }
 
   private receive(chunk: Buffer): void {
     if (this.over) return

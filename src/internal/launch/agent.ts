@@ -166,7 +166,11 @@ export class Agent {
     }
     if (this.running.size === 0) this.channel.ref(true)
     this.running.set(running.id, running)
-    launch.early?.listen((type) => this.channel.send({ type, id: running.id }))
+    launch.early?.listen((type) => {
+      this.channel.send({ type, id: running.id })
+      // whoever comes before it may free the slot that it would take in this very turn
+      if (type === "hold") this.channel.flush()
+    })
     return running
   }
 

@@ -50,6 +50,8 @@ export class ChildProcess {
   /** Bytes told and not taken, of a program whose output is told while it runs. */
   private readonly flying: Record<Stream, number> = { stdout: 0, stderr: 0 }
   private overflow: Stream | undefined
+  /** It did not end by itself: then nothing of it is left on purpose. */
+  private unwanted = false
   private status: { readonly code: number | null; readonly signal: NodeJS.Signals | null } | undefined
   /** It was told to stop and has its grace. */
   private stopping = false
@@ -65,7 +67,7 @@ export class ChildProcess {
     started: (failure: LaunchFailure | undefined) => void
   ) {
     const { program } = this
-    const cwd = program.cwd
+    const { cwd } = program
     const executable = text(program.executable)
     const opened: Array<number> = []
     const close = () => {
@@ -134,7 +136,7 @@ export class ChildProcess {
     child.once("exit", (code, signal) => {
       this.status = { code, signal }
       // what it left running in its group ends with it, at once unless the group has its grace
-      const detach = !this.stopping && program.leftovers === "detach"
+      const detach = !this.unwanted && program.leftovers === "detach"
       if (!detach && !this.stopping) this.kill("SIGKILL")
       const gone = () => {
         // A loop that was blocked for longer than the grace first gets to read what is there. While it is who takes the
@@ -166,6 +168,7 @@ export class ChildProcess {
     }
     let timer: NodeJS.Timeout | undefined
     if (this.status === undefined) {
+      this.unwanted = true
       this.stopping = true
       this.kill("SIGTERM")
       this.kill("SIGCONT") // who is stopped could not obey
@@ -264,6 +267,7 @@ export class ChildProcess {
 
   private overflowed(stream: Stream): void {
     this.overflow ??= stream
+    this.unwanted = true
     this.chunks.stdout = []
     this.chunks.stderr = []
     this.kill("SIGKILL")
@@ -302,17 +306,14 @@ export class ChildProcess {
 
   /** Bounded once the group was killed: the system has to reap it. */
   private whenGroupGone(gone: () => void, graceful = this.stopping, waited = 0, next = 1): void {
-    if (graceful && !this.stopping) {
-      this.whenGroupGone(gone)
-      return
-    }
     const given = !graceful && waited >= groupGrace
-    if (given || !this.signalGroup(0) || (waited >= zombieGrace && !this.groupLives())) {
+    if (graceful && !this.stopping) this.whenGroupGone(gone)
+    else if (given || !this.signalGroup(0) || (waited >= zombieGrace && !this.groupLives())) {
       this.groupGone = true
       gone()
-      return
+    } else {
+      setTimeout(() => this.whenGroupGone(gone, graceful, waited + next, Math.min(2 * next, groupInterval)), next)
     }
-    setTimeout(() => this.whenGroupGone(gone, graceful, waited + next, Math.min(2 * next, groupInterval)), next)
   }
 
   /** The dead that nobody has reaped yet still are in their group; the system's process table tells them apart. */
@@ -378,9 +379,7 @@ export class ChildProcess {
   private read(): Uint8Array | undefined {
     const { kept: fd } = this
     if (this.overflow !== undefined) return undefined
-    if (fd === undefined) {
-      return this.paths.stdout === undefined ? concat(this.chunks.stdout) : undefined
-    }
+    if (fd === undefined) return this.paths.stdout === undefined ? concat(this.chunks.stdout) : undefined
     const { limit, overflow } = this.program.capture
     const { size: whole } = fs.fstatSync(fd)
     if (whole > limit) {
