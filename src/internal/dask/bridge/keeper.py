@@ -44,20 +44,6 @@ def keep():
     return 1 if status is None else status
 
 
-def reap(bridge):
-    """The exit code of the bridge, or None while it lives; orphans that came here meanwhile are reaped as well."""
-    code = None
-    try:
-        pid, status = os.waitpid(-1, os.WNOHANG)
-        while pid != 0:
-            if pid == bridge:
-                code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 1
-            pid, status = os.waitpid(-1, os.WNOHANG)
-    except ChildProcessError:
-        pass
-    return code
-
-
 def work():
     """The bridge's process, to its end."""
     code = 1

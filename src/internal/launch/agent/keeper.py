@@ -85,19 +85,5 @@ def work(keeper_in, keeper_gone):
         os._exit(code)
 
 
-def reap(agent):
-    """The exit code of the agent, or None while it lives; orphans that came here meanwhile are reaped as well."""
-    code = None
-    try:
-        pid, status = os.waitpid(-1, os.WNOHANG)
-        while pid != 0:
-            if pid == agent:
-                code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 1
-            pid, status = os.waitpid(-1, os.WNOHANG)
-    except ChildProcessError:
-        pass
-    return code
-
-
 if __name__ == "__main__":
     sys.exit(keep())

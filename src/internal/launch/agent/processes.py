@@ -108,6 +108,20 @@ def sweep(spared, left, bound):
         time.sleep(0.001)
 
 
+def reap(child):
+    """The exit code of a child, or None while it lives; orphans that came here meanwhile are reaped as well."""
+    code = None
+    try:
+        pid, status = os.waitpid(-1, os.WNOHANG)
+        while pid != 0:
+            if pid == child:
+                code = os.WEXITSTATUS(status) if os.WIFEXITED(status) else 1
+            pid, status = os.waitpid(-1, os.WNOHANG)
+    except ChildProcessError:
+        pass
+    return code
+
+
 def readable(text):
     return text.decode("utf-8", "replace").encode()
 
