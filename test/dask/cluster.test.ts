@@ -100,7 +100,8 @@ describe.skipIf(missing)("Somebody else's cluster", () => {
           yield* Effect.gen(function* () {
             const own = yield* submit(Sleep.make())
             yield* untilRuns(own.uid)
-            assert.strictEqual(sleepers(pid).length, 4)
+            // a shell that runs has not started its child yet
+            yield* until(() => sleepers(pid).length === 4, "both programs to run")
           }).pipe(Effect.provide(layer))
           assert.strictEqual(sleepers(pid).length, 2)
           yield* Effect.provide(execute(call("f", { a: 1 })), outer)

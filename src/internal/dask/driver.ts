@@ -261,7 +261,7 @@ const refusal = ({ cluster, python }: BridgeOptions, failure: Failure): Configur
       return invalid(
         "python",
         "InvalidOption",
-        `${python} does not run the bridge to Dask: ${failure.lost.message}; name a Python 3.9 or later, where ${pip(python)} was run`
+        `${python} does not run the bridge to Dask: ${failure.lost.message}; name a Python where ${pip(python)} was run`
       )
     case "Wrong":
       return failure.reason === "option"

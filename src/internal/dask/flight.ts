@@ -80,12 +80,7 @@ export class Flight {
   /** Who is told its end instead of the engine: undefined when the engine is told nevertheless. `quiet`: it is not. */
   live: { readonly exit: (end: End | undefined) => void; readonly quiet?: true } | undefined
 
-  /** The last word, from whoever it was told to. */
-  finish(said: Said): void {
-    this.say(said)
-  }
-
-  private say(said: Said): void {
+  say(said: Said): void {
     this.listener.say(this, said)
   }
 

@@ -5,7 +5,7 @@ import type { ProcessExit, Program, Spec } from "../../Driver.js"
 import * as capture from "../launch/capture.js"
 import type { Launch, Launcher, LaunchFailure } from "../launch/launcher.js"
 import type { Bridge, Loaded } from "./bridge.js"
-import type { End, Flight } from "./flight.js"
+import type { Flight } from "./flight.js"
 import { outcomeOf } from "./flight.js"
 
 export const isLive = (program: Program): boolean =>
@@ -46,10 +46,7 @@ export const make =
             })
           }),
           (flight) =>
-            Effect.async<
-              Extract<End, { readonly _tag: "Right" }>["right"],
-              Extract<End, { readonly _tag: "Left" }>["left"]
-            >((resume) => {
+            Effect.async<ProcessExit, LaunchFailure>((resume) => {
               // without an end, its end is told already, and nobody waits for this
               flight.live = { exit: (end) => resume(end ?? Effect.interrupt) }
             }),
@@ -64,7 +61,7 @@ export const make =
         )
     }
     return Effect.map(Effect.either(capture.launch(launcher, launch, undefined)), (end) => {
-      flight.finish(
+      flight.say(
         outcomeOf(
           spec,
           Either.map(end, (exit) => ofLastRun(flight, exit))
