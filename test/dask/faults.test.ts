@@ -1,7 +1,7 @@
 // What breaks under the Dask backend: each is told to whoever waits, typed, and leaves no process behind.
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Fiber, Option } from "effect"
-import { BackendError, DaskBackend, ExecutionBackend } from "effect-rhapsody"
+import { Cause, Effect, Exit, Fiber, Option, Schema } from "effect"
+import { BackendError, DaskBackend, ExecutionBackend, Task } from "effect-rhapsody"
 import { cluster } from "../engines/dask.js"
 import {
   allGone,
@@ -28,6 +28,11 @@ const one = (options: DaskBackend.Options = {}) =>
 
 const errorOf = <A, E>(exit: Exit.Exit<A, E>): E | undefined =>
   Exit.isFailure(exit) ? Option.getOrUndefined(Cause.failureOption(exit.cause)) : undefined
+
+const Appends = Task.executable("Appends", {
+  payload: { trace: Schema.String },
+  command: ({ trace }) => ({ executable: "sh", args: ["-c", 'echo >> "$0"', trace] })
+})
 
 /** A function, a program and one that waits for a place, all told of the loss of their engine. */
 const lost = (kill: Effect.Effect<unknown>) =>
@@ -112,6 +117,28 @@ describe.skipIf(missing)("Faults on Dask", () => {
         yield* allGone(left)
         yield* ExecutionBackend.cancel(fiber)
         assert.strictEqual(sleepers(second.pid).length, 0)
+      }).pipe(Effect.provide(DaskBackend.layer({ ...base, address })))
+    })
+  )
+
+  it.scopedLive("what has ended does not run again when its worker dies at once", () =>
+    Effect.gen(function* () {
+      const { address, worker } = yield* cluster(python)
+      yield* worker("--nthreads", "1", "--no-nanny")
+      yield* Effect.gen(function* () {
+        const trace = yield* file
+        for (const run of [1, 2, 3]) {
+          const name = `short-lived-${run}`
+          const { kill } = yield* worker("--nthreads", "1", "--no-nanny", "--name", name)
+          const settings = DaskBackend.settings({ workers: [name], allowOtherWorkers: true })
+          yield* run === 2
+            ? execute(call("touch", { path: trace, text: "x\n" }, {}, { settings }))
+            : execute(Appends.make({ trace }, { settings }))
+          yield* kill
+          // what ran again would be before these, on the worker that is left
+          for (let a = 0; a < 5; a++) assert.deepStrictEqual(yield* execute(call("f", { a })), [a, 1])
+          assert.strictEqual(content(trace).split("\n").length - 1, run)
+        }
       }).pipe(Effect.provide(DaskBackend.layer({ ...base, address })))
     })
   )

@@ -26,7 +26,7 @@ export const load = (): Programs => {
     bridge: sourceOf(
       frame,
       new URL("../launch/agent/processes.py", import.meta.url),
-      ...here("bridge/channel", "bridge/shipping", "bridge/bridge", "bridge/serving", "bridge/keeper")
+      ...here("bridge/channel", "bridge/shipping", "bridge/ends", "bridge/bridge", "bridge/serving", "bridge/keeper")
     ),
     module: `effect_rhapsody_${createHash("sha256").update(remote).digest("hex").slice(0, 12)}`,
     remote,

@@ -81,7 +81,6 @@ const rate = ({ count, work }: Request) =>
   Effect.gen(function* () {
     const counted = yield* countEvents(count)
     const pids = bridge()
-    gc()
     const [mine, theirs] = [process.cpuUsage(), cpuOf(pids)]
     const start = performance.now()
     yield* works[work].all(count)

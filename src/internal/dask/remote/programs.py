@@ -88,51 +88,53 @@ class Spill:
             pass  # what is told of stays
 
 
-class Agent:
-    """A launch agent below this worker, and the programs it runs by their numbers."""
+class Agent(asyncio.SubprocessProtocol):
+    """A launch agent below this worker, and the programs it runs by their numbers. Called by the loop with what comes:
+    each turn of it that is spared counts, for the loop is Dask's, too."""
 
     def __init__(self, source, bootstrap):
         self.source, self.bootstrap = source, bootstrap
         self.programs = {}
-        self.process = None
+        self.decoder = Decoder()
         self.lost = None
 
     async def start(self):
+        loop = asyncio.get_running_loop()
+        self.opened, self.exited = loop.create_future(), loop.create_future()
         data = self.source.encode()
-        self.process = await asyncio.create_subprocess_exec(
-            sys.executable, "-I", "-S", "-c", self.bootstrap, str(len(data)), "effect-rhapsody launch agent",
-            stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True)
-        self.process.stdin.write(data)
+        self.process, _ = await loop.subprocess_exec(
+            lambda: self, sys.executable, "-I", "-S", "-c", self.bootstrap, str(len(data)),
+            "effect-rhapsody launch agent", stderr=None, start_new_session=True)
+        self.input = self.process.get_pipe_transport(0)
+        self.input.write(data)
         # Variables that are no UTF-8 are told with U+FFFD, and read by the agent from the system.
         env = {name.decode("utf-8", "replace"): value.decode("utf-8", "replace")
                for name, value in os.environb.items()}
         self.send({"type": "hello", "protocol": PROTOCOL, "silence": SILENCE * 1000, "env": env, "pid": os.getpid()})
-        self.opened = asyncio.get_running_loop().create_future()
-        self.tasks = [asyncio.ensure_future(self.listen()), asyncio.ensure_future(self.beat())]
+        self.beating = asyncio.ensure_future(self.beat())
         await asyncio.wait_for(asyncio.shield(self.opened), 30)
 
     def send(self, header, blobs=()):
         if self.lost is None:
-            self.process.stdin.write(encode(header, blobs))
+            self.input.write(encode(header, blobs))
 
     async def beat(self):
         while True:
             await asyncio.sleep(SILENCE / 10)
             self.send({"type": "ping"})
 
-    async def listen(self):
-        decoder = Decoder()
-        why = "its launch agent ended"
+    def pipe_data_received(self, fd, data):
         try:
-            while True:
-                data = await self.process.stdout.read(1 << 18)
-                if not data:
-                    break
-                for header, blobs in decoder.feed(data):
-                    self.hear(header, blobs)
+            for header, blobs in self.decoder.feed(data):
+                self.hear(header, blobs)
         except Exception as problem:
-            why = "its launch agent: %s" % problem
-        self.lose(why)
+            self.lose("its launch agent: %s" % problem)
+
+    def pipe_connection_lost(self, fd, problem):
+        self.lose("its launch agent ended")
+
+    def process_exited(self):
+        self.exited.set_result(None)
 
     def hear(self, header, blobs):
         kind = header["type"]
@@ -157,11 +159,10 @@ class Agent:
 
     async def close(self):
         """It ends what it runs, and itself."""
-        for task in self.tasks:
-            task.cancel()
+        self.beating.cancel()
         self.lose("its launch agent was closed")
-        self.process.stdin.close()
+        self.input.close()
         try:
-            await asyncio.wait_for(self.process.wait(), CLOSING)
+            await asyncio.wait_for(self.exited, CLOSING)
         except asyncio.TimeoutError:
             self.process.kill()

@@ -6,6 +6,7 @@ goes with the client, whichever way that leaves.
 import asyncio
 import sys
 import time
+import weakref
 
 from distributed.diagnostics.plugin import SchedulerPlugin
 
@@ -20,6 +21,7 @@ class SchedulerSide(SchedulerPlugin):
     def __init__(self, name, client, own):
         self.name, self.client = name, client
         self.own = own  # the cluster is this backend's alone
+        self.told = weakref.WeakSet()  # tasks whose end is told; their client releases them somewhat later
         self.ended = {}  # spans, and when they were seen to have ended
         self.looked = 0
 
@@ -49,6 +51,10 @@ class SchedulerSide(SchedulerPlugin):
     def hear(self, worker=None, client=None, msgs=(), cancel=(), again=None, say=None, ask=None, **_):
         if worker is not None:
             self.tell(msgs=msgs, worker=worker)
+            for what, id, frame, key in msgs:
+                state = self.scheduler.tasks.get(key)
+                if state is not None:  # it has ended
+                    self.told.add(state)
             if self.own and time.monotonic() - self.looked > SPOKEN / 4:
                 self.tidy()
             return
@@ -94,6 +100,10 @@ class SchedulerSide(SchedulerPlugin):
         }
 
     def remove_worker(self, scheduler, worker, **_):
+        """Called before anything is sent: what had ended there, and was told, does not run again."""
+        again = [state.key for state in self.told if state.state != "memory"]
+        if again:
+            scheduler.client_releases_keys(keys=again, client=self.client)
         self.tell(lost=worker)
 
     def remove_client(self, scheduler, client):

@@ -16,8 +16,8 @@ from distributed.diagnostics.plugin import WorkerPlugin
 LIVE, STARTED, ENDED, DEAF = 0, 1, 2, 3
 # Longer ends are not sent along: they are the task's result, which the client fetches when it has room.
 SMALL = 32 * 1024
-# Seconds that what has no end yet may wait for company.
-COMPANY = 0.003
+# Seconds that what has no end yet may wait for company: a start goes with the end of what is shorter.
+COMPANY = 0.01
 
 
 class Failed(Exception):
@@ -60,7 +60,8 @@ class WorkerSide(WorkerPlugin):
         self.fed = {}  # how much of its input a program got, by its number
         self.lock = threading.Lock()
         self.out = collections.deque()
-        self.due = False
+        self.due = None  # the timer of what waits for company
+        self.ends = False  # an end is among it
         self.closed = False
         self.agent = None
         self.starting = None
@@ -91,7 +92,7 @@ class WorkerSide(WorkerPlugin):
     # ------------------------------------------------------------------------------------------------------------- tell
 
     def tell(self, what, id, header, blobs=()):
-        self.out.append((what, id, encode(dict(header, id=id), blobs)))
+        self.out.append((what, id, encode(dict(header, id=id), blobs), None))
 
     def tell_now(self, *told):
         """On the loop alone."""
@@ -100,12 +101,14 @@ class WorkerSide(WorkerPlugin):
 
     def soon(self):
         """On the loop alone."""
-        if not self.due:
-            self.due = True
-            self.loop.call_later(COMPANY, self.flush)
+        if self.due is None:
+            self.due = self.loop.call_later(COMPANY, self.flush)
 
     def flush(self):
-        self.due = False
+        if self.due is not None:
+            self.due.cancel()
+            self.due = None
+        self.ends = False
         msgs = []
         while self.out:
             msgs.append(self.out.popleft())
@@ -120,7 +123,7 @@ class WorkerSide(WorkerPlugin):
         if finish == "executing":
             self.soon()
             return
-        if self.out:
+        if self.ends:
             self.flush()
         if finish == "released" and start in ("executing", "long-running"):
             # nobody wants it any more: it was cancelled, or its client is gone
@@ -196,8 +199,9 @@ class WorkerSide(WorkerPlugin):
         if sum(map(len, frames)) > SMALL:
             return sealed
         for frame in frames[:-1]:
-            self.out.append((LIVE, task.id, frame))
-        self.out.append((ENDED, task.id, frames[-1]))
+            self.out.append((LIVE, task.id, frame, None))
+        self.out.append((ENDED, task.id, frames[-1], task.key))
+        self.ends = True
 
     # -------------------------------------------------------------------------------------------------------- functions
 
@@ -247,7 +251,7 @@ class WorkerSide(WorkerPlugin):
                 cancel()
 
         self.tell(STARTED, task.id, {"type": "started", "stoppable": stoppable})
-        if not self.due:
+        if self.due is None:
             self.loop.call_soon_threadsafe(self.soon)
         try:
             if stoppable:

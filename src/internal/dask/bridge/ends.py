@@ -1,0 +1,189 @@
+"""The bridge to Dask, 2c: what becomes of tasks. See bridge.py for the whole."""
+import asyncio
+import sys
+
+# Seconds that a worker may take to be there again.
+RESTART = 30
+# Seconds for which tasks that ended are held, to be forgotten together: each time costs their worker a message.
+TOGETHER = 0.05
+
+
+class Task:
+    """What the orchestrator wants, until it is told its end."""
+    __slots__ = ("id", "key", "future", "ended", "grace", "told", "worker")
+
+    def __init__(self, id, key):
+        self.id, self.key = id, key
+        self.future = None
+        self.ended = False  # and told
+        self.grace = None  # in which it shall stop, once it was asked to
+        self.told = None  # of that, its worker
+        self.worker = None  # on which it is being stopped
+
+
+class Ends:
+    def __init__(self, channel, name):
+        self.channel, self.name = channel, name
+        self.loop = asyncio.get_running_loop()
+        self.tasks, self.keys = {}, {}
+        self.room = asyncio.Semaphore(4)
+        self.restarts = {}  # by worker
+        self.spent = []  # to be forgotten
+
+    # ------------------------------------------------------------------------------------------------------- from Dask
+
+    def hear(self, msgs=(), worker=None, gone=(), stopping=(), answer=None, workers=(), lost=None, **_):
+        frames = []
+        for what, id, frame, key in msgs:
+            task = self.tasks.get(id)
+            if task is None or task.ended:
+                continue
+            if what == self.module.DEAF:
+                task.worker = None  # the end of its worker will be told by who ends it
+                asyncio.ensure_future(self.restart(worker, task))
+                continue
+            frames.append(frame)
+            if what == self.module.ENDED:
+                self.ended(task)
+        if frames:
+            self.channel.pass_on(*frames)
+        for id in gone:
+            task = self.tasks.get(id)
+            if task is not None and not task.ended:
+                self.finish(task, {"type": "canceled"})
+        for id, worker in stopping:
+            task = self.tasks.get(id)
+            if task is not None:
+                task.worker = worker
+                self.hurry(task)
+        if answer is not None:
+            self.channel.tell({"type": "answer", "ask": answer, "workers": list(workers)})
+        if lost is not None:
+            self.bereaved(lost)
+
+    def bereaved(self, worker):
+        """What was being stopped on a worker that is gone has stopped."""
+        for task in list(self.tasks.values()):
+            if task.worker == worker:
+                self.finish(task, {"type": "canceled"})
+
+    async def restart(self, worker, task):
+        """Nothing but the end of its process stops it."""
+        restart = self.restarts.get(worker)
+        if restart is None:
+            restart = self.restarts[worker] = asyncio.ensure_future(
+                self.client.restart_workers([worker], timeout=RESTART, raise_for_error=False))
+        try:
+            stopped = (await restart).get(worker) in ("OK", "removed")
+        except Exception as problem:
+            sys.stderr.write("worker %s cannot be restarted: %r\n" % (worker, problem))
+            stopped = False
+        self.restarts.pop(worker, None)
+        if not task.ended:
+            self.finish(task, {"type": "canceled", "stopped": stopped})
+
+    def in_memory(self, key=None, **_):
+        task = self.keys.get(key)
+        if task is None:
+            return
+        if task.ended:
+            self.release(task)
+        else:
+            asyncio.ensure_future(self.fetch(task))
+
+    async def fetch(self, task):
+        """An end that is too long to be told along the way."""
+        try:
+            async with self.room:
+                if task.ended:
+                    return
+                sealed = await task.future
+                if task.ended:
+                    return
+                if sealed is None:
+                    # it was told that nobody wants it, or its word is still on its way from a worker that is gone
+                    self.finish(task, {"type": "canceled"})
+                    return
+                frames = self.frames_of(task, sealed)
+                for frame in frames:
+                    self.channel.pass_on(frame)
+                    while self.channel.crowded:
+                        await asyncio.sleep(0.005)
+                self.ended(task)
+                self.release(task)
+                self.forget()  # it is large
+        except Exception as problem:
+            if not task.ended:
+                self.failed(task, problem)
+
+    def erred(self, key=None, **_):
+        task = self.keys.get(key)
+        if task is None or task.ended or task.future is None:
+            return
+        self.failed(task, task.future._state.exception)
+
+    def frames_of(self, task, sealed):
+        """Somebody else may have a task of the same key, whose end is not this one's."""
+        if not isinstance(sealed, tuple) or tuple(sealed[:2]) != (self.name, task.id):
+            raise ValueError("the key %s is that of another task; keys must be unique" % task.key)
+        return sealed[2]
+
+    def failed(self, task, problem):
+        try:
+            if not isinstance(problem, self.module.Failed):
+                raise problem
+            self.channel.pass_on(*self.frames_of(task, problem.sealed))
+            self.ended(task)
+        except Exception as problem:
+            name = type(problem).__name__
+            reason = "Lost" if name in ("KilledWorker", "NoValidWorkerError") else "Rejected"
+            self.finish(task, {
+                "type": "erred", "reason": reason, "message": self.module.describe(problem)[:2000], "exception": name})
+        self.release(task)
+
+    def restarted(self, **_):
+        """Somebody had the scheduler forget all tasks, and has all workers started anew."""
+        for task in [*self.keys.values(), *self.tasks.values()]:
+            if task.ended:
+                self.release(task)
+            elif task.grace is not None:
+                self.finish(task, {"type": "canceled"})
+            else:
+                self.finish(task, {"type": "erred", "reason": "Lost", "message": "its scheduler was restarted"})
+                self.release(task)
+
+    def cancelled(self, keys=(), reason=None, msg=None, **_):
+        for key in keys:
+            task = self.keys.get(key)
+            if task is not None and not task.ended:
+                why = msg or reason or "its scheduler cancelled it"
+                self.finish(task, {"type": "canceled", "message": str(why)})
+                self.release(task)
+
+    # -------------------------------------------------------------------------------------------------------------- end
+
+    def finish(self, task, header):
+        header["id"] = task.id
+        self.channel.tell(header)
+        self.ended(task)
+
+    def ended(self, task):
+        task.ended = True
+        self.tasks.pop(task.id, None)
+        if task.grace is not None or task.future is None or task.future.done():
+            self.release(task)
+
+    def release(self, task):
+        """Dask may forget it."""
+        if not self.spent:
+            self.loop.call_later(TOGETHER, self.forget)
+        self.spent.append(task)
+
+    def forget(self):
+        spent, self.spent = self.spent, []
+        for task in spent:
+            if self.keys.get(task.key) is task:
+                del self.keys[task.key]
+            future, task.future = task.future, None
+            if future is not None:
+                future.release()
