@@ -82,7 +82,7 @@ describe.skipIf(missing)("Odd tasks on Dask", () => {
         assert.deepStrictEqual([error._tag, error.reason], ["BackendError", "Rejected"])
         assert.include(error.message, "the key one")
         yield* ExecutionBackend.cancel(first)
-        for (let a = 0; a < 20; a++) {
+        for (let a = 0; a < 50; a++) {
           assert.deepStrictEqual(yield* execute(call("f", { a }, {}, set({ key: "one" }))), [a, 1])
         }
       }).pipe(Effect.scoped)

@@ -1,13 +1,12 @@
 """The bridge to Dask, 1: the channel to the orchestrator. See bridge.py for the whole.
 
 Two threads of its own, so that neither Dask nor a slow orchestrator holds up the other: one reads and answers a ping at
-once, one writes.
+once, one writes what the orchestrator has no room for at the moment.
 """
 import collections
 import fcntl
 import os
-import signal
-import sys
+import select
 import threading
 
 # Bytes that may wait for the orchestrator to read before nothing more is fetched for it.
@@ -22,8 +21,10 @@ class Channel:
         os.dup2(null, 0)
         os.dup2(2, 1)
         os.close(null)
+        os.set_blocking(self.output, False)
         self.out = collections.deque()
         self.waiting = 0
+        self.blocked = False  # the thread writes
         self.changed = threading.Condition()
         self.over = False
         threading.Thread(target=self.write, name="channel out", daemon=True).start()
@@ -39,7 +40,24 @@ class Channel:
         with self.changed:
             self.out.extend(frames)
             self.waiting += sum(map(len, frames))
-            self.changed.notify()
+            if not self.blocked:
+                self.write_some()
+
+    def write_some(self):
+        """What there is room for, at once: to wake a thread for it costs more than that."""
+        data = b"".join(self.out)
+        self.out.clear()
+        try:
+            written = os.write(self.output, data)
+        except BlockingIOError:
+            written = 0
+        except OSError:
+            written = len(data)  # nobody reads; the end of the input tells it
+        self.waiting -= written
+        self.blocked = written < len(data)
+        if self.blocked:
+            self.out.append(data[written:])
+        self.changed.notify_all()
 
     @property
     def crowded(self):
@@ -66,21 +84,14 @@ class Channel:
         ended(why)
 
     def write(self):
+        room = select.poll()
+        room.register(self.output, select.POLLOUT)
         while True:
             with self.changed:
-                while not self.out:
-                    self.changed.wait()
-                data = b"".join(self.out)
-                self.out.clear()
-            view = memoryview(data)
-            try:
-                while view:
-                    view = view[os.write(self.output, view):]
-            except OSError:
-                return  # nobody reads; the end of the input tells it
+                self.changed.wait_for(lambda: self.blocked)
+            room.poll()
             with self.changed:
-                self.waiting -= len(data)
-                self.changed.notify_all()
+                self.write_some()
 
     def drain(self, seconds):
         """Waits until all is written."""

@@ -182,8 +182,13 @@ class Ends:
     def forget(self):
         spent, self.spent = self.spent, []
         for task in spent:
-            if self.keys.get(task.key) is task:
-                del self.keys[task.key]
             future, task.future = task.future, None
             if future is not None:
                 future.release()
+        self.loop.call_soon(self.forgotten, spent)  # Dask's client lets go of them in the next turn of the loop, too
+
+    def forgotten(self, spent):
+        """Their keys may be had again."""
+        for task in spent:
+            if self.keys.get(task.key) is task:
+                del self.keys[task.key]

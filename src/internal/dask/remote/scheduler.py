@@ -11,6 +11,8 @@ import weakref
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 
+# Seconds between two messages to a busy client: as many as Dask itself leaves between those to a worker.
+APART = 0.005
 # Seconds for which workers may still speak of a span that has ended.
 SPOKEN = 20
 # Spans of which some may have ended.
@@ -28,6 +30,7 @@ class SchedulerSide(SchedulerPlugin):
     async def start(self, scheduler):
         self.scheduler = scheduler
         scheduler.stream_handlers[self.name] = careful(self.hear)
+        scheduler.client_comms[self.client].interval = APART
 
     def tidy(self):
         """Dask keeps a span for every time that it had nothing to do, for ever: of an own cluster, the old ones go."""
