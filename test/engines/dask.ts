@@ -7,8 +7,9 @@ import * as path from "node:path"
 import type { Scope } from "effect"
 import { Effect } from "effect"
 
-// The last that run on Python 3.10.
-const pins = ["dask==2026.8.0", "distributed==2026.8.0"]
+/** The last that runs on Python 3.10; DASK_VERSION tests another. */
+const version = process.env["DASK_VERSION"] ?? "2026.8.0"
+const pins = [`dask==${version}`, `distributed==${version}`]
 
 const root = path.join(import.meta.dirname, "../..")
 /** Where Python modules of tests are. */
@@ -32,9 +33,9 @@ const ran = (command: string, args: ReadonlyArray<string>) =>
 
 /** Makes the environment, unless it is there. Whoever comes meanwhile waits: files of tests run side by side. */
 export const provision = async (): Promise<Environment> => {
-  const version = spawnSync("python3", ["-c", "import sys; print(sys.version)"], { encoding: "utf8" })
-  if (version.status !== 0) return { missing: "there is no python3" }
-  const content = createHash("sha256").update(`${version.stdout}${pins}`).digest("hex").slice(0, 12)
+  const interpreter = spawnSync("python3", ["-c", "import sys; print(sys.version)"], { encoding: "utf8" })
+  if (interpreter.status !== 0) return { missing: "there is no python3" }
+  const content = createHash("sha256").update(`${interpreter.stdout}${pins}`).digest("hex").slice(0, 12)
   const cache = path.join(root, "node_modules/.cache/effect-rhapsody")
   const directory = path.join(cache, `dask-${content}`)
   const python = path.join(directory, "bin/python")
