@@ -3,10 +3,23 @@ import { execFile } from "node:child_process"
 import * as fs from "node:fs"
 import { promisify } from "node:util"
 import { assert, describe, it, layer } from "@effect/vitest"
-import { Effect, Fiber } from "effect"
+import { Effect, Fiber, Layer } from "effect"
 import { DaskBackend, ExecutionBackend, Task } from "effect-rhapsody"
 import { cluster } from "../engines/dask.js"
-import { base, below, bridges, call, failure, file, missing, python, Sleep, until, untilRuns } from "./support.js"
+import {
+  base,
+  below,
+  bridges,
+  call,
+  failure,
+  file,
+  missing,
+  python,
+  Sleep,
+  sleepers,
+  until,
+  untilRuns
+} from "./support.js"
 
 const { execute, submit } = ExecutionBackend
 
@@ -188,6 +201,23 @@ describe.skipIf(missing)("Others on the same cluster", () => {
       assert.include(error.message, "the key theirs")
     })
   )
+
+  it.scopedLive("who use this library, too: a live task of the same key is theirs alone", () =>
+    Effect.gen(function* () {
+      const { address, worker } = yield* cluster(python)
+      yield* worker("--nthreads", "2", "--no-nanny")
+      const trace = yield* file
+      const layer = DaskBackend.layer({ ...base, address })
+      yield* Effect.gen(function* () {
+        const first = yield* submit(call("sleeps", { path: trace, seconds: 1 }, {}, set({ key: "ours" })))
+        yield* untilRuns(first.uid)
+        const second = flipped(call("f", { a: 1 }, {}, set({ key: "ours" })))
+        const error = yield* Effect.provide(second, Layer.fresh(layer))
+        assert.deepStrictEqual([error._tag, error.reason], ["BackendError", "Rejected"])
+        yield* Fiber.join(first)
+      }).pipe(Effect.provide(layer))
+    })
+  )
 })
 
 describe.skipIf(missing)("A worker that is restarted to stop a function", () => {
@@ -217,5 +247,31 @@ describe.skipIf(missing)("A worker that is restarted to stop a function", () => 
         )
       ),
     60_000
+  )
+})
+
+describe.skipIf(missing)("A function that does not let go of the interpreter", () => {
+  it.scopedLive("keeps a program of its worker from being stopped, which is told, and it stops after that", () =>
+    Effect.gen(function* () {
+      const program = yield* submit(Sleep.make())
+      yield* untilRuns(program.uid)
+      const trace = yield* file
+      const selfish = yield* submit(attack("selfish", { path: trace, millis: 2000 }))
+      yield* until(() => fs.existsSync(trace), "the function to run")
+      assert.strictEqual(yield* ExecutionBackend.cancel(program), true)
+      assert.isAbove(sleepers(bridges()[0]!.bridge).length, 0)
+      const error: any = yield* Effect.flip(Fiber.join(program))
+      assert.deepStrictEqual([error._tag, error.reason, error.details.stopped], ["TaskError", "Canceled", false])
+      yield* Fiber.join(selfish)
+      yield* until(() => sleepers(bridges()[0]!.bridge).length === 0, "the program to end")
+      assert.deepStrictEqual(yield* execute(call("f", { a: 1 })), [1, 1])
+    }).pipe(
+      Effect.provide(
+        DaskBackend.layer({
+          ...{ ...base, workers: 1, threadsPerWorker: 2 },
+          ...{ killGrace: "100 millis", stopGrace: "300 millis" }
+        })
+      )
+    )
   )
 })

@@ -1,4 +1,5 @@
 """Functions that do what a careful user's would not."""
+import ctypes
 
 
 class Odd(Exception):
@@ -23,3 +24,9 @@ def text(size):
 
 def size(a):
     return len(a)
+
+
+def selfish(path, millis):
+    """Holds the interpreter of its worker, as native code may, so that nothing else happens there."""
+    open(path, "w").close()
+    ctypes.PyDLL(None).usleep(millis * 1000)

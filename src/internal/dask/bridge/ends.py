@@ -100,9 +100,8 @@ class Ends:
                 sealed = await task.future
                 if task.ended:
                     return
-                if sealed is None:
-                    # it was told that nobody wants it, or its word is still on its way from a worker that is gone
-                    self.finish(task, {"type": "canceled"})
+                if sealed is None and task.grace is not None:
+                    self.finish(task, {"type": "canceled"})  # before it ran
                     return
                 frames = self.frames_of(task, sealed)
                 for frame in frames:
