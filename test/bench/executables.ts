@@ -27,7 +27,9 @@ const gigabyte = 2 ** 30
  * So many run before those that are measured, for the compiler of Node takes thousands: long campaigns are what the
  * figures are about. The rate of the first 1,000 is a row of its own.
  */
-const warm = share(6000)
+const warm = share(12_000)
+/** So many are measured then: fewer would have a collection of garbage among them by chance, or not. */
+const campaign = share(6000)
 /** The slow run fewer tasks, and so do all where no figure is concerned: what counts is the rate. */
 const slow: ReadonlyArray<string> = ["rhapsody", "nodeSpawn"]
 const countFor = (who: string, executable: string, others: number) =>
@@ -54,7 +56,7 @@ export const bench = async (): Promise<Report> => {
   // ----------------------------------------------------------------------------------------------------------- rates
 
   const ourRate = async (executable: string, others: number) => {
-    const options = { executable, count: countFor(me, executable, others) }
+    const options = { executable, count: campaign }
     const { agents, cold, cpu, rate } = await ours<Rate>("rate", options)
     add(nameOf(me, executable, others), "tasks/s", rate)
     add(nameOf(`${me}, its first 1,000`, executable, others), "tasks/s", cold)
@@ -63,7 +65,7 @@ export const bench = async (): Promise<Report> => {
   }
 
   const ourLargeRate = async () => {
-    const { heap, rate } = await ours<Rate>("rate", { executable: echo, count: tasks, heap: gigabyte })
+    const { heap, rate } = await ours<Rate>("rate", { executable: echo, count: campaign, heap: gigabyte })
     add(nameOf(largeHeap, echo, 0), "tasks/s", rate)
     add("live heap of it", "MB", heap)
   }

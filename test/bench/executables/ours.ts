@@ -50,6 +50,14 @@ interface RateOptions extends Options {
   readonly delay?: boolean
 }
 
+/** Their events, too. */
+const counting = (executable: string, count: number) =>
+  Effect.gen(function* () {
+    const counted = yield* countEvents(count)
+    yield* runAll(executable, count)
+    yield* counted.all
+  }).pipe(Effect.scoped)
+
 const rate = ({ count, delay = false, executable, heap = 0, warm }: RateOptions) =>
   Effect.gen(function* () {
     const live = heap > 0 ? fill(heap) : []
@@ -57,11 +65,9 @@ const rate = ({ count, delay = false, executable, heap = 0, warm }: RateOptions)
     const begin = performance.now()
     yield* runAll(executable, first)
     const cold = first / ((performance.now() - begin) / 1000)
-    // not just before what is measured: after a collection that was asked for, V8 compiles again what it had compiled,
-    // and 1,500 programs take twice the CPU
-    gc()
-    yield* runAll(executable, warm - first)
-    const counted = yield* countEvents(count)
+    // no collection is asked for: after one, V8 compiles again what it had compiled, and thousands of programs take
+    // twice the CPU
+    yield* counting(executable, warm - first)
     const histogram = monitorEventLoopDelay({ resolution: 1 })
     if (delay) {
       process.stdout.write("begin\n")
@@ -69,8 +75,7 @@ const rate = ({ count, delay = false, executable, heap = 0, warm }: RateOptions)
     }
     const cpu = process.cpuUsage()
     const start = performance.now()
-    yield* runAll(executable, count)
-    yield* counted.all
+    yield* counting(executable, count)
     const seconds = (performance.now() - start) / 1000
     const { system, user } = process.cpuUsage(cpu)
     histogram.disable()
