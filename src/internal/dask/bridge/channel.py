@@ -5,12 +5,15 @@ once, one writes what the orchestrator has no room for at the moment.
 """
 import collections
 import fcntl
+import itertools
 import os
 import select
 import threading
 
 # Bytes that may wait for the orchestrator to read before nothing more is fetched for it.
 CROWDED = 8 * 1024 * 1024
+# Frames of one write, at most.
+PIECES = 64
 
 
 class Channel:
@@ -45,18 +48,19 @@ class Channel:
 
     def write_some(self):
         """What there is room for, at once: to wake a thread for it costs more than that."""
-        data = b"".join(self.out)
-        self.out.clear()
         try:
-            written = os.write(self.output, data)
+            written = os.writev(self.output, list(itertools.islice(self.out, PIECES)))
+            self.waiting -= written
+            while self.out and written >= len(self.out[0]):
+                written -= len(self.out.popleft())
+            if written:
+                self.out[0] = memoryview(self.out[0])[written:]
         except BlockingIOError:
-            written = 0
-        except OSError:
-            written = len(data)  # nobody reads; the end of the input tells it
-        self.waiting -= written
-        self.blocked = written < len(data)
-        if self.blocked:
-            self.out.append(data[written:])
+            pass
+        except OSError:  # nobody reads; the end of the input tells it
+            self.out.clear()
+            self.waiting = 0
+        self.blocked = len(self.out) > 0
         self.changed.notify_all()
 
     @property
