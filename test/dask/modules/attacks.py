@@ -1,5 +1,6 @@
 """Functions that do what a careful user's would not."""
 import ctypes
+import os
 
 
 class Odd(Exception):
@@ -26,7 +27,9 @@ def size(a):
     return len(a)
 
 
-def selfish(path, millis):
-    """Holds the interpreter of its worker, as native code may, so that nothing else happens there."""
-    open(path, "w").close()
-    ctypes.PyDLL(None).usleep(millis * 1000)
+def selfish(path):
+    """Holds the interpreter of its worker, as native code may, so that nothing else happens there: from when there is
+    a FIFO until somebody writes to it."""
+    system = ctypes.PyDLL(None)
+    system.mkfifo(path.encode(), 0o600)
+    system.read(system.open(path.encode(), os.O_RDWR), ctypes.create_string_buffer(1), 1)

@@ -29,7 +29,6 @@ class Channel:
         self.waiting = 0
         self.blocked = False  # the thread writes
         self.changed = threading.Condition()
-        self.over = False
         threading.Thread(target=self.write, name="channel out", daemon=True).start()
 
     def listen(self, heard, ended):

@@ -6,6 +6,8 @@ import tempfile
 
 # A launch agent asks for a word now and then, else it takes its orchestrator for dead.
 SILENCE = 600
+# Seconds that an agent may take to say its first word.
+OPENING = 30
 # Seconds that a closing agent may take to kill what it runs.
 CLOSING = 10
 # Bytes from the end of a file that hold the lines of an error.
@@ -96,6 +98,7 @@ class Agent(asyncio.SubprocessProtocol):
         self.source, self.bootstrap = source, bootstrap
         self.programs = {}
         self.decoder = Decoder()
+        self.beating = None
         self.lost = None
 
     async def start(self):
@@ -112,7 +115,12 @@ class Agent(asyncio.SubprocessProtocol):
                for name, value in os.environb.items()}
         self.send({"type": "hello", "protocol": PROTOCOL, "silence": SILENCE * 1000, "env": env, "pid": os.getpid()})
         self.beating = asyncio.ensure_future(self.beat())
-        await asyncio.wait_for(asyncio.shield(self.opened), 30)
+        try:
+            await asyncio.wait_for(asyncio.shield(self.opened), OPENING)
+        except BaseException:
+            self.lose("its launch agent did not start")
+            self.process.close()
+            raise
 
     def send(self, header, blobs=()):
         if self.lost is None:
@@ -131,7 +139,8 @@ class Agent(asyncio.SubprocessProtocol):
             self.lose("its launch agent: %s" % problem)
 
     def pipe_connection_lost(self, fd, problem):
-        self.lose("its launch agent ended")
+        if fd == 1:  # all that it said is heard
+            self.lose("its launch agent ended")
 
     def process_exited(self):
         self.exited.set_result(None)
@@ -151,6 +160,8 @@ class Agent(asyncio.SubprocessProtocol):
         if self.lost is not None:
             return
         self.lost = why
+        if self.beating is not None:
+            self.beating.cancel()
         if not self.opened.done():
             self.opened.set_exception(AgentLost(why))
             self.opened.exception()
@@ -159,10 +170,7 @@ class Agent(asyncio.SubprocessProtocol):
 
     async def close(self):
         """It ends what it runs, and itself."""
-        self.beating.cancel()
         self.lose("its launch agent was closed")
         self.input.close()
-        try:
-            await asyncio.wait_for(self.exited, CLOSING)
-        except asyncio.TimeoutError:
-            self.process.kill()
+        await asyncio.wait({self.exited}, timeout=CLOSING)
+        self.process.close()  # which kills it, if it is there
