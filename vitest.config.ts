@@ -15,7 +15,8 @@ export default defineConfig({
     fileParallelism: true,
     maxWorkers: 2,
     minWorkers: 1,
-    testTimeout: 30_000,
-    hookTimeout: 30_000
+    // Long enough for a machine that does other work: a test fails by what it sees, not by the time it takes.
+    testTimeout: 300_000,
+    hookTimeout: 300_000
   }
 })

@@ -23,11 +23,12 @@
  * ```
  */
 import * as Cause from "effect/Cause"
-import type * as Duration from "effect/Duration"
+import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Layer from "effect/Layer"
 import type * as ExecutionBackend from "./ExecutionBackend.js"
+import { Patience } from "./internal/conformance/check.js"
 import { contract } from "./internal/conformance/contract.js"
 import { ending } from "./internal/conformance/ending.js"
 import { limits } from "./internal/conformance/limits.js"
@@ -39,7 +40,7 @@ import { whole } from "./internal/conformance/whole.js"
 import type { Make } from "./internal/conformance/work.js"
 import type { Kind, Service } from "./Task.js"
 
-export { ConformanceError } from "./internal/conformance/check.js"
+export { ConformanceError, Patience } from "./internal/conformance/check.js"
 export { refusesBytes } from "./internal/conformance/processes.js"
 export { refusesCancel } from "./internal/conformance/refused.js"
 export {
@@ -91,8 +92,8 @@ export interface Subject {
   readonly exceptions?: Readonly<Record<string, Exception>>
 }
 
-/** Longest time of a row. */
-const bound: Duration.DurationInput = "60 seconds"
+/** Longest time of a row, as a multiple of `Patience`. */
+const bound = 4
 
 /** The rows that apply to a backend, an exception in the place of what it declares. */
 export const rows = (subject: Subject): ReadonlyArray<Row> =>
@@ -106,9 +107,12 @@ export const rows = (subject: Subject): ReadonlyArray<Row> =>
 
 // Disconnected: a backend that cannot be closed fails its row, and does not hold up the rest.
 const bounded = (run: Row["run"]): Row["run"] =>
-  Effect.timeoutFail(Effect.disconnect(run), {
-    duration: bound,
-    onTimeout: () => new Error(`took longer than ${bound}`)
+  Effect.flatMap(Patience, (patience) => {
+    const duration = Duration.times(patience, bound)
+    return Effect.timeoutFail(Effect.disconnect(run), {
+      duration,
+      onTimeout: () => new Error(`took longer than ${Duration.format(duration)}`)
+    })
   })
 
 const all = (subject: Subject): ReadonlyArray<Needing> => [

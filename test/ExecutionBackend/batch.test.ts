@@ -912,14 +912,11 @@ describe("close over an engine", () => {
       return { fibers, closing: yield* Effect.fork(Scope.close(scope, Exit.void)) }
     })
 
-  it.live("with 10,000 in it is quick and takes few calls", () =>
+  it.live("with 10,000 in it takes few calls", () =>
     Effect.gen(function* () {
       const engine = yield* fakeEngine()
-      const began = performance.now()
       const { closing: end, fibers } = yield* closing(engine, 10_000)
-      const submitted = performance.now()
       yield* Fiber.join(end)
-      assert.isBelow(performance.now() - submitted, Math.max(2_000, 2 * (submitted - began)))
       assert.deepStrictEqual(yield* reasonsOf(fibers), ["Canceled"])
       assert.strictEqual(engine.cancels.flat().length, 10_000)
       assert.isAtMost(engine.cancels.length, 20)

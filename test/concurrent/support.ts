@@ -87,7 +87,7 @@ export const inbox = Effect.gen(function* () {
   )
   createInterface({ input: socket }).on("line", (line) => lines.unsafeOffer(line))
   const take = Effect.timeoutFailCause(Queue.take(lines), {
-    duration: "20 seconds",
+    duration: "2 minutes",
     onTimeout: () => Cause.die("no line came")
   })
   return {
@@ -149,7 +149,7 @@ export const agents = Effect.sync((): ReadonlyArray<number> => {
 export const eventually = <A, E, R>(ask: Effect.Effect<A, E, R>, good: (a: A) => boolean) =>
   ask.pipe(
     Effect.filterOrFail(good, (last) => `it stayed ${JSON.stringify(last)}`),
-    Effect.retry(Schedule.intersect(Schedule.spaced("10 millis"), Schedule.recurs(1500)))
+    Effect.retry(Schedule.intersect(Schedule.spaced("10 millis"), Schedule.recurs(12_000)))
   )
 
 /** The failure that a task ended with. */

@@ -177,6 +177,7 @@ overBoth("usage", ({ launcher, provide }) => {
       if (launcher === "node") return assert.isUndefined(output.usage)
       const { systemMillis, userMillis } = output.usage!
       assert.isAbove(userMillis, 20)
+      // one process at a time: CPU time is within the time from start to end, as exact as the system's clock ticks
       assert.isAtMost(userMillis + systemMillis, output.wallMillis + 20)
       // tail holds the whole of its last line
       const line = sh(`head -c ${100 * 1024 * 1024} /dev/zero | tail -n 1 > /dev/null`)
@@ -185,7 +186,7 @@ overBoth("usage", ({ launcher, provide }) => {
       assert.isBelow(maxRssBytes, 400 * 1024 * 1024)
       // nothing of one is counted for another
       const little = (yield* ExecutionBackend.execute(sh("true"))).usage!
-      assert.isBelow(little.userMillis, 20)
+      assert.isBelow(little.userMillis, userMillis)
       assert.isBelow(little.maxRssBytes, 50 * 1024 * 1024)
     }).pipe(provide())
   )
@@ -194,7 +195,8 @@ overBoth("usage", ({ launcher, provide }) => {
     Effect.gen(function* () {
       const { wallMillis } = yield* ExecutionBackend.execute(sh("sleep 0.3"))
       assert.isAtLeast(wallMillis, 299)
-      assert.isBelow(wallMillis, 10_000)
+      // milliseconds, not seconds and not nanoseconds
+      assert.isBelow(wallMillis, 300_000)
     }).pipe(provide())
   )
 })

@@ -10,7 +10,7 @@ afterAll(close)
 
 for (const subject of subjects) {
   describe.skipIf(lacking(subject))(subject.name, () => {
-    for (const row of Conformance.rows(subject)) it.live(`${row.id}: ${row.title}`, () => row.run, 70_000)
+    for (const row of Conformance.rows(subject)) it.live(`${row.id}: ${row.title}`, () => row.run)
   })
 }
 

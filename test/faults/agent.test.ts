@@ -14,7 +14,7 @@ import {
   fault,
   forest,
   gone,
-  leftAfter2s,
+  leftAtLast,
   leftWhileBlocked,
   limit,
   over,
@@ -150,7 +150,7 @@ fault("SIGKILL of agents again and again while tasks start", {
       assert.strictEqual(events.done + events.Lost, 400)
       assert.isAbove(events.Lost, 0)
       assert.isAbove(events.done, 200)
-      assert.deepStrictEqual(yield* leftAfter2s(alive), [])
+      assert.deepStrictEqual(yield* leftAtLast(alive), [])
       assert.deepStrictEqual(yield* idle, nothingLeft)
     }).pipe(over("agent", { maxWorkers: 16 }))
   ),

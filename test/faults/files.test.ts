@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
 import { join } from "node:path"
 import { assert } from "@effect/vitest"
-import { Duration, Effect, Fiber } from "effect"
+import { Effect, Fiber } from "effect"
 import { ExecutionBackend, Task, TaskFiber } from "effect-rhapsody"
 import { command, directory, gate, inbox, sh, taskError } from "../concurrent/support.js"
 import { idle, nothingLeft } from "../support.js"
@@ -72,8 +72,7 @@ fault("a FIFO as standard input that nobody opens", {
         assert.strictEqual(reasonOf(yield* Fiber.await(doomed)), "Timeout")
         assert.notStrictEqual(yield* TaskFiber.state(waiting), "EXECUTING")
         assert.isTrue(fs.existsSync(file))
-        const [took] = yield* Effect.timed(ExecutionBackend.cancel(waiting))
-        assert.isBelow(Duration.toSeconds(took), 2)
+        yield* ExecutionBackend.cancel(waiting)
         assert.strictEqual(reasonOf(yield* Fiber.await(waiting)), "Canceled")
         assert.deepStrictEqual(yield* alive, [])
         assert.deepStrictEqual(yield* idle, nothingLeft)
@@ -104,7 +103,7 @@ fault("a FIFO as standard input that nobody opens", {
         yield* ExecutionBackend.execute(sh("true"))
         yield* door.open()
         const { stdout } = yield* Effect.timeoutFail(Fiber.join(reader), {
-          duration: "5 seconds",
+          duration: "1 minute",
           onTimeout: () => "it still waits for the end of its input"
         })
         assert.strictEqual(stdout.trim(), String(1 << 20))
@@ -116,13 +115,10 @@ fault("a FIFO as standard input that nobody opens", {
       Effect.gen(function* () {
         const file = yield* fifo
         const { alive, env } = yield* forest
-        const [took, fiber] = yield* Effect.timed(
-          ExecutionBackend.submit(command({ executable: "cat", stdin: { file } }, { env })).pipe(
-            Effect.zipLeft(ExecutionBackend.execute(sh("true"))),
-            over("agent", { maxWorkers: 2 })
-          )
+        const fiber = yield* ExecutionBackend.submit(command({ executable: "cat", stdin: { file } }, { env })).pipe(
+          Effect.zipLeft(ExecutionBackend.execute(sh("true"))),
+          over("agent", { maxWorkers: 2, killGrace: "10 minutes" })
         )
-        assert.isBelow(Duration.toSeconds(took), 5)
         assert.strictEqual(reasonOf(yield* Fiber.await(fiber)), "Canceled")
         assert.deepStrictEqual(yield* alive, [])
       })

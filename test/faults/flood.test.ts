@@ -2,7 +2,7 @@
 import * as v8 from "node:v8"
 import * as vm from "node:vm"
 import { assert } from "@effect/vitest"
-import { Deferred, Duration, Effect } from "effect"
+import { Deferred, Effect } from "effect"
 import { ExecutionBackend } from "effect-rhapsody"
 import { command, failureOf, inbox, sh } from "../concurrent/support.js"
 import type { Launcher } from "./support.js"
@@ -126,15 +126,14 @@ fault(
             assert.strictEqual(output.stdoutBytes.length, 20 * MiB)
           }
           assert.isBelow(written(pid), 8 * MiB)
-          const [took] = yield* Effect.timed(ExecutionBackend.cancel(fiber))
-          assert.isBelow(Duration.toSeconds(took), 3)
+          yield* ExecutionBackend.cancel(fiber)
           assert.strictEqual((yield* reasons([fiber]))[0], "Canceled")
         })
       )
       assert.deepStrictEqual(yield* alive, [])
       assert.isBelow(self, 150)
       assert.isBelow(agent, 32)
-    }).pipe(over(launcher, { maxWorkers: 2 }))
+    }).pipe(over(launcher, { maxWorkers: 2, killGrace: "10 minutes" }))
   )
 )
 

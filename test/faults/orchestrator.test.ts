@@ -3,7 +3,7 @@ import { assert } from "@effect/vitest"
 import { Effect } from "effect"
 import { eventually } from "../concurrent/support.js"
 import type { Launcher, Shape } from "./support.js"
-import { allShapes, caught, fault, forest, leftAfter2s, limit, orchestrate } from "./support.js"
+import { allShapes, caught, fault, forest, leftAtLast, limit, orchestrate } from "./support.js"
 import { agentsOf, kill, parentOf } from "./system.js"
 
 /** 16 trees that ignore TERM, and one of each other shape. */
@@ -32,7 +32,7 @@ const killed = (others: (agents: ReturnType<typeof agentsOf>) => ReadonlyArray<n
   Effect.gen(function* () {
     const program = yield* standing("agent")
     for (const pid of [...others(yield* program.agents), program.pid]) kill(pid)
-    assert.deepStrictEqual(yield* leftAfter2s(program.alive), [])
+    assert.deepStrictEqual(yield* leftAtLast(program.alive), [])
     assert.strictEqual(yield* program.exit, "SIGKILL")
   })
 
@@ -93,7 +93,7 @@ const ending = (word: string, ended: (program: Standing) => Effect.Effect<void>)
       const program = yield* standing("agent")
       yield* program.tell(word)
       yield* ended(program)
-      assert.deepStrictEqual(yield* leftAfter2s(program.alive), [])
+      assert.deepStrictEqual(yield* leftAtLast(program.alive), [])
     })
   ),
   node: limit(
@@ -103,7 +103,7 @@ const ending = (word: string, ended: (program: Standing) => Effect.Effect<void>)
       yield* program.tell(word)
       yield* ended(program)
       const left: ReadonlyArray<Shape> = allShapes.filter((shape) => shape !== "ignores TERM" && shape !== "timeout(1)")
-      yield* leftAfter2s(Effect.map(program.shapesAlive, (alive) => alive.filter((shape) => !left.includes(shape))))
+      yield* leftAtLast(Effect.map(program.shapesAlive, (alive) => alive.filter((shape) => !left.includes(shape))))
       assert.deepStrictEqual(yield* program.shapesAlive, left)
     })
   )

@@ -87,8 +87,7 @@ fault(
   "a storm: 1,000 tasks cancelled at random moments, before, at and after their start",
   both(caught, "each ends once, as cancelled or as itself, and nobody is left", (launcher) =>
     Effect.flatMap(Random.next, (seed) => storm(launcher, 1000, Math.floor(seed * 1e9)))
-  ),
-  60_000
+  )
 )
 
 fault(
@@ -112,6 +111,5 @@ fault(
         )
       }
     })
-  ),
-  60_000
+  )
 )

@@ -28,15 +28,11 @@ export const caught = (what: string, test: Test): Verdict => ({ what: `caught: $
 export const limit = (what: string, test: Test): Verdict => ({ what: `limit: ${what}`, test })
 
 /** One fault: each launcher says what it does about it, and about its variants. */
-export const fault = (
-  name: string,
-  verdicts: Readonly<Record<Launcher, Verdict | ReadonlyArray<Verdict>>>,
-  timeout = 30_000
-) => {
+export const fault = (name: string, verdicts: Readonly<Record<Launcher, Verdict | ReadonlyArray<Verdict>>>) => {
   describe(name, () => {
     for (const launcher of launchers) {
       for (const { test, what } of [verdicts[launcher]].flat()) {
-        it.scopedLive(`${launcher} - ${what}`, () => test, timeout)
+        it.scopedLive(`${launcher} - ${what}`, () => test)
       }
     }
   })
@@ -155,7 +151,7 @@ export const forest = Effect.gen(function* () {
           (now) => allShapes.every((shape) => now[shape] === width[shape] * (trees[shape] ?? 0)),
           (now) => `there stood only ${JSON.stringify(now)}`
         ),
-        Effect.retry(Schedule.upTo(Schedule.spaced("50 millis"), "20 seconds"))
+        Effect.retry(Schedule.upTo(Schedule.spaced("50 millis"), "2 minutes"))
       ),
     /** Shapes that somebody is left of. */
     shapesAlive: Effect.map(leaves, (now) => allShapes.filter((shape) => now[shape] > 0)),
@@ -164,25 +160,25 @@ export const forest = Effect.gen(function* () {
   }
 })
 
-/** Who does not end within two seconds from now. */
-export const leftAfter2s = (alive: Effect.Effect<ReadonlyArray<string>>) =>
+/** The processes that do not end, although they have a minute. */
+export const leftAtLast = (alive: Effect.Effect<ReadonlyArray<string>>) =>
   alive.pipe(
     Effect.filterOrFail(
       (left) => left.length === 0,
       (left) => left
     ),
-    Effect.retry(Schedule.upTo(Schedule.spaced("50 millis"), "2 seconds")),
+    Effect.retry(Schedule.upTo(Schedule.spaced("50 millis"), "1 minute")),
     Effect.merge
   )
 
 /** Blocks this whole process. */
 export const block = (millis: number) => void Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, millis)
 
-/** The same as `leftAfter2s`, with this process blocked all the time: others have to do it. */
+/** The same as `leftAtLast`, with this process blocked all the time: others have to do it. */
 export const leftWhileBlocked = (survivors: () => ReadonlyArray<Found>) =>
   Effect.sync(() => {
     const start = performance.now()
-    while (survivors().length > 0 && performance.now() - start < 2000) block(20)
+    while (survivors().length > 0 && performance.now() - start < 30_000) block(20)
     return survivors().map(({ args }) => args.join(" "))
   })
 

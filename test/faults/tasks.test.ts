@@ -1,6 +1,6 @@
 /** Programs that defend themselves, and programs that attack: what is left of them, and who else suffers. */
 import { assert } from "@effect/vitest"
-import { Duration, Effect, Fiber } from "effect"
+import { Effect, Fiber } from "effect"
 import { ExecutionBackend, TaskError } from "effect-rhapsody"
 import { eventually, failureOf, gate, inbox, sh } from "../concurrent/support.js"
 import { idle, nothingLeft } from "../support.js"
@@ -12,7 +12,7 @@ import {
   caught,
   fault,
   forest,
-  leftAfter2s,
+  leftAtLast,
   limit,
   orchestrate,
   over,
@@ -81,7 +81,7 @@ fault("a process that hides: another session, no environment, no parent, no outp
         assert.deepStrictEqual(yield* shapesAlive, ["setsid"])
         yield* door.open()
         yield* Fiber.join(other)
-        assert.deepStrictEqual(yield* leftAfter2s(alive), none)
+        assert.deepStrictEqual(yield* leftAtLast(alive), none)
       }).pipe(over("agent"))
     )
   ],
@@ -138,10 +138,10 @@ fault(
       const script = `sleep 100 & sh -c 'sleep 100' & echo $$ > ${letters.path}; kill -STOP 0; sleep 100`
       const fiber = yield* ExecutionBackend.submit(sh(script, { env }))
       yield* asleep(yield* letters.take)
-      const [took] = yield* Effect.timed(ExecutionBackend.cancel(fiber))
-      assert.isBelow(Duration.toSeconds(took), 3)
+      // the grace is longer than this test may take: it ends because TERM is heard
+      yield* ExecutionBackend.cancel(fiber)
       assert.deepStrictEqual(yield* alive, none)
-    }).pipe(over(launcher))
+    }).pipe(over(launcher, { killGrace: "10 minutes" }))
   )
 )
 
@@ -219,7 +219,7 @@ function killsParent(attack: string) {
     const before = agentsOf()
     const attacker = yield* ExecutionBackend.submit(bash(`${attack}; sleep 100`, { env }))
     assert.deepStrictEqual(yield* reasons([attacker, victim]), ["Lost", "Lost"])
-    assert.deepStrictEqual(yield* leftAfter2s(alive), none)
+    assert.deepStrictEqual(yield* leftAtLast(alive), none)
     assert.strictEqual((yield* ExecutionBackend.execute(sh("echo again"))).stdout, "again\n")
     assert.notDeepEqual(agentsOf(), before)
     assert.deepStrictEqual(yield* idle, nothingLeft)
@@ -237,8 +237,7 @@ const forks = (launcher: Launcher, how: string, left: number) =>
     const fiber = yield* ExecutionBackend.submit(bash(`${fork}; wait`, { env }))
     yield* letters.take
     yield* eventually(sleeps, (n) => n === 200)
-    const [took] = yield* Effect.timed(ExecutionBackend.cancel(fiber))
-    assert.isBelow(Duration.toSeconds(took), 3)
+    yield* ExecutionBackend.cancel(fiber)
     assert.strictEqual(yield* sleeps, left)
     // by itself, and leaving them: nobody waits for them either
     const output = yield* ExecutionBackend.execute(

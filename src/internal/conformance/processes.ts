@@ -15,7 +15,7 @@ import { TaskError } from "../../Errors.js"
 import * as ExecutionBackend from "../../ExecutionBackend.js"
 import * as Task from "../../Task.js"
 import * as TaskDictionary from "../../TaskDictionary.js"
-import { ConformanceError, check, endsAs, failsAs, same, until } from "./check.js"
+import { ConformanceError, check, endsAs, failsAs, same, until, within } from "./check.js"
 import { alive, markEnv, markName, newMark, noneLeft } from "./marks.js"
 import type { Needing } from "./tools.js"
 
@@ -290,7 +290,7 @@ export const processes = ({ layer, orchestrator }: Subject): ReadonlyArray<Needi
       "terminate kills everything within 2 seconds, whatever ignores TERM",
       Effect.gen(function* () {
         const { fiber, mark } = yield* grown
-        yield* Effect.timeout(ExecutionBackend.terminate, "2 seconds")
+        yield* within(ExecutionBackend.terminate, "terminate", 2)
         yield* endsAs(fiber, "TaskError Canceled", "the task")
         yield* noneLeft(mark)
       })
@@ -334,13 +334,13 @@ export const processes = ({ layer, orchestrator }: Subject): ReadonlyArray<Needi
           (child) => Effect.sync(() => child.kill("SIGKILL"))
         )
         const grown = Effect.map(alive(mark, "sleep"), (count) => count >= 2)
-        yield* until(grown, "its task to run", "30 seconds") // it starts a whole program
+        yield* until(grown, "its task to run")
         started.kill("SIGKILL")
         const gone = until(
           Effect.map(alive(mark), (count) => count === 0),
           "its processes to end"
         )
-        yield* Effect.ignore(Effect.timeout(gone, "2 seconds"))
+        yield* Effect.ignore(within(gone, "their end", 2))
         yield* noneLeft(mark)
       }).pipe(Effect.scoped)
     }

@@ -14,7 +14,7 @@ import * as Defaults from "../../Defaults.js"
 import { RhapsodyError } from "../../Errors.js"
 import * as ExecutionBackend from "../../ExecutionBackend.js"
 import { TaskState } from "../../TaskState.js"
-import { ConformanceError, check, endsAs, failsAs, nothingLeft, same, untilState } from "./check.js"
+import { ConformanceError, check, endsAs, failsAs, nothingLeft, same, untilState, within } from "./check.js"
 import { asks } from "./refused.js"
 import type { Needing } from "./tools.js"
 import { needs, tools, withLayer } from "./tools.js"
@@ -201,10 +201,10 @@ export const whole = (subject: Subject): ReadonlyArray<Needing> => {
       "terminate ends everything within 2 seconds, and may be asked for again",
       Effect.gen(function* () {
         const fibers = yield* Effect.replicateEffect(submit(hold()), 5)
-        yield* Effect.timeout(ExecutionBackend.terminate, "2 seconds")
+        yield* within(ExecutionBackend.terminate, "terminate", 2)
         for (const fiber of fibers) yield* endsAs(fiber, "TaskError Canceled", fiber.uid)
         yield* failsAs(submit(echo(1)), "BackendError Closed", "a later submission")
-        yield* Effect.timeout(ExecutionBackend.terminate, "2 seconds")
+        yield* within(ExecutionBackend.terminate, "terminate", 2)
         yield* same(yield* status, "SHUTDOWN", "the backend")
       })
     )
