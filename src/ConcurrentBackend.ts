@@ -68,6 +68,9 @@ export interface Options<K extends Kinds = Kinds> extends ExecutionBackend.Optio
 export const settings = makeSettings(type, Schema.Struct({ killGrace: Schema.optional(Schema.DurationFromSelf) }))
 type Settings = { readonly killGrace?: Duration.Duration | undefined }
 
+/** Resources mean nothing here: a task is a slot. */
+const honours: ReadonlyArray<ExecutionBackend.HonouredOption> = ExecutionBackend.programOptions
+
 const run =
   (launcher: Launcher, killGrace: number, sandboxes: string): ExecutionBackend.Driver<Kinds>["run"] =>
   (spec, report) => {
@@ -135,6 +138,7 @@ export const driver = <const K extends Kinds = Kinds>(
           program._tag === "executable" && program.capture.onChunk === undefined && program.capture.overflow !== "spill"
       },
       settings,
+      honours,
       check: ({ program }) => {
         return program._tag === "executable" ? launcher.check(program) : Effect.void
       },

@@ -33,7 +33,7 @@ import { contract } from "./internal/conformance/contract.js"
 import { ending } from "./internal/conformance/ending.js"
 import { limits } from "./internal/conformance/limits.js"
 import { processes } from "./internal/conformance/processes.js"
-import { refuses } from "./internal/conformance/refused.js"
+import { isProgram, refuses, refusesOptions } from "./internal/conformance/refused.js"
 import { secrets } from "./internal/conformance/secrets.js"
 import type { Need, Needing } from "./internal/conformance/tools.js"
 import { whole } from "./internal/conformance/whole.js"
@@ -135,6 +135,10 @@ const lacks: { readonly [N in Need]: (subject: Subject) => Exception | undefined
     subject.programs === true
       ? undefined
       : (noKind(subject, "executable") ?? { reason: "answers programs without starting them" }),
+  environment: (subject) =>
+    isProgram(subject)
+      ? undefined
+      : { reason: "its work is no program, and is given no environment", refusal: refusesOptions(subject) },
   lose: ({ lose }) => (lose === undefined ? { reason: "has no engine but this process" } : undefined)
 }
 

@@ -195,11 +195,51 @@ export interface Serving {
   readonly exited: Effect.Effect<never, TaskError | BackendError>
 }
 
+/**
+ * What a driver can honour of what is asked for a task. Timeouts, retries, priorities and uids are the library's, on every
+ * backend.
+ *
+ * Of a program: its `cwd`; `env` (variables added and removed); `stdin` (text or bytes) and `stdinFile`; `captureFiles`
+ * (output to files), `mergeStderr`, `overflow` (what follows on too much output, and `capture.limit`), `onChunk`;
+ * `prepare`; `sandbox`; `limits`; `nice`; `leftovers` (that it may leave processes running). Of `resources`, of a task of
+ * any kind: each by its name.
+ */
+export type HonouredOption = (typeof programOptions)[number] | (typeof resourceOptions)[number]
+
+/** Those of programs. */
+export const programOptions = [
+  "cwd",
+  "env",
+  "stdin",
+  "stdinFile",
+  "captureFiles",
+  "mergeStderr",
+  "overflow",
+  "onChunk",
+  "prepare",
+  "sandbox",
+  "limits",
+  "nice",
+  "leftovers"
+] as const
+
+/** Those of tasks of every kind. */
+export const resourceOptions = ["cores", "gpus", "memory", "ranks", "nodes", "walltime"] as const
+
+/** All of them: for a driver that stands for others, or passes everything on. */
+export const everyOption: ReadonlyArray<HonouredOption> = [...programOptions, ...resourceOptions]
+
 /** What both forms of a driver have. */
 export interface Common<out K extends Kind = Kind> {
   /** Names the backend in errors, events and settings. */
   readonly type: string
   readonly kinds: ReadonlyArray<K>
+  /**
+   * What it honours of a program and of `resources`; default: nothing. A task that asks for anything else is refused when
+   * it is submitted, with `ConfigurationError` UnsupportedOption and the field: `run` never sees it. Only `cores`,
+   * `memory`, `walltime`, and one rank or node, are let through unhonoured: without them the same work is done.
+   */
+  readonly honours?: ReadonlyArray<HonouredOption> | undefined
   /** Refuses at submission what this engine can never run, naming the field; leaves no trace. */
   readonly check?: (spec: Omit<Spec, "uid" | "attempt">) => Effect.Effect<void, ConfigurationError | BackendError>
   /**

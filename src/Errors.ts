@@ -185,6 +185,8 @@ export const ConfigurationErrorReason = Schema.Literal(
   "InvalidPayload",
   /** An option has a value that cannot be honoured. */
   "InvalidOption",
+  /** An option that the backend does not honour, or that means nothing for a task of this kind. */
+  "UnsupportedOption",
   /** Settings for a backend other than the one that runs the task. */
   "WrongSettings",
   /** A function task without its handler, or with the handler of another definition of the same name. */

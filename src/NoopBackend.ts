@@ -90,6 +90,8 @@ export const driver = ({ answer, settings }: Options = {}): ExecutionBackend.Dri
   type: "noop",
   kinds,
   concurrency: "unbounded",
+  // as the backend that it stands for would
+  honours: ExecutionBackend.everyOption,
   // an answer may not heed its interruption
   ...(answer === undefined ? { boundedStop: kinds } : {}),
   // never called, for `run` asks no handler

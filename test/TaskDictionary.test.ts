@@ -9,6 +9,7 @@ const Recorder = ExecutionBackend.layer({
   type: "recorder",
   kinds: ["executable", "python"],
   concurrency: 1,
+  honours: ExecutionBackend.everyOption,
   settings,
   run: ({ name, payload, priority, program, resources, settings, uid }) => {
     if (program._tag !== "executable") {

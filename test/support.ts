@@ -21,7 +21,11 @@ export const executables = (
   run: ExecutionBackend.Driver<"executable">["run"],
   driver: Partial<ExecutionBackend.Driver<"executable">> = {},
   options: ExecutionBackend.Options = {}
-) => ExecutionBackend.layer({ type: "fake", kinds: ["executable"], concurrency: 1, ...driver, run }, options)
+) =>
+  ExecutionBackend.layer(
+    { type: "fake", kinds: ["executable"], concurrency: 1, honours: ExecutionBackend.everyOption, ...driver, run },
+    options
+  )
 
 export const ok = Effect.succeed(ExecutionBackend.Outcome.exited({ exitCode: 0, stdout: "ok" }))
 

@@ -123,6 +123,8 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     type,
     kinds: ["executable", "function", "worker", "python", "service"] satisfies ReadonlyArray<Kind>,
     concurrency,
+    // as the backend that it stands for would
+    honours: Drivers.everyOption,
     cancelable,
     ...(settings === undefined ? {} : { settings }),
     lost: Deferred.await(lost),

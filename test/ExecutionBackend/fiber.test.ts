@@ -147,7 +147,7 @@ describe("a task's fiber is a fiber", () => {
   it.effect("inspection of instances and fibers shows no payload and no secret", () => {
     const Secret = Task.function("Secret", { payload: { password: Schema.String }, success: Schema.Void })
     return Effect.gen(function* () {
-      const instance = Secret.make({ password: "hunter2" }, { env: { TOKEN: "hunter2" }, uid: "s1" })
+      const instance = Secret.make({ password: "hunter2" }, { uid: "s1" })
       const fiber = yield* ExecutionBackend.submit(instance)
       yield* Effect.yieldNow()
       for (const value of [instance, fiber, { fiber }, [instance]]) {

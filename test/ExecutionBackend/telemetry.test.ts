@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Effect, Exit, HashMap, Logger, Metric, MetricState, Option, Redacted, Schedule, Schema, Tracer } from "effect"
+import { Effect, Exit, HashMap, Logger, Metric, MetricState, Option, Schedule, Schema, Tracer } from "effect"
 import { ExecutionBackend, Task } from "effect-rhapsody"
 import { fakeEngine } from "../engines/fakeEngine.js"
 import { runningEngine } from "../engines/runningEngine.js"
@@ -116,8 +116,7 @@ describe("spans", () => {
     const Failing = Task.function("Failing", { payload: { password: Schema.String }, error: Schema.String })
     const handler = Failing.toLayer(({ password }) => Effect.withSpan(Effect.fail(`wrong: ${password}`), "inner"))
     return Effect.gen(function* () {
-      const env = { TOKEN: Redacted.make("hunter2") }
-      yield* Effect.flip(ExecutionBackend.execute(Failing.make({ password: "hunter2" }, { env })))
+      yield* Effect.flip(ExecutionBackend.execute(Failing.make({ password: "hunter2" })))
       const task = spans.find(({ name }) => name === "task Failing")!
       assert.strictEqual(spans.find(({ name }) => name === "inner")!.parent, "task Failing")
       assert.isTrue(Exit.isFailure(task.exit!))

@@ -83,7 +83,7 @@ overBoth("output is told while the program runs", ({ launcher, provide }) => {
       } else {
         // Limit of Node, which has a file for what is merged.
         const error = yield* refusal(task)
-        assert.deepStrictEqual([error.reason, error.configKey], ["InvalidOption", "capture.onChunk"])
+        assert.deepStrictEqual([error.reason, error.configKey], ["UnsupportedOption", "capture.onChunk"])
       }
     }).pipe(backend)
   )

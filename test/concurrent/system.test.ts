@@ -22,7 +22,7 @@ overBoth("limits and niceness", ({ launcher, provide }) => {
           [{ nice: 5 }, "nice"]
         ] as const) {
           const error = yield* refusal(sh("true", options))
-          assert.deepStrictEqual([error.reason, error.configKey], ["InvalidOption", configKey])
+          assert.deepStrictEqual([error.reason, error.configKey], ["UnsupportedOption", configKey])
           assert.include(error.message, "only the launch agent can set it: install Python 3.8 or later")
         }
         assert.deepStrictEqual(yield* idle, { ...nothingLeft, status: "INITIALIZED" as any })

@@ -46,6 +46,7 @@ export const fakeEngine = ({ cancel, confirms = true, submit, ...driver }: Scrip
     const full: ExecutionBackend.BatchDriver<"executable" | "service"> = {
       type: "fake engine",
       kinds: ["executable"],
+      honours: ExecutionBackend.everyOption,
       ...driver,
       submit: (specs) =>
         Effect.suspend(() => {

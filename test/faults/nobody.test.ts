@@ -109,7 +109,7 @@ fault("a limit of processes for a task", {
   node: limit(
     "Node cannot set it, and the task is refused",
     Effect.map(told("node"), ({ said }) => {
-      assert.deepStrictEqual(said["limits"], { reason: "InvalidOption" })
+      assert.deepStrictEqual(said["limits"], { reason: "UnsupportedOption" })
     })
   )
 })

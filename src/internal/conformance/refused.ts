@@ -34,6 +34,35 @@ export const refuses = ({ layer }: Subject, kind: Task.Kind): Effect.Effect<void
     Effect.scoped
   ) as Effect.Effect<void, unknown>
 
+export const isProgram = ({ work }: Pick<Subject, "work">): boolean =>
+  work({ how: "echo", value: 0 }).task.kind === "executable"
+
+/** What only a program can have. */
+const ofPrograms: { readonly [K in keyof Task.DefinitionOptions]: Task.DefinitionOptions[K] } = {
+  cwd: "/",
+  env: { NAME: "value" },
+  capture: { limit: 10 },
+  prepare: ["true"],
+  sandbox: true,
+  limits: { cpuSeconds: 10 },
+  nice: 1,
+  leftovers: "detach"
+}
+
+/** The proof of an exception, of a backend whose work is no program: what would be ignored is refused by name. */
+export const refusesOptions = (subject: Pick<Subject, "layer" | "work">): Effect.Effect<void, unknown> => {
+  const { echo, opened } = tools(subject)
+  return opened(
+    Effect.gen(function* () {
+      for (const [key, value] of Object.entries(ofPrograms)) {
+        const error = yield* Effect.flip(ExecutionBackend.submit(echo(1, { [key]: value })))
+        yield* same([error.reason, (error as any).configKey], ["UnsupportedOption", key], key)
+      }
+      yield* nothingLeft
+    })
+  )
+}
+
 /**
  * The proof of an exception, of a backend that cannot stop what runs: cancel is refused and the task goes on; who
  * interrupts its fiber waits no longer than the grace.

@@ -14,7 +14,7 @@ import type { Subject } from "../../Conformance.js"
 import * as ExecutionBackend from "../../ExecutionBackend.js"
 import { check, collect, untilState } from "./check.js"
 import type { Needing } from "./tools.js"
-import { tools } from "./tools.js"
+import { needs, tools } from "./tools.js"
 
 /** All the ways in which somebody may print it. */
 const printed = (value: unknown): string => [String(value), JSON.stringify(value), inspect(value, { depth: 6 })].join()
@@ -53,42 +53,45 @@ export const secrets = (subject: Subject): ReadonlyArray<Needing> => {
   const secret = "hunter2-hunter2"
 
   return [
-    row(
-      "secrets",
-      "a Redacted variable is in no event, log, span, metric or error, in no task and in no fiber, however it ends",
-      Effect.gen(function* () {
-        const told: Array<string> = []
-        const say = (value: unknown) => void told.push(printed(value))
-        const logger = Logger.make(({ annotations, cause, message }) => say([[...annotations], message, cause]))
-        const events = yield* ExecutionBackend.events
-        const options = {
-          env: { SECRET: Redacted.make(secret) },
-          retry: { times: 1, schedule: Schedule.forever }
-        }
-        yield* Effect.gen(function* () {
-          for (const how of ["echo", "fail", "die", "wrong", "flaky"] as const) {
-            const task = work({ how, value: 2 }, options)
-            say(task)
-            const fiber = yield* ExecutionBackend.submit(task)
-            say(fiber)
-            const exit = yield* Fiber.await(fiber)
-            say(exit)
-            if (Exit.isFailure(exit)) say(Cause.pretty(exit.cause, { renderErrorCause: true }))
+    needs(
+      "environment",
+      row(
+        "secrets",
+        "a Redacted variable is in no event, log, span, metric or error, in no task and in no fiber, however it ends",
+        Effect.gen(function* () {
+          const told: Array<string> = []
+          const say = (value: unknown) => void told.push(printed(value))
+          const logger = Logger.make(({ annotations, cause, message }) => say([[...annotations], message, cause]))
+          const events = yield* ExecutionBackend.events
+          const options = {
+            env: { SECRET: Redacted.make(secret) },
+            retry: { times: 1, schedule: Schedule.forever }
           }
-          const held = yield* ExecutionBackend.submit(work({ how: "hold", value: 0 }, options))
-          yield* untilState(held, "EXECUTING")
-          yield* Fiber.interrupt(held)
-          say(yield* Fiber.await(held))
-        }).pipe(
-          Effect.withTracer(tracer(say)),
-          Logger.withMinimumLogLevel(LogLevel.All),
-          Effect.provide(Logger.replace(Logger.defaultLogger, logger))
-        )
-        say(yield* collect(events, 6))
-        say(yield* Metric.snapshot)
-        const where = told.find((text) => text.includes(secret))
-        yield* check(where === undefined, `the secret was told: ${where?.replaceAll(secret, "<the secret>")}`)
-      })
+          yield* Effect.gen(function* () {
+            for (const how of ["echo", "fail", "die", "wrong", "flaky"] as const) {
+              const task = work({ how, value: 2 }, options)
+              say(task)
+              const fiber = yield* ExecutionBackend.submit(task)
+              say(fiber)
+              const exit = yield* Fiber.await(fiber)
+              say(exit)
+              if (Exit.isFailure(exit)) say(Cause.pretty(exit.cause, { renderErrorCause: true }))
+            }
+            const held = yield* ExecutionBackend.submit(work({ how: "hold", value: 0 }, options))
+            yield* untilState(held, "EXECUTING")
+            yield* Fiber.interrupt(held)
+            say(yield* Fiber.await(held))
+          }).pipe(
+            Effect.withTracer(tracer(say)),
+            Logger.withMinimumLogLevel(LogLevel.All),
+            Effect.provide(Logger.replace(Logger.defaultLogger, logger))
+          )
+          say(yield* collect(events, 6))
+          say(yield* Metric.snapshot)
+          const where = told.find((text) => text.includes(secret))
+          yield* check(where === undefined, `the secret was told: ${where?.replaceAll(secret, "<the secret>")}`)
+        })
+      )
     )
   ]
 }

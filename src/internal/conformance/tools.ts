@@ -7,7 +7,7 @@ import type * as Task from "../../Task.js"
 import { untilState } from "./check.js"
 
 /** What not every subject has: one that has it not is excepted from the rows that need it. */
-export type Need = "executable" | "service" | "programs" | "lose"
+export type Need = "executable" | "service" | "programs" | "environment" | "lose"
 
 export interface Needing extends Row {
   readonly need?: Need

@@ -8,8 +8,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Mailbox from "effect/Mailbox"
 import type * as Scope from "effect/Scope"
-import type { Program as AnyProgram, BatchDriver, Executable, Spec, Update } from "../../Driver.js"
-import { taskError } from "../../Driver.js"
+import type { Program as AnyProgram, BatchDriver, Executable, HonouredOption, Spec, Update } from "../../Driver.js"
+import { programOptions, taskError } from "../../Driver.js"
 import { BackendError, ConfigurationError } from "../../Errors.js"
 import type { TaskState } from "../../TaskState.js"
 import { frameLimit } from "../bridge/frame.js"
@@ -37,6 +37,9 @@ export interface Settled extends Omit<BridgeOptions, "name"> {
 const type = "dask"
 
 type Python = Extract<AnyProgram, { readonly _tag: "python" }>
+
+/** Programs are started by a launch agent on the worker; Dask itself knows these resources of workers. */
+export const honours: ReadonlyArray<HonouredOption> = [...programOptions, "cores", "gpus", "memory"]
 
 /** What Dask calls the states of a task, on scheduler and workers, and what each is here. */
 export const nativeStates: Readonly<Record<string, TaskState>> = {
@@ -162,6 +165,7 @@ export const make = (
       type,
       kinds: options.kinds,
       settings,
+      honours,
       nativeStates,
       // a function that runs in a thread has no end but its own
       cancelable: ({ attempt, uid }) => {

@@ -78,13 +78,6 @@ export const check = <E>(
   spec: Pick<Spec, "priority" | "resources" | "settings">,
   workers: Effect.Effect<ReadonlyArray<Worker>, E>
 ): Effect.Effect<void, ConfigurationError | E> => {
-  const { nodes, ranks } = spec.resources
-  if (nodes !== undefined && nodes > 1) {
-    return Effect.fail(invalid("resources.nodes", "a task of Dask runs on one worker; leave nodes out"))
-  }
-  if (ranks !== undefined && ranks > 1) {
-    return Effect.fail(invalid("resources.ranks", "Dask starts one process for a task; name mpirun as the program"))
-  }
   const place = placeOf(spec)
   const other = (spec.settings as Settings | undefined)?.allowOtherWorkers
   if (other !== undefined && place.workers === undefined) {

@@ -3,7 +3,7 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type { AnyDriver } from "../../Driver.js"
-import { isBatch } from "../../Driver.js"
+import { everyOption, isBatch } from "../../Driver.js"
 import { ConfigurationError } from "../../Errors.js"
 import type { Options } from "../../ExecutionBackend.js"
 import type { Limits } from "./machine.js"
@@ -40,6 +40,8 @@ export const limitsOf = (driver: AnyDriver, options: Options): Effect.Effect<All
     if (Option.isNone(stopGrace) || !Duration.isFinite(stopGrace.value)) {
       return refuse("stopGrace", 'must be a finite duration such as "5 seconds"')
     }
+    const unknown = (driver.honours ?? []).find((option) => !everyOption.includes(option))
+    if (unknown !== undefined) return refuse("honours", `must be some of ${everyOption.join(", ")}, not ${unknown}`)
     if (driver.kinds.length === 0) return refuse("kinds", "a backend runs at least one kind of task")
     const grace = Duration.toMillis(stopGrace.value)
     return Effect.succeed({ concurrency, ahead, admission, nested, history, eventBuffer, grace })

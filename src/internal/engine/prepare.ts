@@ -17,6 +17,7 @@ import type { Issue } from "../codec.js"
 import type { Refusal } from "./checks.js"
 import { checkEnv, checkInput, checkOptions, checkText, millis, refuse } from "./checks.js"
 import type { Prepared } from "./entry.js"
+import { checkHonoured, checkKind } from "./honours.js"
 import { describe } from "./outcome.js"
 import { policy } from "./retry.js"
 
@@ -184,7 +185,7 @@ const find = (
     return Effect.fail(refuse("kind", "UnsupportedKind", message))
   }
   const time = options.timeout === undefined ? undefined : millis("timeout", options.timeout)
-  const wrong = checkOptions(options) ?? time?.wrong
+  const wrong = checkOptions(options) ?? time?.wrong ?? checkKind(instance)
   if (wrong !== undefined) return Effect.fail(wrong)
   const own = settings(driver, options)
   if (Either.isLeft(own)) return Effect.fail(own.left)
@@ -224,11 +225,14 @@ const assemble = (
   const { options, task } = instance
   const what = program(instance, payload, context, driver.handler)
   if (Either.isLeft(what)) return Effect.fail(what.left)
+  const resources = options.resources ?? noResources
+  const ignored = checkHonoured(driver, task.name, what.right, resources)
+  if (ignored !== undefined) return Effect.fail(ignored)
   const spec: Prepared["spec"] = {
     name: task.name,
     payload: encoded,
     program: what.right,
-    resources: options.resources ?? noResources,
+    resources,
     priority: options.priority ?? 0,
     settings,
     after: none,

@@ -50,14 +50,14 @@ const check = ({
     if (value instanceof Uint8Array && undecodable(value)) return refuse(`env.${name}`, "InvalidPayload", bytes)
   }
   if (limits !== undefined && Object.values(limits).some((limit) => limit !== undefined)) {
-    return refuse("limits", "InvalidOption", agent)
+    return refuse("limits", "UnsupportedOption", agent)
   }
   if (capture.onChunk !== undefined && capture.merged && capture.stdout === undefined) {
     const message =
       "only the launch agent can tell of merged streams while the program runs: install Python 3.8 or later"
-    return refuse("capture.onChunk", "InvalidOption", message)
+    return refuse("capture.onChunk", "UnsupportedOption", message)
   }
-  if (nice !== undefined) return refuse("nice", "InvalidOption", agent)
+  if (nice !== undefined) return refuse("nice", "UnsupportedOption", agent)
   return Effect.void
 }
 
