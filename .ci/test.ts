@@ -1,11 +1,12 @@
 /**
- * Everything that is asked of a change: the package's `check` and `lint` scripts, each counted as one test, then
- * vitest. All of them run, whatever fails before. The last line of the output is `N passed, N failed, N skipped`.
+ * Everything that is asked of a change: the scripts of the package that check it, each counted as one test, then
+ * vitest. All of them run, whatever fails before. They have a temporary directory of their own, and what they leave
+ * there is a failure. The last line of the output is `N passed, N failed, N skipped`.
  *
  * Works in the current directory, so that it can be tested on a small project. Arguments go to vitest.
  */
 import { spawnSync } from "node:child_process"
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs"
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs"
 import { tmpdir } from "node:os"
 import { join } from "node:path"
 import { fileURLToPath } from "node:url"
@@ -13,8 +14,12 @@ import type { Counts } from "./reporter.js"
 
 const inCI = !["", "0", "false"].includes(process.env["CI"] ?? "")
 
-const succeeds = (command: string, args: ReadonlyArray<string>, env = process.env): boolean =>
-  spawnSync(command, args, { stdio: "inherit", env }).status === 0
+const own = mkdtempSync(join(tmpdir(), "test-"))
+const temporary = join(own, "tmp")
+mkdirSync(temporary)
+
+const succeeds = (command: string, args: ReadonlyArray<string>, env: NodeJS.ProcessEnv = {}): boolean =>
+  spawnSync(command, args, { stdio: "inherit", env: { ...process.env, TMPDIR: temporary, ...env } }).status === 0
 
 const check = (script: string): Counts => {
   const passed = succeeds("npm", ["run", "--silent", script])
@@ -23,27 +28,34 @@ const check = (script: string): Counts => {
 }
 
 const vitest = (args: ReadonlyArray<string>): Counts => {
-  const directory = mkdtempSync(join(tmpdir(), "test-counts-"))
-  const file = join(directory, "counts.json")
+  const file = join(own, "counts.json")
   const executable = fileURLToPath(new URL("../node_modules/vitest/vitest.mjs", import.meta.url))
   const reporter = fileURLToPath(new URL("reporter.ts", import.meta.url))
-  try {
-    const passed = succeeds(
-      process.execPath,
-      [executable, "run", "--reporter=default", `--reporter=${reporter}`, ...args],
-      { ...process.env, TEST_COUNTS: file }
-    )
-    const counts: Counts = existsSync(file)
-      ? JSON.parse(readFileSync(file, "utf8"))
-      : { passed: 0, failed: 0, skipped: [] }
-    // Vitest can end badly for a reason that no test has: a crash, a wrong option, no file found.
-    return !passed && counts.failed === 0 ? { ...counts, failed: 1 } : counts
-  } finally {
-    rmSync(directory, { recursive: true, force: true })
-  }
+  const passed = succeeds(
+    process.execPath,
+    [executable, "run", "--reporter=default", `--reporter=${reporter}`, ...args],
+    { TEST_COUNTS: file }
+  )
+  const counts: Counts = existsSync(file)
+    ? JSON.parse(readFileSync(file, "utf8"))
+    : { passed: 0, failed: 0, skipped: [] }
+  // Vitest can end badly for a reason that no test has: a crash, a wrong option, no file found.
+  return !passed && counts.failed === 0 ? { ...counts, failed: 1 } : counts
 }
 
-const results = [check("check"), check("lint"), vitest(process.argv.slice(2))]
+/** The caches of tsx and of Node's compiler belong to them. */
+const isCache = (name: string): boolean => /^(tsx-\d+|node-compile-cache)$/.test(name)
+
+const leavesNothing = (): Counts => {
+  const left = readdirSync(temporary).filter((name) => !isCache(name))
+  if (left.length > 0) console.log(`FAILED: left in the temporary directory: ${left.join(", ")}`)
+  return { passed: left.length === 0 ? 1 : 0, failed: left.length === 0 ? 0 : 1, skipped: [] }
+}
+
+const { scripts = {} } = JSON.parse(readFileSync("package.json", "utf8")) as { scripts?: Record<string, string> }
+const checks = Object.keys(scripts).filter((name) => /^(check|lint)(:|$)/.test(name))
+const results = [...checks.map(check), vitest(process.argv.slice(2)), leavesNothing()]
+rmSync(own, { recursive: true, force: true })
 const skipped = results.flatMap((counts) => counts.skipped)
 const passed = results.reduce((sum, counts) => sum + counts.passed, 0)
 const failed = results.reduce((sum, counts) => sum + counts.failed, 0) + (inCI ? skipped.length : 0)

@@ -207,7 +207,7 @@ const play = (
 
 describe("random programs", () => {
   for (const [name, form] of Object.entries({ slots, batches })) {
-    it(`end every task exactly once, and leave nothing: ${name}`, { timeout: 120_000 }, () =>
+    it(`end every task exactly once, and leave nothing: ${name}`, () =>
       fc.assert(
         fc.asyncProperty(program, async (one) => {
           // the simulated clock leaves no time to the runner of tests
@@ -215,7 +215,6 @@ describe("random programs", () => {
           await Effect.runPromise(Effect.provide(play(form, one), TestContext.TestContext))
         }),
         { numRuns: 500 }
-      )
-    )
+      ))
   }
 })

@@ -46,7 +46,7 @@ const careless: Conformance.Subject = {
 
 const words = (lines: ReadonlyArray<string>) => [...new Set(lines.map((line) => line.split(" ")[0]))].sort()
 
-describe("a backend of somebody else's", { timeout: 90_000 }, () => {
+describe("a backend of somebody else's", () => {
   it.live("of a few lines passes, and says what it declares away", () =>
     Effect.gen(function* () {
       const lines = yield* Conformance.report(quick)

@@ -14,7 +14,7 @@ const loader = ["--conditions=effect-rhapsody-source", `--import=${pathToFileURL
 const example = (name: string) => [...loader, join(root, `examples/${name}.ts`)]
 const env = { RHAPSODY_DASK_PYTHON: python }
 
-const arrays = missing ? { missing: "there is no Dask" } : numpy(python)
+const arrays = missing ? { missing: "there is no Dask" } : await numpy(python)
 if ("missing" in arrays) console.error(`\nNO NUMPY, and the example with it is skipped: ${arrays.missing}\n`)
 
 const inDirectory = async (use: (directory: string) => Promise<void>) => {
@@ -27,7 +27,7 @@ const inDirectory = async (use: (directory: string) => Promise<void>) => {
 }
 
 describe.skipIf(missing)("the quickstart on Dask", () => {
-  it("comes to the same as on this machine alone", { timeout: 60_000 }, () =>
+  it("comes to the same as on this machine alone", () =>
     inDirectory(async (directory) => {
       const { code, output } = await run(directory, process.execPath, example("quickstart-dask"), env)
       expect(code, output).toBe(0)
@@ -36,8 +36,7 @@ describe.skipIf(missing)("the quickstart on Dask", () => {
       expect(output).toMatch(/^tasks: +18 ran, 1 retried, in \d+\.\d s$/m)
       expect(output).toMatch(/^check: +ok, all 144 numbers recomputed from 200000 flights$/m)
       expect(existsSync(join(directory, ".rhapsody/quickstart/delays.svg"))).toBe(true)
-    })
-  )
+    }))
 
   it("differs from the quickstart in its layers alone", () => {
     const code = (name: string) =>
@@ -49,7 +48,7 @@ describe.skipIf(missing)("the quickstart on Dask", () => {
     expect(dask.trimEnd().split("\n").at(-1)).toBe(local.trimEnd().split("\n").at(-1))
   })
 
-  it("says how to install what is missing", { timeout: 60_000 }, () =>
+  it("says how to install what is missing", () =>
     inDirectory(async (directory) => {
       const { code, output } = await run(directory, process.execPath, example("quickstart-dask"), {
         RHAPSODY_DASK_PYTHON: join(directory, "python")
@@ -58,8 +57,7 @@ describe.skipIf(missing)("the quickstart on Dask", () => {
       expect(output).toMatch(/^failed: .*python/m)
       expect(output).toContain("-m pip install dask distributed")
       expect(output).not.toMatch(/^ +at /m)
-    })
-  )
+    }))
 })
 
 /** The same in plain loops and without numpy: what the table must say. */
@@ -83,7 +81,7 @@ const tableOf = (rates: ReadonlyArray<number>, count: number, steps: number) => 
 }
 
 describe.skipIf("missing" in arrays)("the pipeline of Python functions on Dask", () => {
-  it("prints what other code comes to", { timeout: 60_000 }, () =>
+  it("prints what other code comes to", () =>
     inDirectory(async (directory) => {
       const PYTHONPATH = "directory" in arrays ? arrays.directory : ""
       const { code, output, stdout } = await run(directory, process.execPath, example("dask-pipeline"), {
@@ -98,6 +96,5 @@ describe.skipIf("missing" in arrays)("the pipeline of Python functions on Dask",
       expect(rows.slice(0, 4).map((row) => Number(row.trim().split(/ +/)[1]))).toEqual([1, 2, 4, 8])
       expect(rows[0]).toContain((1 - 1 / 2.8).toFixed(3))
       expect(rows.at(-1)).toBe("order ends near 3.57")
-    })
-  )
+    }))
 })

@@ -1,17 +1,15 @@
 // Each example runs as the README says and prints what it should. The quickstart and those on Dask have their own files.
 
-import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { describe, expect, it } from "vitest"
+import { root, run as runIn } from "../project/support.js"
 
-const root = path.resolve(import.meta.dirname, "../..")
-const run = (name: string) =>
-  execFileSync(
-    process.execPath,
-    ["--conditions=effect-rhapsody-source", "--import", "tsx", path.join("examples", `${name}.ts`)],
-    { cwd: root, encoding: "utf8" }
-  )
+const flags = ["--conditions=effect-rhapsody-source", "--import", "tsx"]
+const run = async (name: string) => {
+  const { output } = await runIn(root, process.execPath, [...flags, path.join("examples", `${name}.ts`)])
+  return output
+}
 
 describe("examples", () => {
   it("all have a test", () => {
@@ -28,14 +26,14 @@ describe("examples", () => {
     ])
   })
 
-  it("custom-backend: a backend in under 30 lines", () => {
+  it("custom-backend: a backend in under 30 lines", async () => {
     const lines = fs.readFileSync(path.join(root, "examples/custom-backend.ts"), "utf8").trimEnd().split("\n")
     expect(lines.length).toBeLessThan(30)
-    expect(run("custom-backend")).toBe("logging: runs Echo as task.000001\nhello\n")
+    expect(await run("custom-backend")).toBe("logging: runs Echo as task.000001\nhello\n")
   })
 
-  it("error-handling: every failure arrives as its type", () => {
-    expect(run("error-handling").trimEnd().split("\n")).toEqual([
+  it("error-handling: every failure arrives as its type", async () => {
+    expect((await run("error-handling")).trimEnd().split("\n")).toEqual([
       "completed: fine",
       "diverged at step 7",
       "task test_task failed: Exit, exit code 2, no input",
@@ -45,8 +43,8 @@ describe("examples", () => {
     ])
   })
 
-  it("registry: what is known by name, and what is wrong is named", () => {
-    const [concurrent, dask, ...rest] = run("registry").trimEnd().split("\n")
+  it("registry: what is known by name, and what is wrong is named", async () => {
+    const [concurrent, dask, ...rest] = (await run("registry")).trimEnd().split("\n")
     expect(concurrent).toBe("concurrent is available")
     // as the Python of this machine has it or not
     expect(dask).toMatch(/^dask is (available|not available: .*pip install)/)
@@ -61,7 +59,10 @@ describe("examples", () => {
     ])
   })
 
-  it("compose: a part of a larger program", () => {
-    expect(run("compose").trimEnd().split("\n")).toEqual(["ran 20 tasks, 2 at a time; 3 diverged", "mean energy 9.2"])
+  it("compose: a part of a larger program", async () => {
+    expect((await run("compose")).trimEnd().split("\n")).toEqual([
+      "ran 20 tasks, 2 at a time; 3 diverged",
+      "mean energy 9.2"
+    ])
   })
 })

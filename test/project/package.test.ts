@@ -17,7 +17,7 @@ it("exports exactly the modules of src", () => {
   expect(manifest.exports).toEqual({ "./package.json": "./package.json", ...Object.fromEntries(entries) })
 })
 
-describe("the packed package in a stranger's project", { timeout: 180_000 }, () => {
+describe("the packed package in a stranger's project", () => {
   const directory = makeDirectory()
   const stranger = join(directory, "stranger")
   let files: ReadonlyArray<string>
@@ -34,7 +34,7 @@ describe("the packed package in a stranger's project", { timeout: 180_000 }, () 
     const install = ["install", "--prefer-offline", "--no-audit", "--no-fund"]
     const installed = await run(stranger, "npm", [...install, join(directory, tarball.filename), ...pinned])
     expect(installed.code, installed.output).toBe(0)
-  }, 180_000)
+  })
 
   afterAll(() => removeDirectory(directory))
 

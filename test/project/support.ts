@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process"
-import { mkdtempSync, realpathSync, rmSync } from "node:fs"
+import { cpSync, mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync, writeFileSync } from "node:fs"
 import { tmpdir } from "node:os"
-import { join } from "node:path"
+import { dirname, join } from "node:path"
 import { fileURLToPath } from "node:url"
 
 export const root = fileURLToPath(new URL("../..", import.meta.url))
@@ -19,7 +19,9 @@ export interface Result {
 
 // What this vitest and its machine say in their environment is not meant for the commands under test.
 const inherited = Object.fromEntries(
-  Object.entries(process.env).filter(([name]) => !/^(VITEST.*|TEST|NODE_ENV|CI|FORCE_COLOR)$/.test(name))
+  Object.entries(process.env).filter(
+    ([name]) => !/^(VITEST.*|TEST|NODE_ENV|NODE_TEST_CONTEXT|CI|FORCE_COLOR)$/.test(name)
+  )
 )
 
 /** Runs a command to its end; a failure is a result too. */
@@ -35,3 +37,21 @@ export const run = (
       resolve({ code: error === null ? 0 : (error.code ?? "killed"), stdout, output: stdout + stderr })
     )
   })
+
+/** Runs one of our scripts, as package.json and the configurations have it, over other sources. */
+export const runOver = async (script: string, files: Record<string, string>) => {
+  const directory = makeDirectory()
+  for (const name of ["package.json", "tsconfig.json", ".config", ".biome.json"]) {
+    cpSync(join(root, name), join(directory, name), { recursive: true })
+  }
+  symlinkSync(join(root, "node_modules"), join(directory, "node_modules"))
+  for (const [name, text] of Object.entries(files)) {
+    mkdirSync(dirname(join(directory, name)), { recursive: true })
+    writeFileSync(join(directory, name), text)
+  }
+  try {
+    return await run(directory, "npm", ["run", "--silent", script])
+  } finally {
+    removeDirectory(directory)
+  }
+}
