@@ -1,10 +1,10 @@
 /**
  * What every backend must do, as data: rows to run over a backend's layer, with no test framework. A backend's authors
- * run them in their own tests, or with `report` from a script.
+ * run them in their own tests, or with `lines` from a script.
  *
  * @example
  * ```ts
- * import { Console, Effect } from "effect"
+ * import { Console, Stream } from "effect"
  * import { Conformance, ConcurrentBackend } from "effect-rhapsody"
  *
  * const subject: Conformance.Subject = {
@@ -19,7 +19,7 @@
  *   }
  * }
  *
- * export const program = Effect.flatMap(Conformance.report(subject), (lines) => Console.log(lines.join("\n")))
+ * export const program = Stream.runForEach(Conformance.lines(subject), (line) => Console.log(line))
  * ```
  */
 import * as Cause from "effect/Cause"
@@ -27,10 +27,12 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import type * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
 import type * as ExecutionBackend from "./ExecutionBackend.js"
 import { Patience } from "./internal/conformance/check.js"
 import { contract } from "./internal/conformance/contract.js"
 import { ending } from "./internal/conformance/ending.js"
+import { honours } from "./internal/conformance/honours.js"
 import { limits } from "./internal/conformance/limits.js"
 import { processes } from "./internal/conformance/processes.js"
 import { isProgram, refuses, refusesOptions } from "./internal/conformance/refused.js"
@@ -121,6 +123,7 @@ const all = (subject: Subject): ReadonlyArray<Needing> => [
   ...limits(subject),
   ...whole(subject),
   ...secrets(subject),
+  ...honours(subject),
   ...processes(subject)
 ]
 
@@ -145,10 +148,13 @@ const lacks: { readonly [N in Need]: (subject: Subject) => Exception | undefined
 const exceptionOf = (subject: Subject, { id, need }: Needing): Exception | undefined =>
   subject.exceptions?.[id] ?? (need === undefined ? undefined : lacks[need](subject))
 
-/** Runs all rows, one after the other: a line for each. Never fails; a line starts with `pass`, `declared` or `FAIL`. */
-export const report = (subject: Subject): Effect.Effect<ReadonlyArray<string>> => {
+/**
+ * Runs all rows, one after the other, and gives a line for each as soon as it has ended. Never fails; a line starts with
+ * `pass`, `declared` or `FAIL`.
+ */
+export const lines = (subject: Subject): Stream.Stream<string> => {
   const declared = new Set(all(subject).flatMap((row) => (exceptionOf(subject, row) === undefined ? [] : [row.id])))
-  return Effect.forEach(rows(subject), (row) =>
+  return Stream.mapEffect(Stream.fromIterable(rows(subject)), (row) =>
     Effect.map(Effect.exit(row.run), (exit) => {
       const word = Exit.isFailure(exit) ? "FAIL" : declared.has(row.id) ? "declared" : "pass"
       const why = Exit.isFailure(exit) ? `: ${Cause.pretty(exit.cause).split("\n")[0]}` : ""
@@ -156,6 +162,10 @@ export const report = (subject: Subject): Effect.Effect<ReadonlyArray<string>> =
     })
   )
 }
+
+/** All lines, when the last row has ended. */
+export const report = (subject: Subject): Effect.Effect<ReadonlyArray<string>> =>
+  Effect.map(Stream.runCollect(lines(subject)), (lines) => [...lines])
 
 /** Rows by backends as a Markdown table: what is passed, and what is declared away with its reason. */
 export const table = (subjects: ReadonlyArray<Subject>): string => {

@@ -1,7 +1,10 @@
 // What a driver does not say it honours never reaches it: the library refuses it, by the name of the field.
+import * as fs from "node:fs"
+import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Schema } from "effect"
-import { ConfigurationError, ExecutionBackend, NoopBackend, Task } from "effect-rhapsody"
+import { ConcurrentBackend, ConfigurationError, ExecutionBackend, NoopBackend, Task } from "effect-rhapsody"
+import { honours as dask } from "../../src/internal/dask/driver.js"
 import { ok } from "../support.js"
 
 type Command = Omit<Task.Command, "executable">
@@ -80,6 +83,24 @@ describe("what a driver does not honour", () => {
       const error = yield* Effect.flip(Effect.scoped(Layer.build(honouring(["cwd", "directory" as never]))))
       assert.strictEqual(error.configKey, "honours")
       assert.include(error.message, "directory")
+    })
+  )
+})
+
+it("the README's table says what the drivers say", () => {
+  const readme = fs.readFileSync(path.join(import.meta.dirname, "../../README.md"), "utf8")
+  const noop = NoopBackend.driver().honours!
+  return Effect.runPromise(
+    Effect.map(Effect.scoped(ConcurrentBackend.driver({ launcher: "node" })), ({ honours }) => {
+      const drivers = [honours!, dask, noop, []]
+      for (const name of ExecutionBackend.resourceOptions) {
+        const row = readme.split("\n").find((line) => line.startsWith("| `resources.") && line.includes(`.${name}\``))!
+        const cells = row.split("|").slice(2, -1)
+        const said = cells.map((cell) => !/^ (ignored|refused)/.test(cell))
+        const driven = drivers.map((all) => all.includes(name))
+        assert.deepStrictEqual(said, driven, name)
+      }
+      for (const all of [honours!, dask, noop]) assert.includeMembers([...all], [...ExecutionBackend.programOptions])
     })
   )
 })

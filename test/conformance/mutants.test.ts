@@ -49,9 +49,11 @@ const driven = (subject: Conformance.Subject, change: (inner: Driver) => Partial
 /** Over what a driver runs. */
 const ran = (
   subject: Conformance.Subject,
-  change: (run: ReturnType<Driver["run"]>, spec: ExecutionBackend.Spec, inner: Driver) => ReturnType<Driver["run"]>
+  change: (run: ReturnType<Driver["run"]>, spec: ExecutionBackend.Spec, inner: Driver) => ReturnType<Driver["run"]>,
+  more: Partial<Driver> = {}
 ) =>
   driven(subject, (inner) => ({
+    ...more,
     run: (spec, report) =>
       change(
         Effect.suspend(() => inner.run(spec, report)),
@@ -68,6 +70,16 @@ const started = (change: (program: ExecutionBackend.Executable) => Partial<Execu
         report
       )
   }))
+/** Without all that was asked for beside the command. */
+const bare = ({ capture, ...program }: ExecutionBackend.Executable): ExecutionBackend.Executable => ({
+  ...program,
+  capture: { ...capture, limit: 1e6, overflow: "fail", merged: false, onChunk: undefined },
+  prepare: [],
+  sandbox: false,
+  limits: undefined,
+  nice: undefined,
+  leftovers: "kill"
+})
 /** Over how a program ended. */
 const exited = (change: (exit: ExecutionBackend.ProcessExit) => ExecutionBackend.ProcessExit) =>
   ran(programs, (run) =>
@@ -228,7 +240,22 @@ const mutants: Record<string, readonly [subject: Conformance.Subject, ...fails: 
     "process-secrets",
     "process-dictionary"
   ],
-  "gives no input": [started(() => ({ stdin: undefined })), "process-input"],
+  "gives no input": [started(() => ({ stdin: undefined })), "process-input", "honours-stdin-file"],
+  "looks for nothing but bare programs": [
+    driven(programs, (inner) => ({
+      check: () => Effect.void,
+      run: (spec, report) => inner.run({ ...spec, program: bare(spec.program as ExecutionBackend.Executable) }, report)
+    })),
+    ...["merge-stderr", "overflow", "on-chunk", "prepare", "sandbox", "limits", "nice", "leftovers"].map(
+      (option) => `honours-${option}`
+    )
+  ],
+  "finds out late that it has no GPUs": [
+    ran(functions, (run, { resources }) => (resources.gpus === 1 ? Effect.fail(rejected) : run), {
+      honours: ExecutionBackend.everyOption
+    }),
+    "honours-resources"
+  ],
   "captures to memory": [
     started(({ capture }) => ({ capture: { ...capture, limit: 1e9, stdout: undefined, stderr: undefined } })),
     "process-output-files"

@@ -1,7 +1,13 @@
 // What the author of a backend does: a driver of a few lines, and the suite over it.
-import { assert, describe, it } from "@effect/vitest"
-import { Effect } from "effect"
+import * as fs from "node:fs"
+import * as os from "node:os"
+import * as path from "node:path"
+import { afterAll, assert, describe, it } from "@effect/vitest"
+import { Effect, Layer, Option, Stream } from "effect"
 import { ConcurrentBackend, Conformance, ExecutionBackend } from "effect-rhapsody"
+
+const sandboxes = path.join(os.tmpdir(), `rhapsody-stranger-${process.pid}`)
+afterAll(() => fs.rmSync(sandboxes, { recursive: true, force: true }))
 
 const quick: Conformance.Subject = {
   name: "stranger's",
@@ -11,7 +17,7 @@ const quick: Conformance.Subject = {
   layer: (options) =>
     ExecutionBackend.layer(
       Effect.map(
-        ConcurrentBackend.driver({ kinds: ["executable"], killGrace: "200 millis", launcher: "node" }),
+        ConcurrentBackend.driver({ kinds: ["executable"], killGrace: "200 millis", launcher: "node", sandboxes }),
         (inner) => ({
           ...inner,
           type: "stranger's"
@@ -61,6 +67,25 @@ describe("a backend of somebody else's", () => {
           "declared process-orchestrator-killed (declared: as the backend it wraps)"
         ]
       )
+    })
+  )
+
+  it.live("is reported line by line, as its rows end", () =>
+    Effect.gen(function* () {
+      let built = 0
+      const counted: Conformance.Subject = {
+        ...careless,
+        layer: (options) =>
+          Layer.unwrapEffect(
+            Effect.sync(() => {
+              built++
+              return careless.layer(options)
+            })
+          )
+      }
+      const line = yield* Stream.runHead(Conformance.lines(counted))
+      assert.match(Option.getOrThrow(line), /^pass submit: /)
+      assert.strictEqual(built, 1)
     })
   )
 

@@ -1,4 +1,6 @@
 /** Every backend of this library, as the conformance suite sees it. */
+import * as fs from "node:fs"
+import * as os from "node:os"
 import * as path from "node:path"
 import { Context, Effect, Layer, Schema } from "effect"
 import { ConcurrentBackend, Conformance, ExecutionBackend, NoopBackend, Task, TestBackend } from "effect-rhapsody"
@@ -6,10 +8,19 @@ import * as dask from "../dask/subjects.js"
 import type { FakeEngine } from "../engines/fakeEngine.js"
 import { fakeEngine } from "../engines/fakeEngine.js"
 
+const sandboxes = path.join(os.tmpdir(), `rhapsody-sandboxes-${process.pid}`)
+
 const { behave, ExecutableWork, FunctionWork, FunctionWorkLive } = Conformance
 
 const concurrent = (launcher: "agent" | "node") => (options?: ExecutionBackend.Options) =>
-  ConcurrentBackend.layer({ stopGrace: "2 seconds", ...options, maxWorkers: 4, killGrace: "200 millis", launcher })
+  ConcurrentBackend.layer({
+    stopGrace: "2 seconds",
+    ...options,
+    maxWorkers: 4,
+    killGrace: "200 millis",
+    launcher,
+    sandboxes
+  })
 
 const Port = Task.service("Port", {
   info: Schema.Struct({ port: Schema.NumberFromString }),
@@ -20,7 +31,10 @@ const Port = Task.service("Port", {
 /** Whether its engine is not on this machine. */
 export const lacking = (subject: Conformance.Subject): boolean => dask.missing && dask.subjects.includes(subject)
 /** Ends the engines that several rows share. */
-export const close = (): Promise<void> => dask.close()
+export const close = (): Promise<void> => {
+  fs.rmSync(sandboxes, { recursive: true, force: true })
+  return dask.close()
+}
 
 /** What stands behind the batch engine's layer, to be killed. */
 class Engine extends Context.Tag("test/Engine")<Engine, FakeEngine>() {}

@@ -2,7 +2,6 @@
 
 import { spawn } from "node:child_process"
 import * as fs from "node:fs"
-import { tmpdir } from "node:os"
 import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -16,8 +15,10 @@ import * as ExecutionBackend from "../../ExecutionBackend.js"
 import * as Task from "../../Task.js"
 import * as TaskDictionary from "../../TaskDictionary.js"
 import { ConformanceError, check, endsAs, failsAs, same, until, within } from "./check.js"
+import { orRefused } from "./honours.js"
 import { alive, markEnv, markName, newMark, noneLeft } from "./marks.js"
 import type { Needing } from "./tools.js"
+import { folder } from "./tools.js"
 
 const Run = Task.executable("Run", {
   payload: { script: Schema.String, args: Schema.Array(Schema.String) },
@@ -74,11 +75,6 @@ export const refusesBytes = ({ layer }: Pick<Subject, "layer">): Effect.Effect<v
     )
   ).pipe(Effect.provide(layer() as Layer.Layer<any, unknown>)) as Effect.Effect<void, unknown>
 
-const folder = Effect.acquireRelease(
-  Effect.sync(() => fs.mkdtempSync(path.join(tmpdir(), "rhapsody-conformance-"))),
-  (folder) => Effect.sync(() => fs.rmSync(folder, { recursive: true, force: true }))
-)
-
 export const processes = ({ layer, orchestrator }: Subject): ReadonlyArray<Needing> => {
   const row = (id: string, title: string, body: Effect.Effect<unknown, unknown, any>): Needing => ({
     id: `process-${id}`,
@@ -128,7 +124,7 @@ export const processes = ({ layer, orchestrator }: Subject): ReadonlyArray<Needi
         const env = { ADDED: "a b\n", PATH_COPY: undefined, SECRET: Redacted.make("hunter2") }
         const output = yield* execute(sh(`printf '%s|%s|%s' "$ADDED" "$SECRET" "\${PATH:+path}"`, { env }))
         yield* same(output.stdout, "a b\n|hunter2|path", "environment")
-      })
+      }).pipe(orRefused("env"))
     ),
     row(
       "bytes",
@@ -144,7 +140,7 @@ export const processes = ({ layer, orchestrator }: Subject): ReadonlyArray<Needi
       Effect.gen(function* () {
         const cwd = fs.realpathSync(yield* folder)
         yield* same((yield* execute(sh("pwd -P", { cwd }))).stdout, `${cwd}\n`, "its directory")
-      })
+      }).pipe(orRefused("cwd"))
     ),
     row(
       "secrets",
@@ -168,7 +164,7 @@ export const processes = ({ layer, orchestrator }: Subject): ReadonlyArray<Needi
         const back = yield* execute(Feed.make({ bytes }))
         yield* check(Buffer.compare(back, bytes) === 0, "the bytes came back changed")
         yield* same((yield* execute(sh("cat | wc -c"))).stdout.trim(), "0", "no input")
-      })
+      }).pipe(orRefused("stdin"))
     ),
     row(
       "output",
@@ -201,7 +197,7 @@ export const processes = ({ layer, orchestrator }: Subject): ReadonlyArray<Needi
         yield* same([stdout, stdoutPath, stderrPath], ["", `${cwd}/out.txt`, `${cwd}/err.txt`], "output")
         yield* same([...fs.readFileSync(`${cwd}/out.txt`)], [97, 255], "standard output")
         yield* same(fs.statSync(`${cwd}/err.txt`).size, 100_000, "size of standard error")
-      })
+      }).pipe(orRefused("cwd", "capture.stdout", "capture.stderr"))
     ),
     row(
       "output-limit",

@@ -1,4 +1,7 @@
 /** What the rows of a subject are made with. */
+import * as fs from "node:fs"
+import { tmpdir } from "node:os"
+import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { Row, Subject } from "../../Conformance.js"
@@ -12,6 +15,12 @@ export type Need = "executable" | "service" | "programs" | "environment" | "lose
 export interface Needing extends Row {
   readonly need?: Need
 }
+
+/** A directory that is removed afterwards. */
+export const folder = Effect.acquireRelease(
+  Effect.sync(() => fs.mkdtempSync(path.join(tmpdir(), "rhapsody-conformance-"))),
+  (folder) => Effect.sync(() => fs.rmSync(folder, { recursive: true, force: true }))
+)
 
 type Body = Effect.Effect<unknown, unknown, any>
 
