@@ -27,6 +27,7 @@
  * )
  * ```
  */
+import * as path from "node:path"
 import * as Config from "effect/Config"
 import type { ConfigError } from "effect/ConfigError"
 import * as Duration from "effect/Duration"
@@ -52,23 +53,50 @@ export type Kinds = internal.Kinds
 const allKinds: ReadonlyArray<Kinds> = ["executable", "python"]
 
 export interface Options<K extends Kinds = Kinds> extends ExecutionBackend.Options {
-  /** Of a running scheduler, such as `"tcp://head:8786"`; it is left running. Default: a cluster of this layer's own. */
+  /**
+   * Of a running scheduler, such as `"tls://head:8786"`; it is left running. Default: a cluster of this layer's own, which
+   * no other user of the machine can use: its messages go over TLS with certificates made for it.
+   */
   readonly address?: string
+  /** Path of the PEM file with the authority that signed the certificate of the scheduler at `address`; needs `cert`. */
+  readonly ca?: string
+  /** Path of the PEM file with this client's certificate; needs `ca`. */
+  readonly cert?: string
+  /** Path of the PEM file with the key of `cert`. Default: it is in the file of `cert`. */
+  readonly key?: string
+  /**
+   * `true`: a cluster of this layer's own uses no TLS. Every user of the machine can then run code as you; a warning in
+   * the log says so. Default `false`.
+   */
+  readonly insecure?: boolean
   /** Worker processes of an own cluster. What is not said here and below is Dask's own default. */
   readonly workers?: number
   /** Tasks at the same time in each worker of an own cluster. */
   readonly threadsPerWorker?: number
   /** Of each worker of an own cluster: bytes, or as Dask writes it: `"4GB"`, `"auto"`. */
   readonly memoryLimit?: number | string
-  /** What each worker of an own cluster has, for tasks that ask for it: `{ GPU: 1 }`. */
+  /**
+   * What each worker of an own cluster has, for tasks that ask for it: `{ GPU: 1 }`. Without being named it has `CPU`, its
+   * threads or its share of the machine's cores, whichever is more, and `MEMORY`, its `memoryLimit` in bytes.
+   */
   readonly workerResources?: Readonly<Record<string, number>>
   /** `false`: the workers of an own cluster are threads of one process. Default `true`. */
   readonly processes?: boolean
-  /** Address of the dashboard of an own cluster, such as `":8787"`. Default: none. */
+  /**
+   * Address of the dashboard of an own cluster, such as `":8787"`, which listens on this machine alone; with a host,
+   * `"0.0.0.0:8787"`, on its interfaces. It shows tasks and logs without a login to every user who can reach it. Default:
+   * there is none.
+   */
   readonly dashboardAddress?: string
-  /** The Python that has `dask` and `distributed`, of the same version as the cluster's. Default: `python3`. */
+  /**
+   * The Python that has `dask` and `distributed`, of the same version as the cluster's, and `cryptography` for a cluster
+   * of its own. Modules of the current directory and of PYTHONPATH are not used. Default: `python3`.
+   */
   readonly python?: string
-  /** Directories of the workers where modules of tasks are looked for first. */
+  /**
+   * Directories of the workers where modules of tasks are looked for first. Workers of an own cluster find only these
+   * and installed packages.
+   */
   readonly path?: ReadonlyArray<string>
   /** Runs only these, so that another layer can serve the others. Default: all. */
   readonly kinds?: ReadonlyArray<K>
@@ -114,21 +142,46 @@ export const settings = makeSettings(type, Settings)
 const invalid = (configKey: string, message: string) =>
   new ConfigurationError({ configKey, reason: "InvalidOption", details: { message } })
 
-const own = ["workers", "threadsPerWorker", "memoryLimit", "workerResources", "processes", "dashboardAddress"] as const
+const own = [
+  ...(["workers", "threadsPerWorker", "memoryLimit", "workerResources", "processes"] as const),
+  ...(["dashboardAddress", "insecure"] as const)
+]
+const joined = ["ca", "cert", "key"] as const
 
 const count = (key: string, value: number | undefined) =>
   value === undefined || (Number.isInteger(value) && value >= 1)
     ? undefined
     : invalid(key, `must be an integer, 1 or more, not ${value}`)
 
+const wrongTls = (options: Options): ConfigurationError | undefined => {
+  const { address, ca, cert, insecure } = options
+  if (insecure !== undefined && typeof insecure !== "boolean") return invalid("insecure", "must be true or false")
+  const given = joined.find((key) => options[key] !== undefined)
+  if (given === undefined) return undefined
+  const bad = joined.find((key) => options[key] !== undefined && !isPath(options[key]))
+  if (bad !== undefined) return invalid(bad, "must be the path of a PEM file")
+  if (address === undefined) {
+    return invalid(given, "is for a scheduler that runs, and no address is given; a cluster of its own makes its own")
+  }
+  if (!address.startsWith("tls://")) {
+    return invalid("address", `must begin with tls:// where ${given} is given, and is ${address}`)
+  }
+  if (ca === undefined) return invalid("ca", `is missing; Dask needs ca and cert, and ${given} is given`)
+  return cert === undefined ? invalid("cert", `is missing; Dask needs ca and cert, and ${given} is given`) : undefined
+}
+
+const isPath = (u: unknown): boolean => typeof u === "string" && u !== "" && !/[\0\n]/.test(u)
+
 /** The first option that cannot be honoured. */
 const wrong = (options: Options): ConfigurationError | undefined => {
-  const { address, cancelRunning, memoryLimit, path, resultLimit, workerResources } = options
+  const { address, cancelRunning, memoryLimit, resultLimit, workerResources } = options
   if (address !== undefined) {
     if (typeof address !== "string" || address === "") return invalid("address", "must be that of a scheduler")
     const idle = own.find((key) => options[key] !== undefined)
     if (idle !== undefined) return invalid(idle, "is for a cluster of its own, and an address is given; leave one out")
   }
+  const badTls = wrongTls(options)
+  if (badTls !== undefined) return badTls
   const foreign = (options.kinds ?? []).find((kind) => !allKinds.includes(kind))
   if (foreign !== undefined) return invalid("kinds", `must be some of ${allKinds.join(", ")}, not ${foreign}`)
   if (cancelRunning !== undefined && !["wait", "abandon", "restart"].includes(cancelRunning)) {
@@ -142,7 +195,7 @@ const wrong = (options: Options): ConfigurationError | undefined => {
     if (!(Number.isFinite(value) && value > 0))
       return invalid(`workerResources.${name}`, "must be more than 0, and finite")
   }
-  if (path !== undefined && !path.every((one) => typeof one === "string" && one !== "" && !one.includes("\0"))) {
+  if (options.path?.every((one) => typeof one === "string" && one !== "" && !one.includes("\0")) === false) {
     return invalid("path", "must be paths of directories")
   }
   return count("workers", options.workers) ?? count("threadsPerWorker", options.threadsPerWorker)
@@ -150,17 +203,29 @@ const wrong = (options: Options): ConfigurationError | undefined => {
 
 const maxResult = 60 * 1024 * 1024
 
-const local = (options: Options): Readonly<Record<string, unknown>> => {
-  const { dashboardAddress, memoryLimit, processes, threadsPerWorker, workerResources, workers } = options
+/** `":8787"`: Dask would open it on all interfaces. */
+const dashboard = (address: string | undefined): string | null =>
+  address === undefined ? null : address.replace(/^:/, "127.0.0.1:")
+
+const clusterOf = (options: Options): internal.Settled["cluster"] => {
+  const { address, ca, cert, dashboardAddress, insecure, key, memoryLimit, processes, threadsPerWorker } = options
+  if (address !== undefined) {
+    if (ca === undefined || cert === undefined) return { address }
+    const [caFile, certFile] = [path.resolve(ca), path.resolve(cert)]
+    return { address, tls: { ca: caFile, cert: certFile, ...(key === undefined ? {} : { key: path.resolve(key) }) } }
+  }
   return {
-    dashboard_address: dashboardAddress ?? null,
-    // without one, Dask would still listen at its usual port
-    ...(dashboardAddress === undefined ? { scheduler_kwargs: { dashboard_address: "127.0.0.1:0" } } : {}),
-    ...(workers === undefined ? {} : { n_workers: workers }),
-    ...(threadsPerWorker === undefined ? {} : { threads_per_worker: threadsPerWorker }),
-    ...(memoryLimit === undefined ? {} : { memory_limit: memoryLimit }),
-    ...(workerResources === undefined ? {} : { resources: workerResources }),
-    ...(processes === undefined ? {} : { processes })
+    local: {
+      options: {
+        dashboard_address: dashboard(dashboardAddress),
+        ...(options.workers === undefined ? {} : { n_workers: options.workers }),
+        ...(threadsPerWorker === undefined ? {} : { threads_per_worker: threadsPerWorker }),
+        ...(memoryLimit === undefined ? {} : { memory_limit: memoryLimit }),
+        ...(processes === undefined ? {} : { processes })
+      },
+      resources: options.workerResources ?? {},
+      insecure: insecure === true
+    }
   }
 }
 
@@ -182,7 +247,7 @@ export const driver = <const K extends Kinds = Kinds>(
       {
         python: options.python ?? interpreters[0]!,
         env: snapshot(),
-        cluster: options.address === undefined ? { local: local(options) } : { address: options.address },
+        cluster: clusterOf(options),
         timeout,
         path: options.path ?? [],
         resultLimit: options.resultLimit ?? 16 * 1024 * 1024,
@@ -195,10 +260,22 @@ export const driver = <const K extends Kinds = Kinds>(
     )) as BatchDriver<K>
   })
 
+/**
+ * The layer. The addresses of the scheduler and of the dashboard are in the `details` of `ExecutionBackend.state`, and in
+ * the log: at the level of information where a `dashboardAddress` is given, else at that of debugging.
+ */
 export const layer = <const K extends Kinds = Kinds>(
   options: Options<K> = {}
 ): Layer.Layer<ExecutionBackend.ExecutionBackend<K>, ConfigurationError | BackendError> =>
-  ExecutionBackend.layer(driver(options), options)
+  ExecutionBackend.layer(
+    Effect.tap(driver(options), ({ details = {} }) =>
+      // a dashboard is for people, who look for its address; else standard output is the program's own
+      (options.dashboardAddress === undefined ? Effect.logDebug : Effect.logInfo)(
+        `Dask: scheduler at ${details["scheduler"]}, dashboard at ${details["dashboard"] ?? "none"}`
+      )
+    ),
+    options
+  )
 
 /** The same with options from `Config`, each on its own or all together. */
 export const layerConfig = <const K extends Kinds = Kinds>(

@@ -80,11 +80,15 @@ export type TaskEvent = typeof TaskEvent.Type
 export const BackendStatus = Schema.Literal("INITIALIZED", "RUNNING", "IDLE", "SHUTTING_DOWN", "SHUTDOWN", "FAILED")
 export type BackendStatus = typeof BackendStatus.Type
 
-/** `waiting`: tasks in WAITING; `queued`: tasks that wait for a slot; `active`: tasks that have one. */
+/**
+ * `waiting`: tasks in WAITING; `queued`: tasks that wait for a slot; `active`: tasks that have one; `details`: facts
+ * about the engine, where the driver has some, such as the address of a scheduler.
+ */
 export const BackendState = Schema.Struct({
   status: BackendStatus,
   waiting: Schema.Int,
   queued: Schema.Int,
-  active: Schema.Int
+  active: Schema.Int,
+  details: Schema.optionalWith(Schema.Record({ key: Schema.String, value: Schema.String }), { exact: true })
 })
 export type BackendState = typeof BackendState.Type

@@ -9,7 +9,7 @@ import { Effect } from "effect"
 
 /** The last that runs on Python 3.10; DASK_VERSION tests another. */
 const version = process.env["DASK_VERSION"] ?? "2026.8.0"
-const pins = [`dask==${version}`, `distributed==${version}`]
+const pins = [`dask==${version}`, `distributed==${version}`, "cryptography==50.0.2"]
 
 const root = path.join(import.meta.dirname, "../..")
 /** Where Python modules of tests are. */

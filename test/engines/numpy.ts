@@ -1,4 +1,4 @@
-/** numpy beside a Python of the tests, which stays without it: a directory for PYTHONPATH, made once and kept. */
+/** numpy beside a Python of the tests, which stays without it: an environment that finds the packages of both, made once. */
 import { execFile } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
@@ -10,24 +10,30 @@ const pin = "numpy==2.2.6"
 const ran = promisify(execFile)
 const cache = path.join(import.meta.dirname, "../../node_modules/.cache/effect-rhapsody")
 
-/** Where it is, or why it is not. */
-export const numpy = async (python: string): Promise<{ readonly directory: string } | { readonly missing: string }> => {
+/** Where an interpreter looks for packages. */
+const packages = async (python: string) =>
+  (await ran(python, ["-c", "import sysconfig; print(sysconfig.get_path('purelib'))"])).stdout.trim()
+
+/** Its interpreter, or why there is none. */
+export const numpy = async (python: string): Promise<{ readonly python: string } | { readonly missing: string }> => {
   try {
-    const { stdout: version } = await ran(python, ["-c", "import sys; print(*sys.version_info[:2], sep='.')"])
-    const directory = path.join(cache, `${pin.replace("==", "-")}-${version.trim()}`)
+    const environment = path.basename(path.resolve(python, "../.."))
+    const directory = path.join(cache, `${pin.replace("==", "-")}-beside-${environment}`)
     if (!fs.existsSync(directory)) {
       // whole or not at all, for another run may make it at the same time
       const target = fs.mkdtempSync(`${directory}.`)
-      const args = ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", target, pin]
       try {
-        await ran(python, args)
+        await ran(python, ["-m", "venv", "--without-pip", target])
+        const own = await packages(path.join(target, "bin/python"))
+        await ran(python, ["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--target", own, pin])
+        fs.writeFileSync(path.join(own, "beside.pth"), `${await packages(python)}\n`)
         fs.renameSync(target, directory)
       } catch (cause) {
         fs.rmSync(target, { recursive: true, force: true })
         if (!fs.existsSync(directory)) throw cause
       }
     }
-    return { directory }
+    return { python: path.join(directory, "bin/python") }
   } catch (cause) {
     return { missing: (cause as Error).message }
   }

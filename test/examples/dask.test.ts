@@ -83,11 +83,9 @@ const tableOf = (rates: ReadonlyArray<number>, count: number, steps: number) => 
 describe.skipIf("missing" in arrays)("the pipeline of Python functions on Dask", () => {
   it("prints what other code comes to", () =>
     inDirectory(async (directory) => {
-      const PYTHONPATH = "directory" in arrays ? arrays.directory : ""
-      const { code, output, stdout } = await run(directory, process.execPath, example("dask-pipeline"), {
-        ...env,
-        PYTHONPATH
-      })
+      const RHAPSODY_DASK_PYTHON = "python" in arrays ? arrays.python : ""
+      const program = example("dask-pipeline")
+      const { code, output, stdout } = await run(directory, process.execPath, program, { RHAPSODY_DASK_PYTHON })
       expect(code, output).toBe(0)
       const [head, ...rows] = stdout.trimEnd().split("\n")
       expect(head).toBe("     rate   places     mean   spread exponent")

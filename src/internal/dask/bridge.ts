@@ -9,12 +9,30 @@ import { isHello, isOfBridge, isOfTask } from "./messages.js"
 import type { Place } from "./place.js"
 import { load } from "./source.js"
 
+/** A cluster that runs already. */
+export interface Joined {
+  readonly address: string
+  /** Files of PEM. */
+  readonly tls?: { readonly ca: string; readonly cert: string; readonly key?: string } | undefined
+}
+
+/** A cluster that the bridge starts and closes. */
+export interface Own {
+  readonly local: {
+    /** As `LocalCluster` takes them. */
+    readonly options: Readonly<Record<string, unknown>>
+    /** What its workers have beside what they have by themselves. */
+    readonly resources: Readonly<Record<string, number>>
+    readonly insecure: boolean
+  }
+}
+
 export interface Options {
   readonly python: string
   readonly env: NodeJS.ProcessEnv
   /** Names this backend's side on scheduler and workers: no other has it. */
   readonly name: string
-  readonly cluster: { readonly address: string } | { readonly local: Readonly<Record<string, unknown>> }
+  readonly cluster: Joined | Own
   /** Milliseconds that the scheduler may take to answer. */
   readonly timeout: number
   readonly path: ReadonlyArray<string>
@@ -52,6 +70,7 @@ export class Bridge {
   private serial = 0
   private hello: Hello | undefined
   private ready = false
+  private held = true
 
   /** `opened` is called once: when there is a cluster, or with why there is none; `lost` when it ends after that. */
   constructor(
@@ -63,14 +82,21 @@ export class Bridge {
     const { cluster, env, name, path, python, resultLimit, timeout } = options
     this.channel = new Channel({
       command: python,
-      args: argumentsFor("effect-rhapsody bridge to Dask", bridge, []),
+      // isolated from the current directory and from variables, but for one that says what is written
+      args: argumentsFor(
+        "effect-rhapsody bridge to Dask",
+        bridge,
+        env["PYTHONDONTWRITEBYTECODE"] ? ["-I", "-B"] : ["-I"]
+      ),
       env,
       source: bridge,
       hello: {
         name,
         module,
         source: remote,
-        cluster,
+        cluster:
+          "local" in cluster ? { local: { ...cluster.local, surroundings: { env, pid: process.pid } } } : cluster,
+        certificates: "local" in cluster && !cluster.local.insecure,
         timeout,
         worker: { path, resultLimit, agent, bootstrap }
       },
@@ -102,7 +128,7 @@ export class Bridge {
       if (members === undefined) groups.set(group, [one])
       else members.push(one)
     }
-    if (this.flights.size > 0) this.channel.ref(true)
+    this.hold()
     for (const members of groups.values()) {
       let from = 0
       let size = 0
@@ -151,6 +177,7 @@ export class Bridge {
     }
     const ask = ++this.serial
     this.asking.set(ask, answered)
+    this.hold()
     this.channel.send({ type: "ask", ask })
   }
 
@@ -168,14 +195,14 @@ export class Bridge {
       const flight = this.flights.get(header.id)
       if (flight === undefined || !flight.hear(header, blobs)) return
       this.flights.delete(header.id)
-      if (this.flights.size === 0) this.channel.ref(false)
+      this.hold()
       return
     }
     if (!isOfBridge(header)) throw new RangeError(`a message that is none: ${JSON.stringify(header).slice(0, 200)}`)
     switch (header.type) {
       case "ready": {
         this.ready = true
-        this.channel.ref(false)
+        this.hold()
         const { address, dashboard } = header
         this.opened({ hello: this.hello!, address, dashboard })
         break
@@ -186,10 +213,19 @@ export class Bridge {
       case "answer":
         this.asking.get(header.ask)?.(header.workers)
         this.asking.delete(header.ask)
+        this.hold()
         break
       case "lost":
         this.end(header.message)
     }
+  }
+
+  /** This process goes on as long as somebody waits for an answer of the bridge. */
+  private hold(): void {
+    const wanted = this.flights.size > 0 || this.asking.size > 0
+    if (wanted === this.held) return
+    this.held = wanted
+    this.channel.ref(wanted)
   }
 
   private fail(failure: Failure): void {

@@ -70,7 +70,7 @@ export const make = (
     const scope = yield* Effect.scope
     const name = `effect-rhapsody-${randomUUID()}`
     const updates = yield* Mailbox.make<Update, BackendError>()
-    const bridge = yield* open({ ...options, name }, (message) => {
+    const { bridge, details } = yield* open({ ...options, name }, (message) => {
       updates.unsafeDone(Exit.fail(new BackendError({ backendType: type, reason: "Lost", details: { message } })))
     })
     /** Of the tasks that live, by uid: the engine has one attempt of each at a time. */
@@ -144,22 +144,20 @@ export const make = (
         options.deaf
       )
 
-    const workers = Effect.flatMap(Effect.clock, (clock) =>
-      Effect.suspend(() => {
-        const now = clock.unsafeCurrentTimeMillis()
-        if (known !== undefined && now - known.at < fresh) return Effect.succeed(known.workers)
-        return Effect.async<ReadonlyArray<Worker>, BackendError>((resume) => {
-          bridge.ask((workers) => {
-            if (workers === undefined) {
-              const details = { message: "its engine is gone" }
-              return resume(Effect.fail(new BackendError({ backendType: type, reason: "Lost", details })))
-            }
-            known = { at: now, workers }
-            resume(Effect.succeed(workers))
-          })
+    const workers = Effect.suspend(() => {
+      const now = performance.now()
+      if (known !== undefined && now - known.at < fresh) return Effect.succeed(known.workers)
+      return Effect.async<ReadonlyArray<Worker>, BackendError>((resume) => {
+        bridge.ask((workers) => {
+          if (workers === undefined) {
+            const details = { message: "its engine is gone" }
+            return resume(Effect.fail(new BackendError({ backendType: type, reason: "Lost", details })))
+          }
+          known = { at: now, workers }
+          resume(Effect.succeed(workers))
         })
       })
-    )
+    })
 
     return {
       type,
@@ -167,6 +165,7 @@ export const make = (
       settings,
       honours,
       nativeStates,
+      details,
       // a function that runs in a thread has no end but its own
       cancelable: ({ attempt, uid }) => {
         const flight = live.get(uid)
@@ -229,7 +228,11 @@ const fitting = (loaded: Loaded): Loaded => {
 const open = (
   options: BridgeOptions,
   lost: (message: string) => void
-): Effect.Effect<Bridge, ConfigurationError | BackendError, Scope.Scope> =>
+): Effect.Effect<
+  { readonly bridge: Bridge; readonly details: Readonly<Record<string, string>> },
+  ConfigurationError | BackendError,
+  Scope.Scope
+> =>
   Effect.gen(function* () {
     const answer = yield* Deferred.make<Opened, Failure>()
     const bridge = yield* Effect.acquireRelease(
@@ -245,20 +248,31 @@ const open = (
       }),
       (bridge) => Effect.async<void>((resume) => bridge.close(() => resume(Effect.void)))
     )
-    yield* Effect.mapError(Deferred.await(answer), (failure) => refusal(options, failure))
-    return bridge
+    const opened = yield* Effect.mapError(Deferred.await(answer), (failure) => refusal(options, failure))
+    return { bridge, details: yield* announced(options, opened) }
   })
 
-const pip = (python: string) => `${python} -m pip install dask distributed`
+/** Where the cluster is, for the state of the backend; one that anyone can use is logged. */
+const announced = ({ cluster }: BridgeOptions, { address, dashboard }: Opened) =>
+  Effect.gen(function* () {
+    if (address.startsWith("tcp://") && "local" in cluster) {
+      yield* Effect.logWarning(
+        `Dask: the cluster at ${address} is insecure: every user of this machine can run code as you; leave insecure out`
+      )
+    }
+    return { scheduler: address, ...(dashboard === "" ? {} : { dashboard }) }
+  })
 
-const refusal = ({ cluster, python }: BridgeOptions, failure: Failure): ConfigurationError | BackendError => {
+const refusal = ({ cluster, env, python }: BridgeOptions, failure: Failure): ConfigurationError | BackendError => {
+  const pip = (python: string) =>
+    `${python} -m pip install dask distributed${"address" in cluster ? "" : " cryptography"}`
   switch (failure._tag) {
     case "Missing": {
       const { executable, missing, python: version } = failure.hello
       return invalid(
         "python",
         "InvalidOption",
-        `Dask cannot be imported by Python ${version} (${executable}): ${missing}; install it there with ${pip(executable)}, or name another interpreter`
+        `Python ${version} (${executable}) cannot run Dask: ${missing}; install what is missing with ${pip(executable)}, or name another interpreter${env["PYTHONPATH"] === undefined ? "" : "; PYTHONPATH is not used"}`
       )
     }
     case "Process":

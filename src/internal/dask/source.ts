@@ -21,12 +21,18 @@ let programs: Programs | undefined
 
 export const load = (): Programs => {
   if (programs !== undefined) return programs
-  const remote = sourceOf(frame, ...here("remote/functions", "remote/programs", "remote/worker", "remote/scheduler"))
+  const remote = sourceOf(
+    frame,
+    ...here("remote/functions", "remote/programs", "remote/worker", "remote/scheduler", "remote/own")
+  )
   programs = {
     bridge: sourceOf(
       frame,
       new URL("../launch/agent/processes.py", import.meta.url),
-      ...here("bridge/channel", "bridge/shipping", "bridge/ends", "bridge/bridge", "bridge/serving", "bridge/keeper")
+      ...here(
+        ...["bridge/channel", "bridge/shipping", "bridge/cluster", "bridge/ends", "bridge/bridge"],
+        ...["bridge/serving", "bridge/keeper"]
+      )
     ),
     module: `effect_rhapsody_${createHash("sha256").update(remote).digest("hex").slice(0, 12)}`,
     remote,

@@ -192,7 +192,12 @@ export const make = (driver: AnyDriver, engine: Engine): Service => {
         Option.fromNullable<TaskState | undefined>(machine.live.get(uid)?.state ?? machine.history.get(uid))
       ),
     taskStates: Effect.sync(states),
-    state: Effect.sync(() => ({ status: engine.status(), waiting: machine.waiting, ...counts() })),
+    state: Effect.sync(() => ({
+      status: engine.status(),
+      waiting: machine.waiting,
+      ...counts(),
+      ...(driver.details === undefined ? {} : { details: driver.details })
+    })),
     events: events.subscribe,
     onStateChange
   } as Service

@@ -143,3 +143,12 @@ def argument_error():
 def own_key():
     from distributed import get_worker
     return get_worker().get_current_task()
+
+
+def scratch():
+    """The directory of this worker's files, of those above it the one that the backend made, and its mode."""
+    from distributed import get_worker
+    own = directory = get_worker().local_directory
+    while not os.path.basename(directory).startswith("effect-rhapsody-dask-"):
+        directory = os.path.dirname(directory)
+    return {"own": own, "made": directory, "mode": os.stat(directory).st_mode & 0o777}

@@ -29,23 +29,26 @@ class Bridge(Ends):
 
     # ---------------------------------------------------------------------------------------------------------- cluster
 
-    async def open(self):
+    async def open(self, made):
         import distributed
         self.module = load(self.hello["module"], self.hello["source"])
         cluster = self.hello["cluster"]
-        self.cluster = None
+        self.cluster = security = None
         if "address" in cluster:
             where = cluster["address"]
+            try:
+                security = security_of(cluster)
+            except Exception as problem:
+                raise Wrong("ca", "TLS cannot be set up with ca, cert and key: %s" % self.module.describe(problem))
         else:
             try:
-                where = self.cluster = await distributed.LocalCluster(
-                    asynchronous=True, **cluster["local"])
+                where = self.cluster = await own_cluster(self.hello, made)
             except Exception as problem:
                 raise Wrong("", "no LocalCluster can be started: %s" % self.module.describe(problem), "engine")
         seconds = self.hello["timeout"] / 1000
         try:
-            self.client = await distributed.Client(
-                where, asynchronous=True, set_as_default=False, timeout=seconds, name="effect-rhapsody")
+            self.client = await distributed.Client(where, asynchronous=True, set_as_default=False, timeout=seconds,
+                                                   name="effect-rhapsody", security=security)
         except Exception as problem:
             raise Wrong("address", "no scheduler answers at %s within %d seconds: %s" % (
                 cluster.get("address", "the new cluster"), seconds, self.module.describe(problem)), "engine")
@@ -63,10 +66,14 @@ class Bridge(Ends):
         except Exception as problem:
             raise Wrong("address", "its scheduler takes no plugins: %s" % self.module.describe(problem), "engine")
         asyncio.ensure_future(self.watch())
-        return {
-            "address": self.client.scheduler.address,
-            "dashboard": getattr(self.cluster, "dashboard_link", None) or "",
-        }
+        return {"address": self.client.scheduler.address, "dashboard": self.dashboard()}
+
+    def dashboard(self):
+        """Its address, or nothing."""
+        try:
+            return self.client.dashboard_link or ""
+        except Exception:
+            return ""  # there is none
 
     async def watch(self):
         """A scheduler that is gone takes all tasks with it; the client would go on trying for a while."""
@@ -144,7 +151,7 @@ class Bridge(Ends):
             settings["workers"] = list(settings["workers"])
         items, tasks = self.free(items, tasks, call, settings)
         try:
-            futures = self.client.map(function, items, key=[task.key for task in tasks], pure=False, **settings)
+            futures = self.client.map(function, [self.module.Item(item) for item in items], key=[task.key for task in tasks], pure=False, **settings)
         except Exception as problem:
             for task in tasks:
                 self.finish(task, {"type": "erred", "reason": "Rejected", "message": self.module.describe(problem)})

@@ -5,6 +5,7 @@ within its time is killed, and so is everything at once when the bridge itself d
 """
 import os
 import select
+import shutil
 import signal
 import sys
 
@@ -13,18 +14,19 @@ CLOSING = 4.0
 
 
 def keep():
-    if "" in sys.path:
-        sys.path.remove("")  # the current directory is no place for modules
+    # A batch system signals every process at once: these end when the orchestrator does, which is signalled as well.
+    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, lambda *_: None)  # what functions start would inherit that it is ignored
+    add_user_site()
     become_subreaper()
+    made, made_out = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     bridge = os.fork()
     if bridge == 0:
-        work()
+        work(lambda directory: os.write(made_out, os.fsencode(directory) + b"\0"))
     wake, wake_out = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     signal.set_wakeup_fd(wake_out, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, lambda *_: None)
-    for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
-        signal.signal(number, signal.SIG_IGN)
-    signal.signal(signal.SIGTERM, lambda *_: send(bridge, signal.SIGTERM))
     poll = select.poll()
     poll.register(0, 0)  # for hang-up alone: the bridge reads it
     poll.register(wake, select.POLLIN)
@@ -41,14 +43,37 @@ def keep():
         if status is None and until is not None and now() >= until:
             break
     sweep(set(), set(), 10)
+    remove(made)
     return 1 if status is None else status
 
 
-def work():
+def add_user_site():
+    """Packages that the user has installed for himself: -I leaves them out, together with what variables name."""
+    if sys.prefix != sys.base_prefix or os.getuid() != os.geteuid():
+        return
+    import site
+    named = os.environ.pop("PYTHONUSERBASE", None)
+    directory = site.getusersitepackages()
+    if named is not None:
+        os.environ["PYTHONUSERBASE"] = named
+    if os.path.isdir(directory):
+        site.addsitedir(directory)
+
+
+def remove(made):
+    """Directories of a bridge that has ended."""
+    try:
+        for directory in os.read(made, 65536).split(b"\0")[:-1]:
+            shutil.rmtree(directory, ignore_errors=True)
+    except BlockingIOError:
+        pass  # there was none
+
+
+def work(made):
     """The bridge's process, to its end."""
     code = 1
     try:
-        code = serve()
+        code = serve(made)
     except BaseException:
         import traceback
         traceback.print_exc()

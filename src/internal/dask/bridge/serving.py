@@ -1,19 +1,17 @@
 """The bridge to Dask, 2b: from its first word to its last. See bridge.py for the whole."""
 import asyncio
 import os
-import signal
 import sys
 
 
-def serve():
-    """Speaks with the orchestrator until one of them ends; the exit code."""
+def serve(made):
+    """Speaks with the orchestrator until one of them ends; the exit code. `made` is called with each directory that
+    shall go with this process."""
     channel = Channel()
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    return asyncio.run(session(channel))
+    return asyncio.run(session(channel, made))
 
 
-async def session(channel):
+async def session(channel, made):
     loop = asyncio.get_running_loop()
     inbox, over = asyncio.Queue(), asyncio.Event()
     state = {"bridge": None}
@@ -32,7 +30,6 @@ async def session(channel):
             sys.stderr.write("the orchestrator said something that is no message: %r\n" % why)
         loop.call_soon_threadsafe(over.set)
 
-    loop.add_signal_handler(signal.SIGTERM, over.set)
     channel.listen(heard, ended)
     first = await either(inbox.get(), over.wait())
     if first is None or first is True:
@@ -45,6 +42,8 @@ async def session(channel):
     try:
         import dask
         import distributed
+        if hello.get("certificates"):
+            import cryptography
         answer.update(dask=dask.__version__, distributed=distributed.__version__)
     except Exception as problem:
         answer["missing"] = "%s: %s" % (type(problem).__name__, problem)
@@ -53,7 +52,7 @@ async def session(channel):
         await over.wait()
         return 0
     bridge = Bridge(channel, hello)
-    opening = asyncio.ensure_future(bridge.open())
+    opening = asyncio.ensure_future(bridge.open(made))
     ending = asyncio.ensure_future(over.wait())
     await asyncio.wait({opening, ending}, return_when=asyncio.FIRST_COMPLETED)
     if not opening.done():

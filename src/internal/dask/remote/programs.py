@@ -14,6 +14,14 @@ CLOSING = 10
 TAIL = 4096
 
 
+def surroundings():
+    """What programs inherit: the variables of this process. Those that are not UTF-8 arrive with U+FFFD; the agent reads
+    them from the environment of `pid`."""
+    env = {name.decode("utf-8", "replace"): value.decode("utf-8", "replace")
+           for name, value in os.environb.items()}
+    return {"env": env, "pid": os.getpid()}
+
+
 class AgentLost(Exception):
     """The agent ended, and what it ran with it."""
 
@@ -94,8 +102,8 @@ class Agent(asyncio.SubprocessProtocol):
     """A launch agent below this worker, and the programs it runs by their numbers. Called by the loop with what comes:
     each turn of it that is spared counts, for the loop is Dask's, too."""
 
-    def __init__(self, source, bootstrap):
-        self.source, self.bootstrap = source, bootstrap
+    def __init__(self, source, bootstrap, surroundings):
+        self.source, self.bootstrap, self.surroundings = source, bootstrap, surroundings
         self.programs = {}
         self.decoder = Decoder()
         self.beating = None
@@ -110,10 +118,7 @@ class Agent(asyncio.SubprocessProtocol):
             "effect-rhapsody launch agent", stderr=None, start_new_session=True)
         self.input = self.process.get_pipe_transport(0)
         self.input.write(data)
-        # Variables that are no UTF-8 are told with U+FFFD, and read by the agent from the system.
-        env = {name.decode("utf-8", "replace"): value.decode("utf-8", "replace")
-               for name, value in os.environb.items()}
-        self.send({"type": "hello", "protocol": PROTOCOL, "silence": SILENCE * 1000, "env": env, "pid": os.getpid()})
+        self.send(dict(self.surroundings, type="hello", protocol=PROTOCOL, silence=SILENCE * 1000))
         self.beating = asyncio.ensure_future(self.beat())
         try:
             await asyncio.wait_for(asyncio.shield(self.opened), OPENING)

@@ -42,13 +42,30 @@ class Running:
         self.deaf = False  # it cannot
 
 
+class Item:
+    """What a task needs. Dask prints the arguments of a task that fails, and these may hold secrets."""
+    __slots__ = ("data",)
+
+    def __init__(self, data):
+        self.data = data
+
+    def __repr__(self):
+        return "<a task of effect-rhapsody>"
+
+    def __reduce__(self):
+        return Item, (self.data,)
+
+    def __sizeof__(self):
+        return object.__sizeof__(self) + len(self.data)
+
+
 def call(item):
-    task = json.loads(item)
+    task = json.loads(item.data)
     return get_worker().plugins[task["backend"]].call(task)
 
 
 async def launch(item):
-    (header, blobs), = Decoder().feed(item)
+    (header, blobs), = Decoder().feed(item.data)
     return await get_worker().plugins[header.pop("backend")].launch(header, blobs)
 
 
@@ -285,7 +302,9 @@ class WorkerSide(WorkerPlugin):
                 return self.agent
 
     async def open(self):
-        agent = Agent(self.options["agent"], self.options["bootstrap"])
+        # of an own cluster: those of the orchestrator, without what Dask has set for its workers
+        inherited = getattr(self.worker, "surroundings", None) or surroundings()
+        agent = Agent(self.options["agent"], self.options["bootstrap"], inherited)
         try:
             await agent.start()
             self.agent = agent
