@@ -149,7 +149,7 @@ describe.skipIf(missing)("A cluster of the layer's own", () => {
       yield* execute(call("f", { a: 1 }))
       assert.strictEqual(bridges().length, 1)
       assert.deepStrictEqual(listeners(processes()), [])
-    }).pipe(Effect.provide(DaskBackend.layer(...base, workers: 2, processes: false )))
+    }).pipe(Effect.provide(DaskBackend.layer({ ...base, workers: 2, processes: false })))
   )
 
   it.scopedLive("opens no port at any moment while it is looked for", () =>
