@@ -265,7 +265,10 @@ export const terminate: Effect.Effect<void, never, Any> = Effect.flatMap(
   (backend) => backend.terminate
 )
 
-/** Waits for the tasks that are live now: how each of them ended, by uid. */
+/**
+ * Waits for the tasks that are live now: how each of them ended, by uid. In a handler it does not wait for the handler's
+ * own task, nor for tasks that wait for that one: those that submitted it, join it, or wait for all themselves.
+ */
 export const awaitAll = (
   options?: AwaitOptions
 ): Effect.Effect<ReadonlyMap<string, Exit.Exit<unknown, unknown>>, TaskError | BackendError, Any> =>

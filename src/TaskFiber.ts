@@ -28,6 +28,8 @@ export interface Handle {
   readonly name: string
   readonly state: TaskState
   readonly cancel: Effect.Effect<boolean, BackendError>
+  /** Waits for its end as the effect does; a task of the same backend that waits gives its slot up meanwhile. */
+  readonly awaiting: <A>(end: Effect.Effect<A>) => Effect.Effect<A>
 }
 
 export const isTaskFiber = (u: unknown): u is TaskFiber<unknown, unknown> =>
@@ -42,6 +44,15 @@ function toJSON(this: TaskFiber<unknown, unknown>) {
   return { _id: "effect-rhapsody/TaskFiber", uid: this.uid, task: this.task, state: this[TypeId].state }
 }
 
+// Whatever waits for a fiber does it through this property: `Fiber.join`, `Fiber.joinAll`, `yield*`.
+const awaited: PropertyDescriptor = {
+  configurable: true,
+  get(this: TaskFiber<unknown, unknown>) {
+    const own: Effect.Effect<unknown> = Reflect.get(Object.getPrototypeOf(this), "await", this)
+    return this[TypeId].awaiting(own)
+  }
+}
+
 /** @internal */
 export const decorate = <A, E>(fiber: Fiber.RuntimeFiber<A, E>, handle: Handle): TaskFiber<A, E> => {
   const target = fiber as any
@@ -50,5 +61,6 @@ export const decorate = <A, E>(fiber: Fiber.RuntimeFiber<A, E>, handle: Handle):
   target.task = handle.name
   target.toJSON = toJSON
   target[NodeInspectSymbol] = toJSON
+  Object.defineProperty(target, "await", awaited)
   return target
 }

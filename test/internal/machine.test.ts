@@ -1,5 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { FastCheck as fc } from "effect"
+import type { Wait } from "../../src/internal/engine/machine.js"
 import { Job, Machine, Waiter } from "../../src/internal/engine/machine.js"
 import { ReadyQueue } from "../../src/internal/engine/queue.js"
 import type { TaskState } from "../../src/TaskState.js"
@@ -9,7 +10,8 @@ import { isTerminal, transitions } from "../../src/TaskState.js"
 type Command =
   | { readonly _tag: "submit"; readonly parent: number | undefined; readonly priority: number }
   | { readonly _tag: "executing" | "retry" | "ready" | "complete" | "fail" | "cancel"; readonly job: number }
-  | { readonly _tag: "leave"; readonly job: number }
+  | { readonly _tag: "leave" | "unawait"; readonly job: number }
+  | { readonly _tag: "await"; readonly job: number; readonly others: ReadonlyArray<number> }
 
 const command: fc.Arbitrary<Command> = fc.oneof(
   {
@@ -34,7 +36,18 @@ const command: fc.Arbitrary<Command> = fc.oneof(
       job: fc.nat()
     })
   },
-  { weight: 1, arbitrary: fc.record({ _tag: fc.constant("leave" as const), job: fc.nat() }) }
+  {
+    weight: 2,
+    arbitrary: fc.record({
+      _tag: fc.constant("await" as const),
+      job: fc.nat(),
+      others: fc.array(fc.nat(), { maxLength: 3 })
+    })
+  },
+  {
+    weight: 1,
+    arbitrary: fc.record({ _tag: fc.constantFrom("leave" as const, "unawait" as const), job: fc.nat() })
+  }
 )
 
 const limits = { concurrency: 2, ahead: 2, admission: 9, nested: 4, history: 3 }
@@ -46,7 +59,7 @@ const play = (commands: ReadonlyArray<Command>) => {
       assert.strictEqual(job.state, "READY")
       assert.isTrue(job.ahead || job.holds)
       if (job.ahead) return
-      // A parent counts again when its children have ended, whoever runs meanwhile; but nobody starts beyond the limit.
+      // A job that waited counts again at once, whatever runs meanwhile; but no job starts beyond the limit.
       assert.isAtMost(counted(), limits.concurrency)
     },
     told: (job, word) => {
@@ -59,15 +72,24 @@ const play = (commands: ReadonlyArray<Command>) => {
     }
   })
   const waiting: Array<{ readonly waiter: Waiter; readonly priority: number }> = []
+  const parents = new Map<Job, Job | undefined>()
+  const waits: Array<{ readonly wait: Wait; readonly others: ReadonlyArray<Job> }> = []
   let serial = 0
   const create = (priority: number, parent: Job | undefined) => {
     const job = new Job(`j${++serial}`, "j", priority, parent)
     job.early = serial % 3 > 0 && parent === undefined
+    parents.set(job, parent)
     machine.accept(job)
     machine.ready(job)
   }
-  /** Jobs that hold a slot and have no live child: these alone count. */
-  const counted = () => [...machine.live.values()].filter((job) => job.holds && job.children === 0).length
+  const isLive = (job: Job) => machine.live.has(job.uid)
+  const waitsFor = (job: Job, other: Job) =>
+    parents.get(other) === job || waits.some(({ others, wait }) => wait.by === job && others.includes(other))
+  /** Jobs that hold a slot and wait for no live job, a child or another: these alone count. */
+  const counted = () => {
+    const live = [...machine.live.values()]
+    return live.filter((job) => job.holds && !live.some((other) => waitsFor(job, other))).length
+  }
   const check = () => {
     const live = [...machine.live.values()]
     const roots = live.filter((job) => job.parent === undefined).length
@@ -84,6 +106,12 @@ const play = (commands: ReadonlyArray<Command>) => {
     assert.strictEqual(machine.queued, live.filter((job) => job.state === "READY" && !job.holds).length)
     assert.isTrue(live.every((job) => !isTerminal(job.state)))
     if (waiting.length > 0) assert.strictEqual(roots, limits.admission)
+    for (const { others, wait } of waits) assert.deepStrictEqual([...wait.targets], others.filter(isLive))
+    for (const job of live) {
+      const dependents = machine.dependents(job)
+      const direct = live.filter((other) => waitsFor(other, job) || parents.get(job) === other)
+      assert.isTrue(dependents.has(job) && direct.every((other) => dependents.has(other)))
+    }
   }
   const step = (command: Command) => {
     const live = [...machine.live.values()]
@@ -111,8 +139,24 @@ const play = (commands: ReadonlyArray<Command>) => {
       waiting.splice(waiting.indexOf(entry), 1)
       return
     }
+    if (command._tag === "unawait") {
+      const [given] = waits.splice(command.job % Math.max(1, waits.length), 1)
+      return given === undefined ? undefined : machine.unawait(given.wait)
+    }
     const job = live[command.job % live.length]
     if (job === undefined) return
+    if (command._tag === "await") {
+      const targets = new Set(command.others.flatMap((other) => live[other % live.length] ?? []))
+      for (const dependent of machine.dependents(job)) targets.delete(dependent)
+      if (!job.holds) return
+      // before the call, in which others start
+      const others = [...targets]
+      const wait = { by: job, targets } as Wait
+      const entry = { wait, others }
+      waits.push(entry)
+      waits[waits.indexOf(entry)] = { wait: machine.await(job, others), others }
+      return
+    }
     switch (command._tag) {
       case "executing":
         return machine.executing(job)

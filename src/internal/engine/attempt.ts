@@ -8,9 +8,9 @@ import * as FiberId from "effect/FiberId"
 import type { Driver, Early, Outcome, Report, Spec } from "../../Driver.js"
 import type { BackendError } from "../../Errors.js"
 import type { HandlerService } from "../../Task.js"
+import { inside } from "./current.js"
 import type { Deadline, Deadlines } from "./deadlines.js"
 import type { Entry, Prepared } from "./entry.js"
-import { currentTask } from "./entry.js"
 import type { Machine } from "./machine.js"
 import { decodeInfo, interpret, isKnown } from "./outcome.js"
 
@@ -38,7 +38,8 @@ const serveWith =
 const handlerOf = ({ name, span, token, uid }: Entry, { run, task }: HandlerService): HandlerService => ({
   task,
   run: (payload, info) => {
-    const own = Effect.annotateLogs(Effect.locally(run(payload, info), currentTask, token), { task: name, uid })
+    const handler = Effect.suspend(() => run(payload, info))
+    const own = Effect.annotateLogs(inside(token, handler), { task: name, uid })
     return span === undefined ? own : Effect.withParentSpan(own, span)
   }
 })

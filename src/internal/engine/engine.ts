@@ -28,13 +28,15 @@ import { isTerminal } from "../../TaskState.js"
 import * as Attempt from "./attempt.js"
 import { background } from "./background.js"
 import * as Batch from "./batch.js"
+import { ancestors, forgetAncestors, outside } from "./current.js"
 import * as Deadlines from "./deadlines.js"
 import type { Prepared } from "./entry.js"
-import { ancestors, currentTask, Entry, forgetAncestors } from "./entry.js"
+import { Entry } from "./entry.js"
 import { Events } from "./events.js"
 import * as Lifecycle from "./lifecycle.js"
 import { limitsOf } from "./limits.js"
 import { Machine, Waiter } from "./machine.js"
+import * as Nesting from "./nesting.js"
 import { backendError as backendFailure } from "./outcome.js"
 import { duplicate, prepare } from "./prepare.js"
 import * as Report from "./report.js"
@@ -84,6 +86,7 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
   const crowded = () => backendError("Rejected", "too many live tasks were submitted by running tasks")
   const closed = () => lost ?? backendError("Closed", "its layer is closed")
 
+  const { awaiting, parentOf, waiting } = Nesting.make(machine)
   const { body, finish } = Lifecycle.make({ machine, deadlines, clock, attempt })
 
   const { ahead, boundedStop = [] } = isBatch(driver) ? {} : (driver as Driver)
@@ -99,7 +102,7 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
   }
   /** Makes the task live. Its place is taken already. */
   const accept = (prepared: Prepared, by: Submitter, taken?: ReadonlySet<string>): Entry => {
-    const entry = new Entry(prepared.uid ?? automatic(taken), prepared, by.parent, cancelEntry)
+    const entry = new Entry(prepared.uid ?? automatic(taken), prepared, by.parent, owner)
     entry.ready = by.ready
     entry.early = isEarly(prepared)
     entry.span = Telemetry.span(by.fiber, entry, prepared.task.kind, driver.type, clock)
@@ -109,7 +112,7 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
   }
   /** Forks the fiber of a live task, uninterruptible, into its owner. */
   const launch = (entry: Entry, prepared: Prepared, { owner }: Submitter) =>
-    Effect.map(Effect.forkIn(body(entry, prepared), owner), (fiber) => {
+    Effect.map(outside(Effect.forkIn(body(entry, prepared), owner)), (fiber) => {
       entry.fiber = fiber
       // whatever went wrong inside this library: the slot comes back, and the end is told
       fiber.addObserver(() => finish(entry, "FAILED"))
@@ -155,11 +158,6 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
       : Effect.fail(crowded())
   }
 
-  /** The running task that the caller belongs to: it submits a task of its own. */
-  const parentOf = (fiber: Fiber.RuntimeFiber<any, any>): Entry | undefined => {
-    const current = fiber.getFiberRef(currentTask)?.entry
-    return current !== undefined && machine.live.get(current.uid) === current ? current : undefined
-  }
   const prepareIn = (fiber: Fiber.RuntimeFiber<any, any>, instance: Unit, service = false) =>
     prepare(driver, defaults, instance, fiber.getFiberRef(FiberRef.currentContext) as Context.Context<never>, service)
 
@@ -235,6 +233,7 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
       stop(entry, "somebody asked for it")
       return Effect.as(ended(entry), true)
     })
+  const owner = { cancel: cancelEntry, awaiting }
 
   /** The engine is gone: every task ends with it, and nothing else gets in. */
   const lose = (error: BackendError) => {
@@ -306,6 +305,8 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
     submitInto,
     submitTogether,
     cancelEntry,
+    parentOf,
+    waiting,
     unstoppable,
     stopAll,
     terminate

@@ -1,15 +1,13 @@
 /** What the engine keeps of a live task, beside its place in the state machine. */
 import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
-import * as FiberRef from "effect/FiberRef"
-import * as FiberRefs from "effect/FiberRefs"
-import { globalValue } from "effect/GlobalValue"
 import { NodeInspectSymbol } from "effect/Inspectable"
 import type * as Tracer from "effect/Tracer"
 import type { Spec } from "../../Driver.js"
 import type { BackendError, TaskError } from "../../Errors.js"
 import type { Any } from "../../Task.js"
 import type { Handle } from "../../TaskFiber.js"
+import { Token } from "./current.js"
 import { Job } from "./machine.js"
 import type { Policy } from "./retry.js"
 
@@ -21,6 +19,12 @@ export interface Prepared {
   readonly retry: Policy | undefined
   /** Milliseconds. */
   readonly timeout: number | undefined
+}
+
+/** What a task's own fiber asks of the backend. */
+interface Owner {
+  readonly cancel: (entry: Entry) => Effect.Effect<boolean, BackendError>
+  readonly awaiting: <A>(entry: Entry, end: Effect.Effect<A>) => Effect.Effect<A>
 }
 
 export class Entry extends Job implements Handle {
@@ -48,7 +52,7 @@ export class Entry extends Job implements Handle {
   served = false
   /** Of the retry policy. */
   memory: unknown
-  readonly token: Token = { entry: this }
+  readonly token = new Token(this)
   /** Dropped when the task ends: somebody may keep its fiber for long. */
   prepared: Prepared | undefined
 
@@ -56,14 +60,17 @@ export class Entry extends Job implements Handle {
     uid: string,
     prepared: Prepared,
     parent: Job | undefined,
-    private readonly stop: (entry: Entry) => Effect.Effect<boolean, BackendError>
+    private readonly owner: Owner
   ) {
     super(uid, prepared.task.name, prepared.spec.priority, parent)
     this.prepared = prepared
   }
 
   get cancel(): Effect.Effect<boolean, BackendError> {
-    return Effect.suspend(() => this.stop(this))
+    return Effect.suspend(() => this.owner.cancel(this))
+  }
+  awaiting<A>(end: Effect.Effect<A>): Effect.Effect<A> {
+    return this.owner.awaiting(this, end)
   }
 
   toJSON() {
@@ -73,25 +80,3 @@ export class Entry extends Job implements Handle {
     return this.toJSON()
   }
 }
-
-/** Stands for a running task in the fibers of its handler, which may outlive it and must not keep it alive. */
-export interface Token {
-  entry: Entry | undefined
-}
-
-/** The task whose handler runs here: what it submits are its children. Whoever joins such a fiber does not become one. */
-export const currentTask: FiberRef.FiberRef<Token | undefined> = globalValue("effect-rhapsody/currentTask", () =>
-  FiberRef.unsafeMake<Token | undefined>(undefined, { join: (joiner) => joiner })
-)
-
-/**
- * A fiber keeps for each of its refs what every ancestor had set, to find common ancestors when it is joined. Tasks that
- * submit tasks are ancestors without end: of these, the nearest are enough.
- */
-export const forgetAncestors = (fiber: Fiber.RuntimeFiber<unknown, unknown>): void => {
-  const kept = new Map(
-    [...fiber.getFiberRefs().locals].map(([ref, stack]) => [ref, stack.slice(0, ancestors)] as const)
-  )
-  ;(fiber as any).setFiberRefs(FiberRefs.unsafeMake(kept as any))
-}
-export const ancestors = 8

@@ -2,8 +2,8 @@
  * The engine's core as a plain state machine: which task may start, what each one's state is, how many may be in at
  * all. It knows neither Effect nor time nor I/O; the engine drives it, and so can a property test or a simulator.
  *
- * - A job holds a slot from its grant until it is released. A job whose own children live does not count against the
- *   slots: it waits for them, and would otherwise wait for ever for the slot that it holds itself.
+ * - A job holds a slot from its grant until it is released. A job whose own children live, or that waits for other
+ *   jobs, does not count against the slots: it would otherwise wait for ever for the slot that it holds itself.
  * - Children start before their parents' siblings (`depth`): else every queued parent would start before the first
  *   child ends.
  * - When many are queued, the first of them may be handed over early, before there is a slot (`ahead`). Then the slot of
@@ -27,8 +27,10 @@ export class Job implements Link {
   ahead = false
   /** It was, and must wait for the word: better ones are queued. */
   held = false
-  /** Live tasks that it submitted itself. */
-  children = 0
+  /** What keeps it from counting against the slots: its live children, and its waits for other jobs. */
+  blockers = 0
+  /** The waits of others that this job has a part in. */
+  waits: Set<Wait> | undefined = undefined
   readonly depth: number
   prev: Link | undefined = undefined
   next: Link | undefined = undefined
@@ -43,6 +45,15 @@ export class Job implements Link {
   ) {
     this.depth = parent === undefined ? 0 : parent.depth + 1
   }
+}
+
+/** One job waits for all of several others. */
+export class Wait {
+  constructor(
+    readonly by: Job,
+    /** Those that have not ended. */
+    readonly targets: Set<Job>
+  ) {}
 }
 
 export interface Limits {
@@ -188,7 +199,7 @@ export class Machine<J extends Job> {
     this.used = true
     this.live.set(job.uid, job)
     const { parent } = job
-    if (parent !== undefined && parent.children++ === 0 && parent.holds) this.counted--
+    if (parent !== undefined) this.block(parent)
     this.hooks.changed(job)
   }
 
@@ -222,14 +233,52 @@ export class Machine<J extends Job> {
     if (!job.ahead) this.queue.remove(job)
     this.live.delete(job.uid)
     this.history.add(job.uid, state)
-    const { parent } = job
-    // before the release, which lets another start where nobody takes the slot back
-    if (parent !== undefined && --parent.children === 0 && parent.holds) this.counted++
+    const { parent, waits } = job
+    // before the release, which lets another start where no job takes the slot back
+    if (parent !== undefined) this.unblock(parent)
+    for (const wait of waits ?? []) {
+      wait.targets.delete(job)
+      if (wait.targets.size === 0) this.unblock(wait.by)
+    }
     this.release(job)
     this.move(job, state)
-    job.parent = undefined
+    job.parent = job.waits = undefined
     this.leave(parent !== undefined)
     return true
+  }
+
+  // ------------------------------------------------------------------------------------------------------------- waits
+
+  /** The job waits for those of the others that live, until all of them have ended or it gives up: `unawait`. */
+  await(by: Job, others: Iterable<Job>): Wait {
+    const wait = new Wait(by, new Set())
+    for (const other of others) {
+      if (isTerminal(other.state)) continue
+      wait.targets.add(other)
+      other.waits ??= new Set()
+      other.waits.add(wait)
+    }
+    if (wait.targets.size > 0) {
+      this.block(by)
+      this.drain()
+    }
+    return wait
+  }
+  unawait(wait: Wait): void {
+    if (wait.targets.size === 0) return
+    for (const target of wait.targets) target.waits?.delete(wait)
+    wait.targets.clear()
+    this.unblock(wait.by)
+  }
+  /** The job and all that wait for it, directly or not, as far as that is known: it must not wait for any of them. */
+  dependents(job: Job): ReadonlySet<Job> {
+    const all = new Set([job])
+    // a set gives what is added while it is read
+    for (const { parent, waits } of all) {
+      if (parent !== undefined) all.add(parent)
+      for (const { by } of waits ?? []) all.add(by)
+    }
+    return all
   }
 
   /** Nothing starts any more and nobody is admitted. */
@@ -259,6 +308,13 @@ export class Machine<J extends Job> {
     return true
   }
 
+  private block(job: Job): void {
+    if (job.blockers++ === 0 && job.holds) this.counted--
+  }
+  private unblock(job: Job): void {
+    if (--job.blockers === 0 && job.holds) this.counted++
+  }
+
   private release(job: J): void {
     if (job.ahead) {
       this.early.remove(job)
@@ -266,7 +322,7 @@ export class Machine<J extends Job> {
     } else if (job.holds) {
       job.holds = false
       this.active--
-      if (job.children === 0) this.counted--
+      if (job.blockers === 0) this.counted--
     } else return
     this.drain()
   }
@@ -276,7 +332,7 @@ export class Machine<J extends Job> {
     job.ahead = job.held = false
     job.holds = true
     this.active++
-    if (job.children === 0) this.counted++
+    if (job.blockers === 0) this.counted++
   }
 
   private drain(): void {

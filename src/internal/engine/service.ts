@@ -19,13 +19,23 @@ import { isTaskFiber, TypeId } from "../../TaskFiber.js"
 import type { TaskState } from "../../TaskState.js"
 import type { Engine } from "./engine.js"
 import type { Entry } from "./entry.js"
-import { currentTask } from "./entry.js"
-import type { Job } from "./machine.js"
 
 type Any = Instance<any, any, any>
 
 export const make = (driver: AnyDriver, engine: Engine): Service => {
-  const { cancelEntry, deadlines, events, fibers, machine, stopAll, submitInto, submitTogether, unstoppable } = engine
+  const {
+    cancelEntry,
+    deadlines,
+    events,
+    fibers,
+    machine,
+    parentOf,
+    stopAll,
+    submitInto,
+    submitTogether,
+    unstoppable,
+    waiting
+  } = engine
 
   const execute = (task: Any) =>
     Effect.uninterruptibleMask((restore) =>
@@ -81,11 +91,9 @@ export const make = (driver: AnyDriver, engine: Engine): Service => {
   const awaitAll = ({ failFast = false, timeout }: AwaitOptions = {}) =>
     Effect.withFiberRuntime<ReadonlyMap<string, Exit.Exit<unknown, unknown>>, TaskError | BackendError>((caller) => {
       // a task that asks does not wait for itself, nor for those that wait for it
-      const own = new Set<Job>()
-      for (let job: Job | undefined = caller.getFiberRef(currentTask)?.entry; job !== undefined; job = job.parent) {
-        own.add(job)
-      }
-      const entries = [...machine.live.values()].filter((entry) => !own.has(entry))
+      const by = parentOf(caller)
+      const own = by === undefined ? undefined : machine.dependents(by)
+      const entries = [...machine.live.values()].filter((entry) => !own?.has(entry))
       const exits = new Map<string, Exit.Exit<unknown, unknown>>()
       const ended = Effect.async<void, TaskError | BackendError>((resume) => {
         const observers = entries.map((entry) => {
@@ -103,7 +111,8 @@ export const make = (driver: AnyDriver, engine: Engine): Service => {
           for (const [i, entry] of entries.entries()) entry.fiber?.removeObserver(observers[i]!)
         })
       })
-      const all = Effect.zipRight(Effect.forEach(entries, forked, { discard: true }), ended)
+      const observed = Effect.zipRight(Effect.forEach(entries, forked, { discard: true }), ended)
+      const all = by === undefined ? observed : waiting(by, entries, observed)
       const inOrder = () =>
         new Map(entries.flatMap(({ uid }) => (exits.has(uid) ? [[uid, exits.get(uid)!] as const] : [])))
       if (timeout === undefined) return Effect.map(all, inOrder)
