@@ -20,6 +20,8 @@
  * )
  * ```
  */
+import "./internal/needsEffect3.js"
+
 import * as Schema from "effect/Schema"
 
 const Details = Schema.optionalWith(Schema.Record({ key: Schema.String, value: Schema.Unknown }), {

@@ -23,6 +23,8 @@
  * }).pipe(Effect.provide(ConcurrentBackend.layer()))
  * ```
  */
+import "./internal/needsEffect3.js"
+
 import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"

@@ -22,6 +22,8 @@
  * export const energy = Effect.map(ExecutionBackend.execute(Simulate.make({ seed: 1 })), (_) => _.energy)
  * ```
  */
+import "./internal/needsEffect3.js"
+
 import type * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"

@@ -2,6 +2,8 @@
  * Heterogeneous HPC and AI tasks as typed values, run by interchangeable backends.
  */
 
+import "./internal/needsEffect3.js"
+
 export * as BackendRegistry from "./BackendRegistry.js"
 export * as ConcurrentBackend from "./ConcurrentBackend.js"
 export * as Conformance from "./Conformance.js"

@@ -5,7 +5,8 @@ import { Effect, Fiber } from "effect"
 import { ExecutionBackend } from "effect-rhapsody"
 import type { Lost } from "../../src/internal/bridge/channel.js"
 import { Channel } from "../../src/internal/bridge/channel.js"
-import { argumentsFor, sourceOf } from "../../src/internal/launch/python.js"
+import { argumentsFor } from "../../src/internal/launch/python.js"
+import { sourceOf } from "../../src/internal/sources.js"
 import { eventually, failureOf, gate, inbox, sh } from "../concurrent/support.js"
 import {
   allShapes,
@@ -145,7 +146,7 @@ while True:
         elif header["type"] == "ping" and not mute:
             say({"type": "pong"})
 `
-const source = sourceOf(new URL("../../src/internal/bridge/frame.py", import.meta.url)) + peer
+const source = sourceOf("bridge/frame") + peer
 
 /** A channel whose clock and timer are the test's. */
 const meet = (silence: number, source: string) =>

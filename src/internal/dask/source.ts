@@ -1,10 +1,11 @@
 /** The Python programs of the Dask backend: what the bridge runs, and what it ships to the cluster. */
 import { createHash } from "node:crypto"
 import { agentSource } from "../launch/agent.js"
-import { bootstrap, sourceOf } from "../launch/python.js"
+import { bootstrap } from "../launch/python.js"
+import { sourceOf } from "../sources.js"
 
-const frame = new URL("../bridge/frame.py", import.meta.url)
-const here = (...names: ReadonlyArray<string>) => names.map((name) => new URL(`${name}.py`, import.meta.url))
+const frame = "bridge/frame"
+const here = (...names: ReadonlyArray<string>) => names.map((name) => `dask/${name}`)
 
 export interface Programs {
   /** Of the bridge's process. */
@@ -28,7 +29,7 @@ export const load = (): Programs => {
   programs = {
     bridge: sourceOf(
       frame,
-      new URL("../launch/agent/processes.py", import.meta.url),
+      "launch/agent/processes",
       ...here(
         ...["bridge/channel", "bridge/shipping", "bridge/cluster", "bridge/ends", "bridge/bridge"],
         ...["bridge/serving", "bridge/keeper"]

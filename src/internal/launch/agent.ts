@@ -9,11 +9,12 @@ import type { ProcessExit } from "../../Driver.js"
 import type { Lost, Time } from "../bridge/channel.js"
 import { Channel } from "../bridge/channel.js"
 import type { Message } from "../bridge/frame.js"
+import { sourceOf } from "../sources.js"
 import { concat, launchFailed } from "./exit.js"
 import type { Launch, LaunchFailure } from "./launcher.js"
 import type { Ended, Failed, FromAgent } from "./messages.js"
 import { isFromAgent } from "./messages.js"
-import { argumentsFor, sourceOf } from "./python.js"
+import { argumentsFor } from "./python.js"
 
 type End = Either.Either<ProcessExit, LaunchFailure>
 type Stream = "stdout" | "stderr"
@@ -45,11 +46,9 @@ export interface Options {
 }
 
 /** In the order of their numbers. */
-const files = ["processes", "starting", "output", "ending", "agent", "keeper"].map(
-  (name) => new URL(`agent/${name}.py`, import.meta.url)
-)
+const files = ["processes", "starting", "output", "ending", "agent", "keeper"].map((name) => `launch/agent/${name}`)
 let source: string | undefined
-export const agentSource = (): string => (source ??= sourceOf(new URL("../bridge/frame.py", import.meta.url), ...files))
+export const agentSource = (): string => (source ??= sourceOf("bridge/frame", ...files))
 
 /** A program that some agent is asked to start: what its request is made from, and its end read with. */
 export interface Asked {

@@ -1,5 +1,4 @@
 /** Which Python runs the programs of this package, and the bootstrap that reads them from standard input. */
-import { readFileSync } from "node:fs"
 
 /** The usual names, the plainest first. The last is where Red Hat's systems keep theirs. */
 export const interpreters: ReadonlyArray<string> = [
@@ -35,7 +34,3 @@ export const argumentsFor = (name: string, source: string, flags = alone): Reado
   String(Buffer.byteLength(source)),
   name
 ]
-
-/** The Python files of this package as one program, in that order. */
-export const sourceOf = (...files: ReadonlyArray<URL>): string =>
-  files.map((file) => readFileSync(file, "utf8")).join("\n")
