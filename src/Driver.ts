@@ -22,6 +22,7 @@ import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { BackendError, ConfigurationError, TaskErrorReason } from "./Errors.js"
 import { TaskError } from "./Errors.js"
+import type { HonouredOption } from "./internal/honoured.js"
 import type { Dropped, PythonException, Usage } from "./Output.js"
 import type { Any, HandlerService, Kind, PythonCall } from "./Task.js"
 import type {
@@ -36,6 +37,8 @@ import type {
   Text
 } from "./TaskOptions.js"
 import type { TaskState } from "./TaskState.js"
+
+export { everyOption, type HonouredOption, programOptions, resourceOptions } from "./internal/honoured.js"
 
 /** A program and all that is said about it, with the defaults applied. */
 export interface Executable {
@@ -194,40 +197,6 @@ export interface Serving {
   /** Fails when the service ends before it was stopped. */
   readonly exited: Effect.Effect<never, TaskError | BackendError>
 }
-
-/**
- * What a driver can honour of what is asked for a task. Timeouts, retries, priorities and uids are the library's, on every
- * backend.
- *
- * Of a program: its `cwd`; `env` (variables added and removed); `stdin` (text or bytes) and `stdinFile`; `captureFiles`
- * (output to files), `mergeStderr`, `overflow` (what follows on too much output, and `capture.limit`), `onChunk`;
- * `prepare`; `sandbox`; `limits`; `nice`; `leftovers` (that it may leave processes running). Of `resources`, of a task of
- * any kind: each by its name.
- */
-export type HonouredOption = (typeof programOptions)[number] | (typeof resourceOptions)[number]
-
-/** Those of programs. */
-export const programOptions = [
-  "cwd",
-  "env",
-  "stdin",
-  "stdinFile",
-  "captureFiles",
-  "mergeStderr",
-  "overflow",
-  "onChunk",
-  "prepare",
-  "sandbox",
-  "limits",
-  "nice",
-  "leftovers"
-] as const
-
-/** Those of tasks of every kind. */
-export const resourceOptions = ["cores", "gpus", "memory", "ranks", "nodes", "walltime"] as const
-
-/** All of them: for a driver that stands for others, or passes everything on. */
-export const everyOption: ReadonlyArray<HonouredOption> = [...programOptions, ...resourceOptions]
 
 /** What both forms of a driver have. */
 export interface Common<out K extends Kind = Kind> {

@@ -75,6 +75,7 @@ export const overOneAgent = (options: { readonly silence?: number; readonly orch
     (launcher): ExecutionBackend.Driver<"executable"> => ({
       type: "one agent",
       kinds: ["executable"],
+      honours: ExecutionBackend.programOptions,
       concurrency: 100,
       reportsExecuting: true,
       boundedStop: ["executable"],
