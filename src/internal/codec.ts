@@ -23,6 +23,8 @@ export interface Codec {
   readonly decodeError: Parser
   /** What the success schema decodes, for a program. */
   readonly result: "text" | "bytes" | "output"
+  /** An encoded payload has parts that are the caller's own, and not made by the schema. */
+  readonly shares: boolean
   /** Constructor defaults filled in; the payload itself when the schema has none. */
   readonly withDefaults: (payload: Readonly<Record<string, unknown>>) => Readonly<Record<string, unknown>>
 }
@@ -59,9 +61,37 @@ const resultOf = (success: Schema.Schema.All): Codec["result"] => {
   return accepts(new Uint8Array()) && !accepts("") ? "bytes" : "text"
 }
 
+/** Whether something is encoded as it is: everything but what schemas build anew, lists and structs. */
+const passes = (ast: AST.AST, seen: Set<AST.AST>): boolean => {
+  if (seen.has(ast)) return false
+  seen.add(ast)
+  const inner = (ast: AST.AST) => passes(ast, seen)
+  switch (ast._tag) {
+    case "UnknownKeyword":
+    case "AnyKeyword":
+    case "ObjectKeyword":
+    case "Declaration":
+      return true
+    case "Suspend":
+      return inner(ast.f())
+    case "Refinement":
+    case "Transformation":
+      return inner(ast.from)
+    case "Union":
+      return ast.types.some(inner)
+    case "TupleType":
+      return [...ast.elements, ...ast.rest].some(({ type }) => inner(type))
+    case "TypeLiteral":
+      return [...ast.propertySignatures, ...ast.indexSignatures].some(({ type }) => inner(type))
+    default:
+      return false
+  }
+}
+
 export const makeCodec = (payload: Schema.Struct<any>, success: Schema.Schema.All, error: Schema.Schema.All): Codec => {
   const defaulted = Object.values(payload.fields).some(hasDefault)
   let result: Codec["result"] | undefined
+  let shares: boolean | undefined
   return {
     encodePayload: encoder(payload),
     decodePayload: decoder(payload),
@@ -72,6 +102,10 @@ export const makeCodec = (payload: Schema.Struct<any>, success: Schema.Schema.Al
     get result() {
       result ??= resultOf(success)
       return result
+    },
+    get shares() {
+      shares ??= passes(payload.ast, new Set())
+      return shares
     },
     withDefaults: defaulted ? (input) => payload.make(input, { disableValidation: true }) : (input) => input
   }

@@ -10,6 +10,7 @@ import type { Any, Body, HandlerService, Info } from "../Task.js"
 import type { DefinitionOptions, Options } from "../TaskOptions.js"
 import type { Issue } from "./codec.js"
 import { makeCodec, refuseReserved } from "./codec.js"
+import { merged } from "./options/merged.js"
 
 export const TypeId = "~effect-rhapsody/Task" as const
 export const InstanceTypeId = "~effect-rhapsody/Task/Instance" as const
@@ -73,16 +74,7 @@ export const define = (
     options,
     codec: makeCodec(payloadSchema, successSchema, errorSchema),
     handler: body._tag === "function" ? handlerTag(name) : undefined,
-    make: (payload: any, own?: Options<any>) =>
-      new Kind(
-        self,
-        payload ?? {},
-        own === undefined
-          ? options
-          : options.env !== undefined && own.env !== undefined
-            ? { ...options, ...own, env: { ...options.env, ...own.env } }
-            : { ...options, ...own }
-      )
+    make: (payload: any, own?: Options<any>) => new Kind(self, payload ?? {}, merged(options, own))
   }
   if (body._tag === "function") self.toLayer = (handler: any) => toLayer(self, handler)
   return self

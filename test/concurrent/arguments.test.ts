@@ -140,7 +140,7 @@ const refusals: Record<string, readonly [unknown, string, string?]> = {
   "a variable whose name has =": [{ executable: "true", env: { "A=B": "" } }, "env.A=B", "InvalidOption"],
   "a variable without a name": [{ executable: "true", env: { "": "" } }, "env.", "InvalidOption"],
   "a command that is none": [undefined, "command"],
-  "a command that is a promise": [Promise.resolve({ executable: "true" }), "executable"]
+  "a command that is a promise": [Promise.resolve({ executable: "true" }), "command"]
 }
 
 overBoth("a command that cannot be passed on exactly is refused", ({ launcher, provide }) => {

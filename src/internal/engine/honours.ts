@@ -2,8 +2,8 @@
 import type { AnyDriver, Executable, HonouredOption, Program } from "../../Driver.js"
 import type * as Task from "../../Task.js"
 import { defaultCaptureLimit } from "../../TaskOptions.js"
-import type { Refusal } from "./checks.js"
-import { refuse } from "./checks.js"
+import type { Refusal } from "../options/values.js"
+import { refuse } from "../options/values.js"
 
 const fields = ["cwd", "env", "capture", "prepare", "sandbox", "limits", "nice", "leftovers"] as const
 

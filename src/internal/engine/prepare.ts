@@ -3,7 +3,6 @@
  * exists, and told with the field and the remedy.
  */
 import * as Context from "effect/Context"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Option from "effect/Option"
@@ -14,12 +13,15 @@ import type { AnyDriver, Executable, Program } from "../../Driver.js"
 import type { BackendError, ConfigurationError } from "../../Errors.js"
 import * as Task from "../../Task.js"
 import type { Issue } from "../codec.js"
-import type { Refusal } from "./checks.js"
-import { checkEnv, checkInput, checkOptions, checkText, millis, refuse } from "./checks.js"
+import { keyOf } from "../issue.js"
+import { copyData, copyEnv, copyInput, copyText } from "../options/copies.js"
+import { isRecord, millisOf, mustBe, refuse } from "../options/values.js"
+import { checkCommand, checkOptions } from "./checks.js"
 import type { Prepared } from "./entry.js"
 import { checkHonoured, checkKind } from "./honours.js"
 import { describe } from "./outcome.js"
 import { policy } from "./retry.js"
+import { thrown } from "./thrown.js"
 
 export const duplicate = (uid: string): ConfigurationError =>
   refuse(
@@ -41,33 +43,25 @@ const command = (
   payload: unknown,
   { capture, cwd, env, leftovers, limits, nice, prepare, sandbox }: Task.Options<any>
 ): Either.Either<Omit<Executable, "_tag">, ConfigurationError> => {
-  let command: Task.Command
+  let own: Pick<Executable, "executable" | "args" | "stdin" | "env" | "cwd">
   try {
-    command = make(payload)
+    const command = make(payload)
+    const wrong = checkCommand(command, task.name)
+    if (wrong !== undefined) return Either.left(wrong)
+    own = {
+      executable: copyText(command.executable),
+      args: command.args?.map(copyText) ?? noArgs,
+      stdin: copyInput(command.stdin),
+      env: command.env === undefined && env === undefined ? noEnv : copyEnv(command.env, env),
+      cwd: cwd ?? command.cwd
+    }
   } catch (cause) {
     return Either.left(
       refuse("command", "InvalidPayload", `the command function of task ${task.name} threw: ${describe(cause)}`, cause)
     )
   }
-  if (typeof command !== "object" || command === null) {
-    return Either.left(refuse("command", "InvalidPayload", `the command function of task ${task.name} gave no command`))
-  }
-  const args = command.args ?? noArgs
-  if (!Array.isArray(args)) return Either.left(refuse("args", "InvalidPayload", "must be an array"))
-  const wrong =
-    checkText("executable", command.executable) ??
-    (command.executable.length === 0 ? refuse("executable", "InvalidPayload", "must not be empty") : undefined) ??
-    args.reduce<Refusal>((wrong, arg, i) => wrong ?? checkText(`args[${i}]`, arg), undefined) ??
-    (command.stdin === undefined ? undefined : checkInput(command.stdin)) ??
-    (command.cwd === undefined ? undefined : checkText("cwd", command.cwd)) ??
-    checkEnv(command.env)
-  if (wrong !== undefined) return Either.left(wrong)
   return Either.right({
-    executable: command.executable,
-    args,
-    stdin: command.stdin,
-    env: command.env === undefined ? (env ?? noEnv) : env === undefined ? command.env : { ...command.env, ...env },
-    cwd: cwd ?? command.cwd,
+    ...own,
     capture: {
       limit: capture?.limit ?? Task.defaultCaptureLimit,
       overflow: capture?.overflow ?? "fail",
@@ -77,9 +71,9 @@ const command = (
       onChunk: capture?.onChunk,
       wanted: task.codec.result !== "output"
     },
-    prepare: prepare ?? noLines,
+    prepare: prepare?.slice() ?? noLines,
     sandbox: sandbox ?? false,
-    limits,
+    limits: limits && { ...limits },
     nice,
     leftovers: leftovers ?? "kill"
   })
@@ -127,6 +121,11 @@ const program = (
 
 const settings = (driver: AnyDriver, { settings }: Task.Options<any>): Either.Either<unknown, ConfigurationError> => {
   if (settings === undefined) return Either.right(undefined)
+  if (!isRecord(settings) || !(Task.SettingsTypeId in settings)) {
+    return Either.left(
+      mustBe("settings", "what the settings of a backend make, e.g. DaskBackend.settings({})", settings)
+    )
+  }
   if (settings.backend !== driver.settings?.backend) {
     return Either.left(
       refuse(
@@ -139,24 +138,31 @@ const settings = (driver: AnyDriver, { settings }: Task.Options<any>): Either.Ei
   const decode = ParseResult.decodeUnknownEither(driver.settings.schema as Schema.Schema<unknown, unknown>, {
     onExcessProperty: "error"
   })
-  return Either.mapLeft(decode(settings.values), (error) => {
-    const { message, path } = ParseResult.ArrayFormatter.formatIssueSync(error)[0]!
-    return refuse(["settings", ...path].join("."), "InvalidOption", message)
+  return Either.mapBoth(decode(settings.values), {
+    onLeft: (error) => {
+      const { message, path } = ParseResult.ArrayFormatter.formatIssueSync(error)[0]!
+      return refuse(keyOf(["settings", ...path]), "InvalidOption", message)
+    },
+    onRight: copyData
   })
 }
-
-const thrown = (cause: unknown) =>
-  refuse("payload", "InvalidPayload", `the task cannot be prepared: ${describe(cause)}`, cause)
 
 /** Refuses, or answers with everything that the engine needs. What a user's code throws meanwhile is a refusal too. */
 export const prepare: typeof find = (driver, defaults, instance, context, service) => {
   try {
     const found = find(driver, defaults, instance, context, service)
-    return Either.isEither(found) ? found : Effect.catchAllDefect(found, (cause) => Effect.fail(thrown(cause)))
+    return Either.isEither(found)
+      ? found
+      : Effect.catchAllDefect(found, (cause) => Effect.fail(thrown(instance, cause)))
   } catch (cause) {
-    return Effect.fail(thrown(cause))
+    return Effect.fail(thrown(instance, cause))
   }
 }
+
+const notTask = (value: unknown): string =>
+  typeof value === "object" && value !== null && Task.TypeId in value
+    ? `${(value as Task.Any).name} is a definition, and its instances are submitted; did you forget .make()?`
+    : "only what a task definition's make returns can be submitted"
 
 const find = (
   driver: AnyDriver,
@@ -166,7 +172,7 @@ const find = (
   service: boolean
 ): Effect.Effect<Prepared, ConfigurationError | BackendError> => {
   if (!Task.isInstance(instance) && !Task.isService(instance)) {
-    return Effect.fail(refuse(undefined, "NotATask", "only what a task definition's make returns can be submitted"))
+    return Effect.fail(refuse(undefined, "NotATask", notTask(instance)))
   }
   const { options, task } = instance
   if (!driver.kinds.includes(task.kind)) {
@@ -184,8 +190,7 @@ const find = (
       : "a service is started, not submitted"
     return Effect.fail(refuse("kind", "UnsupportedKind", message))
   }
-  const time = options.timeout === undefined ? undefined : millis("timeout", options.timeout)
-  const wrong = checkOptions(options) ?? time?.wrong ?? checkKind(instance)
+  const wrong = checkOptions(options) ?? checkKind(instance)
   if (wrong !== undefined) return Effect.fail(wrong)
   const own = settings(driver, options)
   if (Either.isLeft(own)) return Effect.fail(own.left)
@@ -200,11 +205,11 @@ const find = (
   // synchronous schemas, which are nearly all, answer with an Either
   if (Either.isEither(encoded)) {
     return Either.isRight(encoded)
-      ? assemble(driver, defaults, instance, context, payload, encoded.right, own.right, time?.millis)
+      ? assemble(driver, defaults, instance, context, payload, encoded.right, own.right)
       : Effect.fail(unencodable(task, encoded.left as Issue))
   }
   return Effect.matchEffect(encoded, {
-    onSuccess: (encoded) => assemble(driver, defaults, instance, context, payload, encoded, own.right, time?.millis),
+    onSuccess: (encoded) => assemble(driver, defaults, instance, context, payload, encoded, own.right),
     onFailure: (issue) => Effect.fail(unencodable(task, issue))
   })
 }
@@ -219,18 +224,17 @@ const assemble = (
   context: Context.Context<never>,
   payload: unknown,
   encoded: unknown,
-  settings: unknown,
-  own: number | undefined
+  settings: unknown
 ): Effect.Effect<Prepared, ConfigurationError | BackendError> => {
   const { options, task } = instance
   const what = program(instance, payload, context, driver.handler)
   if (Either.isLeft(what)) return Effect.fail(what.left)
-  const resources = options.resources ?? noResources
+  const resources = options.resources === undefined ? noResources : { ...options.resources }
   const ignored = checkHonoured(driver, task.name, what.right, resources)
   if (ignored !== undefined) return Effect.fail(ignored)
   const spec: Prepared["spec"] = {
     name: task.name,
-    payload: encoded,
+    payload: task.codec.shares ? copyData(encoded) : encoded,
     program: what.right,
     resources,
     priority: options.priority ?? 0,
@@ -240,7 +244,7 @@ const assemble = (
     inputs: none,
     outputs: none
   }
-  const timeout = own ?? (defaults.timeout === undefined ? undefined : Duration.toMillis(defaults.timeout))
+  const timeout = millisOf(options.timeout ?? defaults.timeout)
   const prepared: Prepared = {
     task,
     uid: options.uid,
