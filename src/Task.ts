@@ -251,7 +251,12 @@ export const executable = <
   }
 ): Task<Name, "executable", Fields, Success, Error> => {
   const { command, exitCodes, failure, ...rest } = options
-  return define(name, { _tag: "executable", command, failure, exitCodes: exitCodes ?? [0] }, rest, Schema.String)
+  return define(
+    name,
+    { _tag: "executable", command, failure, exitCodes: exitCodes?.slice() ?? [0] },
+    rest,
+    Schema.String
+  )
 }
 
 const function_ = <
@@ -350,7 +355,7 @@ export const python = <
     _tag: "python",
     callable,
     ...(call === undefined ? {} : { call }),
-    ...(path === undefined ? {} : { path }),
+    ...(path === undefined ? {} : { path: path.slice() }),
     ...(failure === undefined ? {} : { failure })
   }
   return define(name, body, rest, Schema.Void)
