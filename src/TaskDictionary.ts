@@ -33,6 +33,9 @@ import * as Task from "./Task.js"
 /** What a dictionary becomes: submit it as any instance. A layer that runs both kinds satisfies it. */
 export type Instance = Task.Instance<unknown, never, ExecutionBackend<"executable" | "python">>
 
+/** What the dictionary of a program becomes: a layer that runs programs is enough, such as `ConcurrentBackend`. */
+export type ProgramInstance = Task.Instance<string, never, ExecutionBackend<"executable">>
+
 /** A key of the original that this version has no meaning for: only what says "not that" is taken. */
 export type NotHere = null | undefined | false | readonly []
 
@@ -47,6 +50,18 @@ export interface ResourceDict {
   readonly nodes?: number | null | undefined
   /** Seconds, or text such as `"2 hours"`: the time to ask a scheduler for. It ends nothing here: that is `timeout`. */
   readonly walltime?: number | string | null | undefined
+}
+
+/** What is kept of what a program prints, as `Task.Capture`. */
+export interface CaptureDict {
+  /** Files, relative to the task's `cwd`. */
+  readonly stdout?: string | null | undefined
+  readonly stderr?: string | null | undefined
+  /** Standard error goes where standard output goes. */
+  readonly merged?: boolean | null | undefined
+  /** Bytes per stream in memory. */
+  readonly limit?: number | null | undefined
+  readonly overflow?: Task.Overflow | null | undefined
 }
 
 /** A task as a dictionary. Exactly one of `executable` and `function` is there. */
@@ -66,6 +81,12 @@ export interface TaskDict {
   readonly env?: { readonly [name: string]: string } | null | undefined
   /** Of a program: its working directory. Default: that of the backend. */
   readonly cwd?: string | null | undefined
+  /** Of a program: lines that bash runs before it, such as `"module load gromacs"`. Default: none. */
+  readonly pre_exec?: ReadonlyArray<string> | null | undefined
+  /** Of a program: `true` gives it a directory of its own. Default `false`. */
+  readonly sandbox?: boolean | null | undefined
+  /** Of a program: what is kept of its output, as `Task.Capture`. Default: both streams in memory, up to 64 MiB each. */
+  readonly capture?: CaptureDict | null | undefined
   /** Longest time of one attempt: seconds, or text such as `"5 minutes"`. Default: `Defaults.timeout`, no limit. */
   readonly timeout?: number | string | null | undefined
   /** The highest starts first. Default 0. */
@@ -75,13 +96,14 @@ export interface TaskDict {
   readonly resources?: ResourceDict | null | undefined
   /**
    * What one backend alone understands, under its name: `{ dask: { priority: 5 } }` becomes the task's `settings`, and
-   * every other backend refuses the task. Of what the original takes flat, `cwd` and `env` are those above, and `shell`
-   * may be false; the rest is refused, for nothing says which backend it is meant for.
+   * every other backend refuses the task. Of what RHAPSODY takes flat, `cwd`, `env` and `pre_exec` are those above, and
+   * `shell` may be false; the rest is refused, because nothing says which backend it is meant for.
    */
   readonly task_backend_specific_kwargs?:
     | {
         readonly cwd?: string | null | undefined
         readonly env?: { readonly [name: string]: string } | null | undefined
+        readonly pre_exec?: ReadonlyArray<string> | null | undefined
         readonly shell?: boolean | null | undefined
         readonly [backend: string]: unknown
       }
@@ -93,12 +115,28 @@ export interface TaskDict {
   readonly input_files?: NotHere
   /** This version stages no files. */
   readonly output_files?: NotHere
-  /** Output is the result; for files see `capture` of `Task.executable`. */
+  /** Output is captured unless it goes to files: see `capture`. */
   readonly capture_stdio?: NotHere
+  /** This version has no dependencies between tasks. */
+  readonly depends_on?: NotHere
+  /** Results that RHAPSODY writes into its dictionaries. */
+  readonly stdout?: NotHere
+  readonly stderr?: NotHere
+  readonly state?: NotHere
+  readonly exit_code?: NotHere
+  readonly return_value?: NotHere
+  readonly response?: NotHere
+  readonly exception?: NotHere
   /** See `Task.service`, which says when it is ready. */
   readonly is_service?: NotHere
   /** This version runs no AI tasks. */
   readonly prompt?: NotHere
+}
+
+/** The dictionary of a program. */
+export interface ProgramDict extends TaskDict {
+  readonly executable: string
+  readonly function?: null | undefined
 }
 
 const Dictionary: Schema.Schema<TaskDict> = Schema.Struct(fields.dictionary).annotations({
@@ -163,9 +201,9 @@ const refusal = (issue: ParseResult.ParseIssue): ConfigurationError => {
   const own = key.replace(/^\[\d+\]\.?/, "")
   const reason: ConfigurationErrorReason =
     own === "" ? "NotATask" : payloadKeys.has(own.replace(/[.[].*/s, "")) ? "InvalidPayload" : "InvalidOption"
-  const details = {
-    message: unexpected && !own.includes(".") ? `is no key of a task; known: ${known.join(", ")}` : message
-  }
+  const meant = unexpected ? fields.meaning(own) : undefined
+  const remedy = meant === undefined ? `known: ${known.join(", ")}` : `write ${meant}`
+  const details = { message: unexpected && !own.includes(".") ? `is no key of a task; ${remedy}` : message }
   return new ConfigurationError({ reason, details, ...(key === "" ? {} : { configKey: key }) })
 }
 
@@ -174,13 +212,52 @@ const decoder = <A>(schema: Schema.Schema<A, any>) => {
   return (input: unknown): Effect.Effect<A, ConfigurationError> => Effect.mapError(parse(input), refusal)
 }
 
+const one = decoder(TaskDictionary)
+const all = decoder(TaskList)
+
 /**
  * Decodes one dictionary. Fails with `ConfigurationError`, whose `configKey` names the key (`arguments[1]`, `env.HOME`)
- * and which shows no text that was given: InvalidPayload for what is to be run and what is given to it, NotATask for what is no
- * dictionary, InvalidOption for the rest. What is wrong in the end, e.g. a uid in use, is told when it is submitted.
+ * and which shows no text that was given: InvalidPayload for what is to be run and what is given to it, NotATask for
+ * something else than a dictionary, InvalidOption for the rest. A uid that is in use is refused at submission.
+ *
+ * Where the type says that it is a program, so does that of the instance; for dictionaries that are read from elsewhere
+ * see `decodePrograms`.
  */
-export const decode: (input: unknown) => Effect.Effect<Instance, ConfigurationError> = decoder(TaskDictionary)
+export const decode: {
+  (input: ProgramDict): Effect.Effect<ProgramInstance, ConfigurationError>
+  (input: unknown): Effect.Effect<Instance, ConfigurationError>
+} = (input: unknown): Effect.Effect<any, ConfigurationError> => one(input)
 
 /** Decodes a list; the `configKey` begins with the index: `[2].arguments[0]`. One that is wrong refuses all. */
-export const decodeAll: (input: unknown) => Effect.Effect<ReadonlyArray<Instance>, ConfigurationError> =
-  decoder(TaskList)
+export const decodeAll: {
+  (input: ReadonlyArray<ProgramDict>): Effect.Effect<ReadonlyArray<ProgramInstance>, ConfigurationError>
+  (input: unknown): Effect.Effect<ReadonlyArray<Instance>, ConfigurationError>
+} = (input: unknown): Effect.Effect<any, ConfigurationError> => all(input)
+
+/**
+ * Decodes a list that has to hold programs alone, such as one from a file: a backend that runs programs is enough for
+ * them. A Python function is refused as UnsupportedKind, by its key: `[2].function`.
+ *
+ * @example
+ * ```ts
+ * import { Effect } from "effect"
+ * import { ConcurrentBackend, ExecutionBackend, TaskDictionary } from "effect-rhapsody"
+ *
+ * export const run = (json: string) =>
+ *   TaskDictionary.decodePrograms(JSON.parse(json)).pipe(
+ *     Effect.flatMap(ExecutionBackend.submitMany),
+ *     Effect.provide(ConcurrentBackend.layer())
+ *   )
+ * ```
+ */
+export const decodePrograms = (input: unknown): Effect.Effect<ReadonlyArray<ProgramInstance>, ConfigurationError> =>
+  Effect.flatMap(all(input), (instances) => {
+    const other = instances.findIndex(({ task }) => task.kind !== "executable")
+    return other === -1
+      ? Effect.succeed(instances as ReadonlyArray<Task.Instance<any, never, never>>)
+      : new ConfigurationError({
+          configKey: `[${other}].function`,
+          reason: "UnsupportedKind",
+          details: { message: "is a Python function, and only programs are expected; decode it with decodeAll" }
+        })
+  })

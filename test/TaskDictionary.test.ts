@@ -1,7 +1,7 @@
 import { inspect } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Layer, ParseResult, Schema } from "effect"
-import { ConcurrentBackend, ExecutionBackend, NoopBackend, Task, TaskDictionary } from "effect-rhapsody"
+import { Duration, Effect, ParseResult, Schema } from "effect"
+import { ConcurrentBackend, ExecutionBackend, Task, TaskDictionary } from "effect-rhapsody"
 
 /** Answers with what the driver was given; takes settings of its own. */
 const settings = Task.settings("recorder", Schema.Struct({ queue: Schema.String }))
@@ -33,8 +33,7 @@ describe("a dictionary", () => {
       ])
       const results = yield* Effect.forEach(tasks, ExecutionBackend.execute)
       assert.deepStrictEqual(results, ["Hello a b; echo INJECTED\n", "1-2\n/\n"])
-      // the type asks for Python as well, which none of these is
-    }).pipe(Effect.provide(Layer.merge(NoopBackend.layer(), ConcurrentBackend.layer({ kinds: ["executable"] }))))
+    }).pipe(Effect.provide(ConcurrentBackend.layer()))
   )
 
   it.effect("of a program says all of it to the driver", () =>
@@ -61,6 +60,57 @@ describe("a dictionary", () => {
         settings: { queue: "debug" }
       })
     })
+  )
+
+  it.effect(
+    "of a program says how it is surrounded: lines before it, a directory of its own, what is kept of its output",
+    () =>
+      Effect.gen(function* () {
+        const capture = { stdout: "log", merged: true, limit: 10, overflow: "truncate", stderr: null } as const
+        const { options } = yield* TaskDictionary.decode({
+          executable: "a",
+          pre_exec: ["module load gromacs"],
+          sandbox: true,
+          capture
+        })
+        assert.deepStrictEqual(options, {
+          prepare: ["module load gromacs"],
+          sandbox: true,
+          capture: { stdout: "log", merged: true, limit: 10, overflow: "truncate" }
+        })
+        const own = yield* TaskDictionary.decode({
+          executable: "a",
+          task_backend_specific_kwargs: { pre_exec: ["true"] }
+        })
+        assert.deepStrictEqual(own.options, { prepare: ["true"] })
+      })
+  )
+
+  it.effect("that holds a program needs no more than a backend of programs; one that holds none is refused there", () =>
+    Effect.gen(function* () {
+      const programs = JSON.parse('[{ "executable": "echo", "arguments": ["a"] }]')
+      const [task] = yield* TaskDictionary.decodePrograms(programs)
+      assert.strictEqual(yield* ExecutionBackend.execute(task!), "a\n")
+      const error = yield* Effect.flip(TaskDictionary.decodePrograms([...programs, { function: "os:getpid" }]))
+      assert.deepInclude(error, { reason: "UnsupportedKind", configKey: "[1].function" })
+      const wrong = yield* Effect.flip(TaskDictionary.decodePrograms([{ executable: "" }]))
+      assert.strictEqual(wrong.configKey, "[0].executable")
+    }).pipe(Effect.provide(ConcurrentBackend.layer()))
+  )
+
+  it.effect("as RHAPSODY's documentation writes it runs, or is refused with the key that is meant", () =>
+    Effect.gen(function* () {
+      const written = { executable: "/bin/echo", args: ["Hello World"], is_service: false }
+      const error = yield* Effect.flip(TaskDictionary.decode(written))
+      assert.strictEqual(error.configKey, "args")
+      assert.include(error.message, "for a program, write arguments")
+      const { args, ...rest } = written
+      const task = yield* TaskDictionary.decodePrograms([{ ...rest, arguments: args }])
+      assert.strictEqual(yield* ExecutionBackend.execute(task[0]!), "Hello World\n")
+      // what its task objects write out after a run
+      const results = { state: null, stdout: null, stderr: null, exit_code: null, return_value: null, exception: null }
+      yield* TaskDictionary.decode({ ...results, response: null, uid: "test_task", executable: "echo" })
+    }).pipe(Effect.provide(ConcurrentBackend.layer()))
   )
 
   it.effect("of a Python function gives it args and kwargs", () =>
@@ -155,7 +205,7 @@ const wrong: Record<string, readonly [dictionary: unknown, key: string | undefin
       "a string, not 5"
     ],
     "arguments that are text": [{ executable: "a", arguments: "x" }, "arguments", "InvalidPayload", "must be a list"],
-    "args of a program": [{ executable: "a", args: [1] }, "args", "InvalidPayload", "given arguments"],
+    "args of a program": [{ executable: "a", args: [1] }, "args", "InvalidPayload", "write arguments"],
     "arguments of a function": [
       { function: "a:b", arguments: ["x"] },
       "arguments",
@@ -178,6 +228,29 @@ const wrong: Record<string, readonly [dictionary: unknown, key: string | undefin
       "argumnets",
       "InvalidOption",
       "is no key of a task; known: uid"
+    ],
+    "a key of RADICAL-Pilot's": [
+      { executable: "a", cores_per_rank: 2 },
+      "cores_per_rank",
+      "InvalidOption",
+      "is no key of a task; write resources: { cores }"
+    ],
+    "a key of our own options": [{ executable: "a", prepare: ["x"] }, "prepare", "InvalidOption", "write pre_exec"],
+    "a dependency": [{ executable: "a", depends_on: ["b"] }, "depends_on", "InvalidOption", "no dependencies"],
+    "a result": [{ executable: "a", exit_code: 0 }, "exit_code", "InvalidOption", "is a result"],
+    "a file for its output": [
+      { executable: "a", stdout: "log" },
+      "stdout",
+      "InvalidOption",
+      'capture: { stdout: "path" }'
+    ],
+    "lines of a function": [{ function: "a:b", pre_exec: ["x"] }, "pre_exec", "InvalidOption", "is for programs"],
+    "a sandbox that is a path": [{ executable: "a", sandbox: "/tmp" }, "sandbox", "InvalidOption", "true or false"],
+    "an unknown overflow": [
+      { executable: "a", capture: { overflow: "drop" } },
+      "capture.overflow",
+      "InvalidOption",
+      '"fail", "truncate" or "spill"'
     ],
     "an empty uid": [{ uid: "", executable: "a" }, "uid", "InvalidOption", "non-empty string"],
     "a uid that is a number": [{ uid: 7, executable: "a" }, "uid", "InvalidOption", "non-empty string, not 7"],
@@ -207,7 +280,14 @@ const kwargs = (task_backend_specific_kwargs: unknown, more: object = { executab
 })
 const wrongKwargs: typeof wrong = {
   "a shell": [kwargs({ shell: true }), "shell", "InvalidOption", '{ executable: "sh", arguments: ["-c"'],
-  "what names no backend": [kwargs({ ranks: 2 }), "ranks", "InvalidOption", "{ dask: { ranks: ... } }"],
+  "what names no backend": [kwargs({ queue: 2 }), "queue", "InvalidOption", "{ dask: { queue: ... } }"],
+  "what is a resource": [kwargs({ ranks: 2 }), "ranks", "InvalidOption", "resources: { ranks }"],
+  "lines given twice": [
+    kwargs({ pre_exec: ["a"] }, { executable: "a", pre_exec: ["b"] }),
+    "pre_exec",
+    "InvalidOption",
+    "given twice"
+  ],
   "two backends": [kwargs({ dask: {}, slurm: {} }), "slurm", "InvalidOption", "this one has those of dask"],
   "a cwd given twice": [kwargs({ cwd: "/" }, { executable: "a", cwd: "/" }), "cwd", "InvalidOption", "given twice"],
   "a cwd of a function": [kwargs({ cwd: "/" }, { function: "a:b" }), "cwd", "InvalidOption", "is for programs"],

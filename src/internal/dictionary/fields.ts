@@ -2,6 +2,7 @@
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
+import type { Overflow } from "../../TaskOptions.js"
 
 const nameOf = (value: unknown): string => {
   if (value === null || value === undefined || value === "") return value === "" ? "an empty string" : String(value)
@@ -42,6 +43,39 @@ const callable = that(
 )
 
 const env = record(that(isString, "a string"))
+const lines = list(that(isString, "a string"))
+const flag = that((u): u is boolean => typeof u === "boolean", "true or false")
+const overflow = that(
+  (u): u is Overflow => u === "fail" || u === "truncate" || u === "spill",
+  '"fail", "truncate" or "spill"'
+)
+
+/** What other tools, or other places of RHAPSODY, call a key that is here: what to write instead. */
+const meant: Readonly<Record<string, string>> = {
+  command: "executable and arguments",
+  cmd: "executable and arguments",
+  cores: "resources: { cores }",
+  cores_per_rank: "resources: { cores }",
+  dependencies: "depends_on",
+  environment: "env",
+  gpus: "resources: { gpus }",
+  gpus_per_rank: "resources: { gpus }",
+  input_staging: "input_files",
+  mem_per_rank: "resources: { memory }",
+  memory: "resources: { memory }",
+  name: "uid",
+  nodes: "resources: { nodes }",
+  output_staging: "output_files",
+  prepare: "pre_exec",
+  preExec: "pre_exec",
+  ranks: "resources: { ranks }",
+  retries: "retry_count",
+  retry: "retry_count",
+  walltime: "resources: { walltime }",
+  work_dir: "cwd",
+  working_directory: "cwd"
+}
+export const meaning = (key: string): string | undefined => (Object.hasOwn(meant, key) ? meant[key] : undefined)
 
 const notThere = (instead: string) =>
   Schema.optional(
@@ -52,13 +86,26 @@ const notThere = (instead: string) =>
     )
   )
 
+/** Results that RHAPSODY writes into a task's dictionary: nothing is read from them. */
+const results = ["state", "exit_code", "return_value", "response", "exception"] as const
+
+const result = notThere("is a result, which a backend gives; a task that is submitted has none")
+const captureFile = (key: string) =>
+  notThere(`is a result; to write the output to a file, use capture: { ${key}: "path" }`)
+
 const unsupported = {
   backend: notThere("is not a task's to say: provide the layer of the backend, e.g. BackendRegistry.get(name)"),
   input_files: notThere("is not supported: this version stages no files; give paths that the task can reach"),
   output_files: notThere("is not supported: this version stages no files; give paths that the task can reach"),
-  capture_stdio: notThere("is not supported in a dictionary: use Task.executable with capture"),
+  capture_stdio: notThere('is not needed: output is captured, in memory; for files, use capture: { stdout: "path" }'),
   is_service: notThere("is not supported in a dictionary: use Task.service, which says when it is ready"),
-  prompt: notThere("is not supported: this version runs no AI tasks")
+  prompt: notThere("is not supported: this version runs no AI tasks"),
+  depends_on: notThere(
+    "is not supported: this version has no dependencies between tasks; submit a task when those before it have completed"
+  ),
+  stdout: captureFile("stdout"),
+  stderr: captureFile("stderr"),
+  ...(Object.fromEntries(results.map((key) => [key, result])) as Record<(typeof results)[number], typeof result>)
 }
 export const notHere: ReadonlySet<string> = new Set(Object.keys(unsupported))
 
@@ -71,6 +118,17 @@ export const dictionary = {
   kwargs: optional(record(Schema.Unknown)),
   env: optional(env),
   cwd: optional(nonEmpty),
+  pre_exec: optional(lines),
+  sandbox: optional(flag),
+  capture: optional(
+    Schema.Struct({
+      stdout: optional(nonEmpty),
+      stderr: optional(nonEmpty),
+      merged: optional(flag),
+      limit: optional(that((u): u is number => Number.isSafeInteger(u) && (u as number) >= 0, "bytes, 0 or more")),
+      overflow: optional(overflow)
+    }).annotations(must("a dictionary"))
+  ),
   timeout: optional(time),
   priority: optional(finite),
   retry_count: optional(that((u): u is number => Number.isInteger(u) && (u as number) >= 0, "an integer, 0 or more")),
@@ -89,7 +147,8 @@ export const dictionary = {
       {
         cwd: optional(nonEmpty),
         env: optional(env),
-        shell: optional(that((u): u is boolean => typeof u === "boolean", "true or false"))
+        pre_exec: optional(lines),
+        shell: optional(flag)
       },
       { key: Schema.String, value: Schema.Unknown }
     ).annotations(must("a dictionary"))

@@ -3,7 +3,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Task from "../../Task.js"
 import type { Instance, ResourceDict, TaskDict } from "../../TaskDictionary.js"
-import { toDuration } from "./fields.js"
+import { meaning, toDuration } from "./fields.js"
 
 type Path = readonly [string, ...ReadonlyArray<string>]
 type Made = { readonly instance: Instance } | { readonly wrong: readonly [path: Path, message: string] }
@@ -26,7 +26,7 @@ const onlyFor = (dictionary: TaskDict, keys: ReadonlyArray<keyof TaskDict>, mess
 
 const programOnly = "is for programs; a Python function is given args and kwargs, and runs where its worker does"
 
-const flatKeys = ["cwd", "env"] as const
+const flatKeys = ["cwd", "env", "pre_exec"] as const
 
 const check = (dictionary: TaskDict): Wrong => {
   const program = given(dictionary.executable)
@@ -46,20 +46,25 @@ const check = (dictionary: TaskDict): Wrong => {
     return wrong([kwargs, flat], program ? `is given twice; leave the task's own ${flat}` : programOnly)
   }
   return program
-    ? onlyFor(dictionary, ["args", "kwargs"], "is for Python functions; a program is given arguments")
-    : onlyFor(dictionary, ["arguments", "env", "cwd"], programOnly)
+    ? onlyFor(dictionary, ["args", "kwargs"], "is for Python functions; for a program, write arguments")
+    : onlyFor(dictionary, ["arguments", "env", "cwd", "pre_exec", "sandbox", "capture"], programOnly)
 }
 
 const isObject = (u: unknown): u is object => typeof u === "object" && u !== null && !Array.isArray(u)
 
 /** Those of one backend, or what is wrong with them. */
 const settingsOf = ({ [kwargs]: all }: TaskDict): Wrong | { readonly settings: Task.Settings } => {
-  const { cwd: _cwd, env: _env, shell: _shell, ...rest } = all ?? {}
+  const { cwd: _cwd, env: _env, pre_exec: _lines, shell: _shell, ...rest } = all ?? {}
   const [first, second] = Object.entries(rest).filter(([, values]) => given(values))
   if (first === undefined) return undefined
   const [backend, values] = first
   if (!isObject(values)) {
-    return wrong([kwargs, backend], `say for which backend it is: { dask: { ${backend}: ... } }`)
+    const own = meaning(backend)
+    const message =
+      own === undefined
+        ? `say for which backend it is: { dask: { ${backend}: ... } }`
+        : `is a key of the task, outside ${kwargs}: ${own}`
+    return wrong([kwargs, backend], message)
   }
   if (second !== undefined) {
     return wrong(
@@ -72,6 +77,18 @@ const settingsOf = ({ [kwargs]: all }: TaskDict): Wrong | { readonly settings: T
 
 const seconds = (time: number | string | null | undefined) =>
   given(time) ? Option.getOrUndefined(toDuration(time!)) : undefined
+
+const captureOf = (given: TaskDict["capture"]): Task.Capture | undefined => {
+  if (given === undefined || given === null) return undefined
+  const { limit, merged, overflow, stderr, stdout } = given
+  return {
+    ...some("limit", limit),
+    ...some("merged", merged),
+    ...some("overflow", overflow),
+    ...some("stderr", stderr),
+    ...some("stdout", stdout)
+  }
+}
 
 const resourcesOf = (given: ResourceDict | null | undefined): Task.Resources | undefined => {
   if (given === undefined || given === null) return undefined
@@ -101,6 +118,9 @@ export const toInstance = (dictionary: TaskDict): Made => {
     ...some("uid", dictionary.uid),
     ...some("env", says(dictionary.env) ? dictionary.env : flat.env),
     ...some("cwd", dictionary.cwd ?? flat.cwd),
+    ...some("prepare", says(dictionary.pre_exec) ? dictionary.pre_exec : flat.pre_exec),
+    ...some("sandbox", dictionary.sandbox),
+    ...some("capture", captureOf(dictionary.capture)),
     ...some("timeout", seconds(dictionary.timeout)),
     ...some("priority", dictionary.priority),
     ...some("resources", resourcesOf(dictionary.resources)),
