@@ -73,7 +73,22 @@ export type StateChange = typeof StateChange.Type
 export const EventsDropped = Schema.TaggedStruct("EventsDropped", { count: Schema.Int })
 export type EventsDropped = typeof EventsDropped.Type
 
-export const TaskEvent = Schema.Union(StateChange, EventsDropped)
+/**
+ * Tasks wait for a slot, and for 30 seconds none of the tasks that hold the slots has run. All of these are function tasks
+ * whose handlers wait. If they wait for tasks that are queued here, in a way that the backend does not know of, such as a
+ * Deferred, none of them will ever end. Reported once, until something moves.
+ */
+export const Standstill = Schema.TaggedStruct("Standstill", {
+  /** Uids of the tasks that hold the slots. */
+  tasks: Schema.Array(Schema.String),
+  /** Number of tasks that wait for a slot. */
+  queued: Schema.Int,
+  /** Milliseconds since the epoch, by the backend's `Clock`. */
+  time: Schema.Number
+})
+export type Standstill = typeof Standstill.Type
+
+export const TaskEvent = Schema.Union(StateChange, EventsDropped, Standstill)
 export type TaskEvent = typeof TaskEvent.Type
 
 /** What a backend is doing. */
@@ -81,14 +96,16 @@ export const BackendStatus = Schema.Literal("INITIALIZED", "RUNNING", "IDLE", "S
 export type BackendStatus = typeof BackendStatus.Type
 
 /**
- * `waiting`: tasks in WAITING; `queued`: tasks that wait for a slot; `active`: tasks that have one; `details`: facts
- * about the engine, where the driver has some, such as the address of a scheduler.
+ * `waiting`: tasks in WAITING; `queued`: tasks that wait for a slot; `active`: tasks that have one; `standstill`: the uids
+ * in the last `Standstill`, while it lasts; `details`: facts about the engine, where the driver has some, such as the
+ * address of a scheduler.
  */
 export const BackendState = Schema.Struct({
   status: BackendStatus,
   waiting: Schema.Int,
   queued: Schema.Int,
   active: Schema.Int,
+  standstill: Schema.optionalWith(Schema.Array(Schema.String), { exact: true }),
   details: Schema.optionalWith(Schema.Record({ key: Schema.String, value: Schema.String }), { exact: true })
 })
 export type BackendState = typeof BackendState.Type

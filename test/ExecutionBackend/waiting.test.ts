@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Deferred, Effect, Fiber, FiberSet, Layer, ManagedRuntime, Schema } from "effect"
-import { ExecutionBackend, Task, TaskFiber } from "effect-rhapsody"
-import { functions, idle, nothingLeft } from "../support.js"
+import type { Duration } from "effect"
+import { Deferred, Effect, Fiber, FiberSet, Layer, Logger, ManagedRuntime, Schema, Stream, TestClock } from "effect"
+import { ExecutionBackend, Task, TaskEvent, TaskFiber } from "effect-rhapsody"
+import { executables, functions, idle, nothingLeft, Program } from "../support.js"
 
 const Outer = Task.function("Outer", { success: Schema.Number })
 const Inner = Task.function("Inner", { success: Schema.Number })
@@ -203,4 +204,76 @@ describe("what a handler only wakes", () => {
       })
     )
   }
+})
+
+describe("a standstill", () => {
+  /** A handler that waits in a way that the backend does not know of, with the one slot, and a task behind it. */
+  const stuck = (before: Effect.Effect<unknown>) =>
+    Effect.gen(function* () {
+      const other = yield* Deferred.make<number>()
+      const handler = Effect.zipRight(before, Deferred.await(other))
+      const start = Effect.gen(function* () {
+        const outer = yield* ExecutionBackend.submit(Outer.make(undefined, { uid: "outer" }))
+        const queued = yield* ExecutionBackend.submit(Inner.make(undefined, { uid: "inner" }))
+        yield* Effect.yieldNow().pipe(Effect.repeatN(20))
+        return { outer, queued }
+      })
+      return { other, layer: layerOf(handler), start }
+    })
+  const standstills = Effect.gen(function* () {
+    const seen: Array<TaskEvent> = []
+    const events = yield* ExecutionBackend.events
+    yield* Effect.forkScoped(
+      Stream.runForEach(events, (event) => Effect.sync(() => event._tag === "Standstill" && seen.push(event)))
+    )
+    return seen
+  })
+  const pass = (time: Duration.DurationInput) =>
+    Effect.zipRight(TestClock.adjust(time), Effect.repeatN(Effect.yieldNow(), 50))
+  const standstill = Effect.map(ExecutionBackend.state, ({ standstill }) => standstill)
+
+  it.scoped("is an event, a line in the log and in the state, once, until something moves", () => {
+    const log: Array<string> = []
+    const logger = Logger.make(({ message }) => log.push(String(message)))
+    return Effect.gen(function* () {
+      const { layer, other, start } = yield* stuck(Effect.void)
+      yield* Effect.gen(function* () {
+        const seen = yield* standstills
+        const { outer, queued } = yield* start
+        yield* pass("29 seconds")
+        assert.deepStrictEqual([seen, yield* standstill], [[], undefined])
+        yield* pass("31 seconds")
+        const event = { _tag: "Standstill" as const, tasks: ["outer"], queued: 1, time: 60_000 }
+        assert.deepStrictEqual([seen, yield* standstill], [[event], ["outer"]])
+        assert.strictEqual(log.length, 1)
+        assert.include(log[0], "Backend functions stands still: 1 tasks wait for a slot")
+        assert.deepStrictEqual(yield* Schema.decode(TaskEvent)(event), event)
+        yield* pass("10 minutes")
+        assert.deepStrictEqual([seen.length, log.length], [1, 1])
+        yield* Deferred.succeed(other, 2)
+        assert.deepStrictEqual(yield* Fiber.joinAll([outer, queued]), [2, 1])
+        assert.deepStrictEqual(yield* idle, nothingLeft)
+      }).pipe(Effect.provide(layer))
+    }).pipe(Effect.provide(Logger.replace(Logger.defaultLogger, logger)))
+  })
+
+  it.scoped("is none while a handler runs now and then, or a slot is held by something other than a handler", () =>
+    Effect.gen(function* () {
+      const polling = yield* stuck(Effect.repeatN(Effect.sleep("20 seconds"), 9))
+      yield* Effect.gen(function* () {
+        const seen = yield* standstills
+        yield* polling.start
+        yield* pass("200 seconds")
+        assert.deepStrictEqual([seen, yield* standstill], [[], undefined])
+        yield* pass("1 minute")
+        assert.deepStrictEqual([seen.length, yield* standstill], [1, ["outer"]])
+      }).pipe(Effect.provide(polling.layer))
+      yield* Effect.gen(function* () {
+        const seen = yield* standstills
+        yield* Effect.replicateEffect(ExecutionBackend.submit(Program.make()), 2)
+        yield* pass("10 minutes")
+        assert.deepStrictEqual([seen, yield* standstill], [[], undefined])
+      }).pipe(Effect.provide(executables(() => Effect.never)))
+    })
+  )
 })

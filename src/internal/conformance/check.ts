@@ -121,6 +121,7 @@ export const collect = (events: Stream.Stream<TaskEvent>, ends: number) =>
     let ended = 0
     const all = Stream.runForEachWhile(events, (event) => {
       if (event._tag === "EventsDropped") return new ConformanceError({ message: `${event.count} events were dropped` })
+      if (event._tag === "Standstill") return new ConformanceError({ message: `a standstill: ${event.tasks}` })
       changes.push(event)
       if (isTerminal(event.state)) ended++
       return Effect.succeed(ended < ends)

@@ -237,7 +237,9 @@ export const ending = (subject: Subject): ReadonlyArray<Needing> => {
         yield* nothingLeft
         const kept = yield* soon(Stream.runCollect(Stream.take(forgotten, 5)), "what the forgotten one is told")
         yield* same(
-          [...kept].map((event) => (event._tag === "EventsDropped" ? event.count : event.state)),
+          [...kept].map((event) =>
+            event._tag === "StateChange" ? event.state : event._tag === "EventsDropped" ? event.count : event._tag
+          ),
           ["NEW", "READY", "EXECUTING", "COMPLETED", 76],
           "what the forgotten one was told, and how many it was not"
         )

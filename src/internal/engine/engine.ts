@@ -40,6 +40,7 @@ import * as Nesting from "./nesting.js"
 import { backendError as backendFailure } from "./outcome.js"
 import { duplicate, prepare } from "./prepare.js"
 import * as Report from "./report.js"
+import * as Standstill from "./standstill.js"
 import * as Telemetry from "./telemetry.js"
 
 export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
@@ -87,7 +88,8 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
   const closed = () => lost ?? backendError("Closed", "its layer is closed")
 
   const { awaiting, parentOf, waiting } = Nesting.make(machine)
-  const { body, finish } = Lifecycle.make({ machine, deadlines, clock, attempt })
+  const standstill = Standstill.make(driver.type, machine, events, deadlines, clock)
+  const { body, finish } = Lifecycle.make({ machine, deadlines, clock, attempt, queued: standstill.queued })
 
   const { ahead, boundedStop = [] } = isBatch(driver) ? {} : (driver as Driver)
   const isEarly = ({ spec, task, timeout }: Prepared): boolean =>
@@ -284,7 +286,7 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
 
   // Finalizers run last to first: the one of close ends every task, then the fibers' scope closes, then this ends, then
   // what the driver built.
-  for (const loop of [...loops, ...watch]) yield* background(loop, deadlines, () => grace)
+  for (const loop of [...loops, ...watch, standstill.loop]) yield* background(loop, deadlines, () => grace)
   const fibers = yield* Scope.fork(scope, ExecutionStrategy.parallel)
   yield* Effect.addFinalizer(() => close)
 
@@ -301,6 +303,7 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
     events,
     deadlines,
     fibers,
+    standstill,
     status,
     submitInto,
     submitTogether,

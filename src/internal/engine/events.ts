@@ -7,7 +7,9 @@ import * as Effect from "effect/Effect"
 import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { StateChange, TaskEvent } from "../../TaskState.js"
+import type { EventsDropped, TaskEvent } from "../../TaskState.js"
+
+type Published = Exclude<TaskEvent, EventsDropped>
 
 class Subscriber {
   private buffer: Array<TaskEvent> = []
@@ -17,7 +19,7 @@ class Subscriber {
 
   constructor(private readonly capacity: number) {}
 
-  offer(event: StateChange): void {
+  offer(event: Published): void {
     if (this.buffer.length >= this.capacity) {
       this.dropped++
       return
@@ -69,7 +71,7 @@ export class Events {
     return this.subscribers.size > 0
   }
 
-  publish(event: StateChange): void {
+  publish(event: Published): void {
     for (const subscriber of this.subscribers) subscriber.offer(event)
   }
 

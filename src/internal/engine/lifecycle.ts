@@ -24,12 +24,15 @@ export const make = ({
   attempt,
   clock,
   deadlines,
-  machine
+  machine,
+  queued
 }: {
   readonly machine: Machine<Entry>
   readonly deadlines: Deadlines
   readonly clock: Clock.Clock
   readonly attempt: Attempts["attempt"]
+  /** A task waits for a slot. */
+  readonly queued: () => void
 }) => {
   const finish = (entry: Entry, state: Terminal) => {
     if (!machine.finish(entry, state)) return
@@ -118,6 +121,7 @@ export const make = ({
       if (entry.canceled !== undefined) return Effect.interrupt
       if (entry.holds || entry.ahead) return Effect.void
       return Effect.async((resume) => {
+        queued()
         entry.resume = resume
       })
     })

@@ -99,6 +99,8 @@ export class Machine<J extends Job> {
   waiting = 0
   /** Jobs that hold a slot. */
   active = 0
+  /** Changes of state until now. */
+  moves = 0
   /** Jobs that hold one and count against the slots. */
   private counted = 0
   private readonly queue = new ReadyQueue<J>()
@@ -132,6 +134,11 @@ export class Machine<J extends Job> {
       this.early.size === 0 &&
       this.waiting === 0
     )
+  }
+
+  /** Jobs that hold a slot and count against the slots. */
+  holders(): Array<J> {
+    return [...this.live.values()].filter(({ blockers, holds }) => holds && blockers === 0)
   }
 
   // ------------------------------------------------------------------------------------------------------- admission
@@ -304,6 +311,7 @@ export class Machine<J extends Job> {
     if (job.state === "WAITING") this.waiting--
     else if (state === "WAITING") this.waiting++
     job.state = state
+    this.moves++
     this.hooks.changed(job)
     return true
   }

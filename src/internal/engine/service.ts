@@ -138,7 +138,7 @@ export const make = (driver: AnyDriver, engine: Engine): Service => {
         Effect.forkScoped(
           Effect.interruptible(
             Stream.runForEach(stream, (event) =>
-              event._tag === "EventsDropped"
+              event._tag !== "StateChange"
                 ? Effect.void
                 : Effect.ignoreLogged(
                     Effect.suspend(() => {
@@ -201,12 +201,16 @@ export const make = (driver: AnyDriver, engine: Engine): Service => {
         Option.fromNullable<TaskState | undefined>(machine.live.get(uid)?.state ?? machine.history.get(uid))
       ),
     taskStates: Effect.sync(states),
-    state: Effect.sync(() => ({
-      status: engine.status(),
-      waiting: machine.waiting,
-      ...counts(),
-      ...(driver.details === undefined ? {} : { details: driver.details })
-    })),
+    state: Effect.sync(() => {
+      const standstill = engine.standstill.tasks()
+      return {
+        status: engine.status(),
+        waiting: machine.waiting,
+        ...counts(),
+        ...(standstill === undefined ? {} : { standstill }),
+        ...(driver.details === undefined ? {} : { details: driver.details })
+      }
+    }),
     events: events.subscribe,
     onStateChange
   } as Service

@@ -51,7 +51,7 @@ export const countEvents = (count: number) =>
       Stream.runForEachChunk(Stream.take(events, states.length * count), (chunk) =>
         Effect.suspend(() => {
           for (const event of chunk) {
-            if (event._tag === "EventsDropped") return Effect.dieMessage(`${event.count} events were dropped`)
+            if (event._tag !== "StateChange") return Effect.dieMessage(`${event._tag}: ${JSON.stringify(event)}`)
             seen[event.state] = (seen[event.state] ?? 0) + 1
           }
           return Effect.void
