@@ -87,6 +87,7 @@ const run =
       sandboxes,
       grace: own === undefined ? killGrace : Duration.toMillis(own),
       started: report.unsafeExecuting,
+      stopped: report.stopped,
       early: report.early
     })
   }

@@ -22,6 +22,7 @@ import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { BackendError, ConfigurationError, TaskErrorReason } from "./Errors.js"
 import { TaskError } from "./Errors.js"
+import { detailsOf } from "./internal/failureDetails.js"
 import type { HonouredOption } from "./internal/honoured.js"
 import type { Dropped, PythonException, Usage } from "./Output.js"
 import type { Any, HandlerService, Kind, PythonCall } from "./Task.js"
@@ -156,16 +157,25 @@ export interface Spec {
 /** A program that ended. Text may be given for bytes. */
 export interface ProcessExit {
   /** The code; for a death by signal leave it out and name the `signal`. */
-  readonly exitCode?: number
+  readonly exitCode?: number | undefined
   readonly signal?: string
   readonly stdout?: Text
   readonly stderr?: Text
-  /** The end of a standard error that went to a file. */
+  readonly stdoutTail?: Text // the end of what went to a file
   readonly stderrTail?: Text
   readonly stdoutPath?: string | undefined
   readonly stderrPath?: string | undefined
+  /** Where it ran, when that is not said by the task. */
+  readonly cwd?: string | undefined
   readonly wallMillis?: number
   readonly usage?: Usage
+  /**
+   * It printed more on this stream than `capture.limit` allows: it was killed for that (SIGKILL), or its result cannot be
+   * decoded. The task ends as OutputLimit, unless the program itself ended badly.
+   */
+  readonly overflow?: "stdout" | "stderr"
+  /** Why its output cannot be read back from a file: LaunchFailed, unless the program ended badly. */
+  readonly unreadable?: string
   /** Bytes that were printed beyond the limit and not kept. */
   readonly dropped?: Dropped
   /** Some of its processes could not be killed, and are still there. */
@@ -265,6 +275,11 @@ export interface Report {
   readonly executing: Effect.Effect<void>
   /** The same, for callbacks. */
   readonly unsafeExecuting: () => void
+  /**
+   * How a program ended that was stopped by interruption: call it before `run` returns. The error of the task then says
+   * how long the program ran and what it printed last.
+   */
+  readonly stopped?: ((exit: ProcessExit) => void) | undefined
   /** Of an attempt that was handed over before there is a slot for it: see `Driver.ahead`. */
   readonly early?: Early | undefined
 }
@@ -330,7 +345,12 @@ export type Update = AttemptKey &
      * The work has stopped: as it was asked to, or by the engine's own decision. `stopped` false: it was given up, and
      * may still be running.
      */
-    | { readonly _tag: "Canceled"; readonly stopped?: boolean | undefined }
+    | {
+        readonly _tag: "Canceled"
+        readonly stopped?: boolean | undefined
+        /** How its program ended: see `Report.stopped`. */
+        readonly exit?: ProcessExit | undefined
+      }
   )
 
 /**
@@ -356,7 +376,7 @@ export type AnyDriver<K extends Kind = Kind> = Driver<K> | BatchDriver<K>
 
 export const isBatch = <K extends Kind>(driver: AnyDriver<K>): driver is BatchDriver<K> => "updates" in driver
 
-/** The `TaskError` of an attempt, for drivers. */
+/** The `TaskError` of an attempt, for drivers; its details say what its program is, too. */
 export const taskError = (
   spec: Spec,
   reason: TaskErrorReason,
@@ -365,6 +385,8 @@ export const taskError = (
     readonly signal?: string | undefined
     readonly details?: Readonly<Record<string, unknown>> | undefined
     readonly cause?: unknown
+    /** How its program ended. */
+    readonly exit?: ProcessExit | undefined
   } = {}
 ): TaskError =>
   new TaskError({
@@ -373,6 +395,6 @@ export const taskError = (
     reason,
     ...(fields.exitCode === undefined ? {} : { exitCode: fields.exitCode }),
     ...(fields.signal === undefined ? {} : { signal: fields.signal }),
-    ...(fields.details === undefined ? {} : { details: fields.details }),
+    details: detailsOf(spec.program, fields.details, fields.exit),
     ...(fields.cause === undefined ? {} : { cause: fields.cause })
   })

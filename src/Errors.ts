@@ -23,20 +23,14 @@
 import "./internal/needsEffect3.js"
 
 import * as Schema from "effect/Schema"
+import { backendMessageOf, configurationMessageOf, messageOf } from "./internal/messages.js"
+
+export const TypeId = "~effect-rhapsody/Error" as const
+export type TypeId = typeof TypeId
 
 const Details = Schema.optionalWith(Schema.Record({ key: Schema.String, value: Schema.Unknown }), {
   default: () => ({})
 })
-
-/** Text of a detail, or undefined: messages are built from details, and details are open. */
-const text = (details: Readonly<Record<string, unknown>>, key: string): string | undefined => {
-  const value = details[key]
-  return value === undefined || value === null || value === "" ? undefined : String(value)
-}
-
-/** `head: because; rest; rest`, each only where it is known. */
-const sentence = (head: string, because: string | undefined, ...rest: ReadonlyArray<string | undefined>): string =>
-  [because === undefined ? head : `${head}: ${because}`, ...rest.filter((part) => part !== undefined)].join("; ")
 
 /** Why a task did not give its result. */
 export const TaskErrorReason = Schema.Literal(
@@ -50,7 +44,10 @@ export const TaskErrorReason = Schema.Literal(
   "Timeout",
   /** Cancelled by uid, by cancel all, or because its backend closed. Interrupting your own fiber is an interrupt. */
   "Canceled",
-  /** It failed with an error of its own, told where only ours can be: see `cause`. */
+  /**
+   * Its handler failed with an error of this library, mostly that of a task which it ran itself: see `cause`. From
+   * `awaitAll` with `failFast` also an error of the task's own, which is the `cause` then.
+   */
   "Failed",
   /** A task that this one needs did not succeed. */
   "DependencyFailed",
@@ -70,9 +67,16 @@ export type TaskErrorReason = typeof TaskErrorReason.Type
 /**
  * A task was accepted and did not give its result.
  *
- * `exitCode` and `signal` are set when a process ended that way; `details` holds facts by reason (`stderr`: the tail
- * of standard error, `stdoutPath` and `stderrPath`: captured files, `errno`, `path`, `limit`, `timeout`,
- * `stopped: false`: the work could not be stopped and may still be running).
+ * `exitCode` and `signal` are set when a process ended that way. `details` holds facts, each only where it is known:
+ * - of a program, whatever its end was: `command` (executable and arguments, as they were given, at most 4 KiB), `cwd`,
+ *   `wallMillis` (from its start to its end), `stdout` and `stderr` (the end of what it printed: at most 20 lines and
+ *   4 KiB of each), `stdoutPath` and `stderrPath` (captured files). Its environment is never there, and the values of
+ *   `Redacted` variables are replaced by `<redacted>`. Arguments are shown: secrets belong into `Redacted` variables.
+ * - `message`: what happened; `errno` and `path` of a failed launch; `stream` and `limit` of OutputLimit; `timeout`;
+ *   `type`, `module` and `traceback` of a Python exception.
+ * - `stopped: false`: the work could not be stopped, and may still be running.
+ *
+ * `message` shows the command, the times and both ends of the output below its first line.
  */
 export class TaskError extends Schema.TaggedError<TaskError>("effect-rhapsody/TaskError")("TaskError", {
   taskUid: Schema.String,
@@ -84,55 +88,11 @@ export class TaskError extends Schema.TaggedError<TaskError>("effect-rhapsody/Ta
   details: Details,
   cause: Schema.optional(Schema.Defect)
 }) {
+  get [TypeId](): TypeId {
+    return TypeId
+  }
   override get message(): string {
-    const who = `task ${this.task} (${this.taskUid})`
-    const detail = (key: string) => text(this.details, key)
-    const because = detail("message")
-    const stderr = detail("stderr")
-    const output = stderr === undefined ? undefined : `its stderr ends with:\n${stderr.trimEnd()}`
-    const file = detail("stderrPath")
-    const path = file === undefined ? undefined : `its stderr is in ${file}`
-    switch (this.reason) {
-      case "Exit":
-        return sentence(`${who} exited with code ${this.exitCode}`, because, path, output)
-      case "Signal":
-        return sentence(`${who} was killed by ${this.signal}`, because, path, output)
-      case "LaunchFailed":
-        return sentence(`${who} could not be started`, because)
-      case "Timeout":
-        return sentence(
-          `${who} did not end within its timeout of ${detail("timeout") ?? "?"}`,
-          because,
-          "raise the timeout option or make the task smaller"
-        )
-      case "Canceled":
-        return sentence(`${who} was cancelled`, because)
-      case "Failed":
-        return sentence(`${who} failed with an error of its own`, because)
-      case "DependencyFailed":
-        return sentence(`${who} was not started, for a task it needs failed`, because)
-      case "Defect":
-        return sentence(`${who} died`, because)
-      case "InvalidPayload":
-        return sentence(`${who} has a payload that does not match its schema`, because)
-      case "InvalidResult":
-        return sentence(`${who} gave a result that does not match its schema`, because)
-      case "OutputLimit":
-        if (detail("stream") === "result") {
-          return sentence(
-            `${who} gave a result of ${detail("size") ?? "?"} bytes, and ${detail("limit") ?? "?"} are allowed`,
-            because,
-            "raise the backend's resultLimit or leave large data in a file"
-          )
-        }
-        return sentence(
-          `${who} printed more than ${detail("limit") ?? "?"} bytes on ${detail("stream") ?? "its output"}`,
-          because,
-          "raise capture.limit or capture to a file"
-        )
-      case "Lost":
-        return sentence(`${who} was lost`, because, "retry it")
-    }
+    return messageOf(this)
   }
 }
 
@@ -155,16 +115,6 @@ export const BackendErrorReason = Schema.Literal(
 )
 export type BackendErrorReason = typeof BackendErrorReason.Type
 
-const remedies: Record<BackendErrorReason, string> = {
-  Unavailable: "check that the engine is installed and running",
-  Rejected: "submit less at once, or ask for what the backend offers",
-  Lost: "the work in it is lost; build the layer again and resubmit",
-  Closed: "submit while the backend's layer is open",
-  Timeout: "wait longer; nothing was cancelled",
-  Protocol: "engine and library do not fit together; check their versions",
-  CancelUnsupported: "the task goes on; wait for its end"
-}
-
 /** A backend could not accept, hold or stop work. `backendType` is the driver's type, e.g. `"concurrent"`. */
 export class BackendError extends Schema.TaggedError<BackendError>("effect-rhapsody/BackendError")("BackendError", {
   backendType: Schema.String,
@@ -172,8 +122,11 @@ export class BackendError extends Schema.TaggedError<BackendError>("effect-rhaps
   details: Details,
   cause: Schema.optional(Schema.Defect)
 }) {
+  get [TypeId](): TypeId {
+    return TypeId
+  }
   override get message(): string {
-    return sentence(`backend ${this.backendType}: ${this.reason}`, text(this.details, "message"), remedies[this.reason])
+    return backendMessageOf(this)
   }
 }
 
@@ -214,9 +167,11 @@ export class ConfigurationError extends Schema.TaggedError<ConfigurationError>("
     cause: Schema.optional(Schema.Defect)
   }
 ) {
+  get [TypeId](): TypeId {
+    return TypeId
+  }
   override get message(): string {
-    const what = text(this.details, "message") ?? this.reason
-    return this.configKey === undefined ? what : `${this.configKey}: ${what}`
+    return configurationMessageOf(this)
   }
 }
 
@@ -224,9 +179,26 @@ export class ConfigurationError extends Schema.TaggedError<ConfigurationError>("
 export const RhapsodyError = Schema.Union(TaskError, BackendError, ConfigurationError)
 export type RhapsodyError = typeof RhapsodyError.Type
 
-/** True for an error of this library, false for a user's own. */
-export const isRhapsodyError = (u: unknown): u is RhapsodyError =>
-  u instanceof TaskError || u instanceof BackendError || u instanceof ConfigurationError
+const isOurs = (u: unknown): u is RhapsodyError => {
+  try {
+    return typeof u === "object" && u !== null && TypeId in u
+  } catch {
+    return false // a proxy that throws
+  }
+}
+
+/** True for an error of this library, also of another copy of it; false for a user's own. */
+export const isRhapsodyError = (u: unknown): u is RhapsodyError => isOurs(u) && reservedTags.has(u._tag)
+
+/** True for a `TaskError`, also of another copy of this library: use it where `instanceof` would be used. */
+export const isTaskError = (u: unknown): u is TaskError => isOurs(u) && u._tag === "TaskError"
+
+/** True for a `BackendError`, also of another copy of this library. */
+export const isBackendError = (u: unknown): u is BackendError => isOurs(u) && u._tag === "BackendError"
+
+/** True for a `ConfigurationError`, also of another copy of this library. */
+export const isConfigurationError = (u: unknown): u is ConfigurationError =>
+  isOurs(u) && u._tag === "ConfigurationError"
 
 /** Tags that a task's own error schema may not use: `catchTag` could not tell them from ours. */
 export type ReservedTag = RhapsodyError["_tag"]

@@ -50,7 +50,10 @@ export interface PythonException {
  * ```
  */
 export class Output extends Schema.Class<Output>("effect-rhapsody/Task/Output")({
+  /** Of a program that died by a signal, as a shell says it: 128 and the signal's number, 137 for SIGKILL. */
   exitCode: Schema.Int,
+  /** What killed it, such as `"SIGKILL"`: only in what `failure` is asked about. */
+  signal: Schema.optional(Schema.String),
   stdoutBytes: Schema.Uint8ArrayFromSelf,
   stderrBytes: Schema.Uint8ArrayFromSelf,
   stdoutPath: Schema.optional(Schema.String),

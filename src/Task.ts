@@ -72,7 +72,7 @@ export type Body =
   | {
       readonly _tag: "executable"
       readonly command: (payload: any) => Command
-      readonly failure: ((output: Output) => unknown) | undefined
+      readonly failure: ((output: Output, payload: any) => unknown) | undefined
       readonly exitCodes: ReadonlyArray<number>
     }
   | { readonly _tag: "function" }
@@ -82,7 +82,7 @@ export type Body =
       readonly callable: string
       readonly call?: PythonCall
       readonly path?: ReadonlyArray<string>
-      readonly failure?: (exception: PythonException) => unknown
+      readonly failure?: (exception: PythonException, payload: any) => unknown
     }
   | { readonly _tag: "service"; readonly command: (payload: any) => Command; readonly ready: RegExp }
 
@@ -244,8 +244,11 @@ export const executable = <
   name: Name,
   options: Schemas<Fields, Success, Error> & {
     readonly command: (payload: Schema.Struct.Type<Fields>) => Command
-    /** Recognises a failure of the task's own; `undefined` leaves it a `TaskError` Exit. */
-    readonly failure?: (output: Output) => Error["Type"] | undefined
+    /**
+     * Recognises a failure of the task's own; `undefined` leaves it a `TaskError` Exit or Signal. Asked when the program
+     * ended with a code that is not in `exitCodes`, or was killed by a signal that is not this library's.
+     */
+    readonly failure?: (output: Output, payload: Schema.Struct.Type<Fields>) => Error["Type"] | undefined
     /** Codes that count as success. Default: 0 alone. */
     readonly exitCodes?: ReadonlyArray<number>
   }
@@ -347,7 +350,7 @@ export const python = <
     /** Directories where modules are looked for first, on the machine that runs the task. */
     readonly path?: ReadonlyArray<string>
     /** Recognises a failure of the task's own; `undefined` leaves it a `TaskError` Defect. */
-    readonly failure?: (exception: PythonException) => Error["Type"] | undefined
+    readonly failure?: (exception: PythonException, payload: Schema.Struct.Type<Fields>) => Error["Type"] | undefined
   }
 ): Task<Name, "python", Fields, Success, Error> => {
   const { call, callable, failure, path, ...rest } = options

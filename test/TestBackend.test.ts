@@ -309,7 +309,10 @@ describe("a service", () => {
         )
       const exit = yield* ends({ exitCode: 4, stderr: "no memory" })
       assert(exit instanceof TaskError)
-      assert.deepStrictEqual([exit.reason, exit.exitCode, exit.details], ["Exit", 4, { stderr: "no memory" }])
+      assert.deepStrictEqual(
+        [exit.reason, exit.exitCode, exit.details],
+        ["Exit", 4, { command: ["/nowhere"], stderr: "no memory" }]
+      )
       const signal = yield* ends({ signal: "SIGKILL" })
       assert(signal instanceof TaskError)
       assert.deepStrictEqual([signal.reason, signal.signal], ["Signal", "SIGKILL"])
@@ -416,7 +419,10 @@ describe("failNext", () => {
       assert.strictEqual(own.step, 33)
       const error = errorOf(yield* exit)
       assert(error instanceof TaskError, String(error))
-      assert.deepStrictEqual([error.reason, error.exitCode, error.details], ["Exit", 4, { stderr: "broken" }])
+      assert.deepStrictEqual(
+        [error.reason, error.exitCode, error.details],
+        ["Exit", 4, { command: ["/nowhere"], stderr: "broken" }]
+      )
       assert.strictEqual(reasonOf(yield* exit), "TaskError Signal")
       assert.deepStrictEqual(yield* exit, Exit.succeed(1))
     }).pipe(Effect.provide(TestBackend.layer(now)))

@@ -8,7 +8,7 @@ import type * as Scope from "effect/Scope"
 import type { Driver, Outcome, ProcessExit, Spec } from "../Driver.js"
 import * as Drivers from "../Driver.js"
 import type { TaskError } from "../Errors.js"
-import { BackendError, ConfigurationError } from "../Errors.js"
+import { BackendError, ConfigurationError, isBackendError } from "../Errors.js"
 import type { HandlerService, Kind } from "../Task.js"
 import type { Failure, Match, Options, Service, Stub, Submission } from "../TestBackend.js"
 import type { Issue } from "./codec.js"
@@ -50,12 +50,10 @@ const outcomeOf = (stub: Stub<unknown>, call: Call): Effect.Effect<Outcome> =>
   Effect.scoped(Effect.map(ask(stub, call), ({ outcome }) => outcome))
 
 /** A service has no exit that is not a failure. */
-const ended = (spec: Spec, { exitCode = 0, signal, stderr }: ProcessExit): TaskError => {
-  const details = typeof stderr === "string" ? { stderr } : undefined
-  return signal === undefined
-    ? Drivers.taskError(spec, "Exit", { exitCode, details })
-    : Drivers.taskError(spec, "Signal", { signal, details })
-}
+const ended = (spec: Spec, exit: ProcessExit): TaskError =>
+  exit.signal === undefined
+    ? Drivers.taskError(spec, "Exit", { exitCode: exit.exitCode ?? 0, exit })
+    : Drivers.taskError(spec, "Signal", { signal: exit.signal, exit })
 
 const loss = () =>
   new BackendError({ backendType: type, reason: "Lost", details: { message: "its test wants it to be" } })
@@ -111,7 +109,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       seen.add(submission)
       const failure = next(submission)
       if (failure === undefined) return cancelable ? work : toItsEnd(work)
-      if (failure instanceof BackendError) return Effect.fail(failure)
+      if (isBackendError(failure)) return Effect.fail(failure)
       return typeof failure === "string"
         ? Effect.fail(Drivers.taskError(spec, failure, { details: { message: "its test wants it to" } }))
         : exited(failure)

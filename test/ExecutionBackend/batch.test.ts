@@ -246,7 +246,7 @@ describe("timeout and retry in an engine", () => {
         yield* TestClock.adjust("1 millis")
         const error = yield* Effect.flip(fiber)
         assert.isTrue(error instanceof TaskError && error.reason === "Timeout")
-        assert.deepStrictEqual((error as TaskError).details, { timeout: "10s" })
+        assert.deepStrictEqual((error as TaskError).details, { command: ["program"], timeout: "10s" })
         assert.deepStrictEqual(engine.cancels, [[{ uid: "a", attempt: 1 }]])
       })
     )

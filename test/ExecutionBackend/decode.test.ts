@@ -131,7 +131,7 @@ for (const [form, layerOf] of Object.entries(forms)) {
           yield* TestClock.adjust("10 seconds")
           const error = yield* Effect.flip(fiber)
           assert.strictEqual(reasonOf(error), "Timeout")
-          assert.deepStrictEqual((error as TaskError).details, { timeout: "10s" })
+          assert.deepStrictEqual((error as TaskError).details, { command: ["x"], timeout: "10s" })
           assert.deepStrictEqual(count, { begun: 2, stopped: 2 })
         })
       )

@@ -243,7 +243,7 @@ describe("timeout", () => {
       yield* TestClock.adjust("1 second")
       const error = yield* Effect.flip(fiber)
       assert.isTrue(error instanceof TaskError && error.reason === "Timeout")
-      assert.deepStrictEqual((error as TaskError).details, { timeout: "10s", stopped: false })
+      assert.deepStrictEqual((error as TaskError).details, { command: ["program"], timeout: "10s", stopped: false })
       const last = (yield* follow(fiber.uid)).at(-1)!
       assert.deepStrictEqual([last.state, last.reason, last.stopped], ["FAILED", "Timeout", false])
       assert.deepStrictEqual(yield* idle, nothingLeft)
@@ -460,10 +460,13 @@ describe("what a driver says of an end", () => {
       const exit = yield* ended("exit")
       assert.deepStrictEqual(exit.told, { exitCode: 7, reason: "Exit", signal: undefined })
       assert.deepStrictEqual([exit.error.taskUid, exit.error.task, exit.error.exitCode], ["exit", "Program", 7])
-      assert.deepStrictEqual([exit.error.details, exit.error.cause], [{ stderr: "no" }, "because"])
+      assert.deepStrictEqual(
+        [exit.error.details, exit.error.cause],
+        [{ command: ["program"], stderr: "no" }, "because"]
+      )
       const signal = yield* ended("signal")
       assert.deepStrictEqual(signal.told, { exitCode: undefined, reason: "Signal", signal: "SIGSEGV" })
-      assert.deepStrictEqual([signal.error.signal, signal.error.details], ["SIGSEGV", {}])
+      assert.deepStrictEqual([signal.error.signal, signal.error.details], ["SIGSEGV", { command: ["program"] }])
       assert.notProperty(signal.error, "exitCode")
     }).pipe(
       Effect.provide(

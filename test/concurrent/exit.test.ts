@@ -24,7 +24,10 @@ overBoth("an exit code", ({ provide }) => {
         errors.map(({ exitCode, reason, signal }) => [reason, exitCode, signal]),
         codes.map((code) => ["Exit", code, undefined])
       )
-      assert.match(errors[4]!.message, /^task Sh \(task\.\d+\) exited with code 77$/)
+      assert.match(
+        errors[4]!.message,
+        /^task Sh \(task\.\d+\) exited with code 77 after \d+ms\ncommand: sh -c .exit 77.\ndirectory: \/.*$/
+      )
       assert.strictEqual((yield* ExecutionBackend.execute(sh("exit 0"))).exitCode, 0)
     }).pipe(backend)
   )
@@ -64,7 +67,7 @@ overBoth("death by a signal", ({ launcher, provide }) => {
         errors.map(({ exitCode, reason, signal }) => [reason, exitCode, signal]),
         signals.map((signal) => ["Signal", undefined, `SIG${signal}`])
       )
-      assert.match(errors[5]!.message, /^task Sh \(task\.\d+\) was killed by SIGSEGV$/)
+      assert.match(errors[5]!.message, /^task Sh \(task\.\d+\) was killed by SIGSEGV after \d+ms\n/)
     }).pipe(backend)
   )
 
@@ -78,22 +81,21 @@ overBoth("death by a signal", ({ launcher, provide }) => {
     }).pipe(backend)
   )
 
-  it.live("is neither a code of exitCodes nor a failure that the definition may recognise", () =>
+  it.live("is no code of exitCodes, and failure is asked about it", () =>
     Effect.gen(function* () {
-      let asked = 0
       const Killed = Task.executable("Killed", {
+        payload: { signal: Schema.String },
         exitCodes: [0, 9, 137],
         error: Diverged,
-        failure: () => {
-          asked++
-          return new Diverged({ step: 0, said: "" })
-        },
-        command: () => shell("echo last words >&2; kill -9 $$")
+        failure: ({ exitCode, signal, stderr }, payload) =>
+          payload.signal === "KILL" ? new Diverged({ step: exitCode, said: `${signal} ${stderr}` }) : undefined,
+        command: ({ signal }) => shell(`ulimit -c 0; echo last words >&2; kill -${signal} $$`)
       })
-      const error = yield* taskError(Killed.make())
-      assert.deepStrictEqual([error.reason, error.signal], ["Signal", "SIGKILL"])
+      const own = yield* failing(Killed.make({ signal: "KILL" }))
+      assert.deepStrictEqual(own, new Diverged({ step: 137, said: "SIGKILL last words\n" }))
+      const error = yield* taskError(Killed.make({ signal: "TERM" }))
+      assert.deepStrictEqual([error.reason, error.signal, error.exitCode], ["Signal", "SIGTERM", undefined])
       assert.include(error.message, "last words")
-      assert.strictEqual(asked, 0)
     }).pipe(backend)
   )
 })
@@ -186,7 +188,7 @@ overBoth("the message of a failed task", ({ provide }) => {
       const lines = (from: number, to: number) => Array.from({ length: to - from + 1 }, (_, i) => `line ${from + i}.`)
       const { details, message } = yield* taskError(sh("for i in $(seq 1 30); do echo line $i. >&2; done; exit 1"))
       assert.strictEqual(details["stderr"], lines(11, 30).join("\n"))
-      assert.isTrue(message.endsWith(`exited with code 1; its stderr ends with:\n${lines(11, 30).join("\n")}`), message)
+      assert.isTrue(message.endsWith(`\nits stderr ends with:\n${lines(11, 30).join("\n")}`), message)
       const few = yield* taskError(sh("for i in 1 2 3; do echo line $i. >&2; done; exit 1"))
       assert.strictEqual(few.details["stderr"], lines(1, 3).join("\n"))
     }).pipe(backend)

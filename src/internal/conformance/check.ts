@@ -9,7 +9,7 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
-import { BackendError, ConfigurationError, TaskError } from "../../Errors.js"
+import { isRhapsodyError } from "../../Errors.js"
 import * as ExecutionBackend from "../../ExecutionBackend.js"
 import type { TaskFiber } from "../../TaskFiber.js"
 import type { StateChange, TaskEvent, TaskState } from "../../TaskState.js"
@@ -42,9 +42,7 @@ export const same = (found: unknown, expected: unknown, what: string): Effect.Ef
 
 /** Ours by tag and reason, for short: `TaskError Timeout`. A user's own by its tag alone. */
 export const nameOf = (error: unknown): string => {
-  if (error instanceof TaskError || error instanceof BackendError || error instanceof ConfigurationError) {
-    return `${error._tag} ${error.reason}`
-  }
+  if (isRhapsodyError(error)) return `${error._tag} ${error.reason}`
   return String((error as { readonly _tag?: unknown } | undefined)?._tag ?? error)
 }
 

@@ -10,7 +10,7 @@ import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type { Subject } from "../../Conformance.js"
-import { TaskError } from "../../Errors.js"
+import { isTaskError } from "../../Errors.js"
 import * as ExecutionBackend from "../../ExecutionBackend.js"
 import * as Task from "../../Task.js"
 import * as TaskDictionary from "../../TaskDictionary.js"
@@ -84,9 +84,7 @@ export const processes = ({ layer, orchestrator }: Subject): ReadonlyArray<Needi
   })
   const failure = (task: Task.Instance<any, any, any>) =>
     Effect.flatMap(Effect.flip(execute(task)), (error) =>
-      error instanceof TaskError
-        ? Effect.succeed(error)
-        : new ConformanceError({ message: `not a TaskError: ${error}` })
+      isTaskError(error) ? Effect.succeed(error) : new ConformanceError({ message: `not a TaskError: ${error}` })
     )
 
   return [
@@ -150,7 +148,7 @@ export const processes = ({ layer, orchestrator }: Subject): ReadonlyArray<Needi
         const env = { SECRET: Redacted.make("hunter2") }
         const fiber = yield* ExecutionBackend.submit(sh('[ "$SECRET" = hunter2 ] && exit 9', { env }))
         const error = yield* Effect.flip(Fiber.join(fiber))
-        yield* check(error instanceof TaskError && error.exitCode === 9, `the program did not get it: ${error}`)
+        yield* check(isTaskError(error) && error.exitCode === 9, `the program did not get it: ${error}`)
         const told = yield* Stream.runCollect(Stream.take(events, 4))
         const printed = [JSON.stringify([...told]), JSON.stringify(error), String(error), JSON.stringify(fiber)].join()
         yield* check(!printed.includes("hunter2"), "the secret was told")

@@ -142,6 +142,7 @@ export class Program implements Asked {
   readonly home = "."
   input: Uint8Array | undefined
   sent = 0
+  readonly unwanted = false
   /** What its launch has of the input. */
   private first = 0
   /** Bytes of output that were told while it ran, and those of them that runs before this one printed. */
@@ -196,12 +197,13 @@ export class Program implements Asked {
     const { stderrPath, stdoutPath, tail } = message
     const { capture } = this.launch.program
     this.paths = { stdout: stdoutPath, stderr: stderrPath }
-    if (capture.overflow === "spill" && capture.stdout === undefined && stdoutPath !== undefined && capture.wanted) {
-      const paths = { stdoutPath, ...(stderrPath === undefined ? {} : { stderrPath }) }
-      return Either.left({ reason: "OutputLimit", details: { limit: capture.limit, stream: "stdout", ...paths } })
-    }
-    return Either.map(ended(this, message, blobs), (exit) =>
-      tail === undefined ? exit : { ...exit, stderrTail: blobs[tail] ?? nothing }
-    )
+    // it stayed in its file because it is too long to be decoded
+    const long =
+      capture.overflow === "spill" && capture.stdout === undefined && stdoutPath !== undefined && capture.wanted
+    return Either.map(ended(this, message, blobs), ({ cwd: _, ...exit }) => ({
+      ...exit,
+      ...(long ? { overflow: "stdout" } : {}),
+      ...(tail === undefined ? {} : { stderrTail: blobs[tail] ?? nothing })
+    }))
   }
 }

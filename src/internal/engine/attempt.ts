@@ -5,7 +5,7 @@
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
-import type { Driver, Early, Outcome, Report, Spec } from "../../Driver.js"
+import type { Driver, Early, Outcome, ProcessExit, Report, Spec } from "../../Driver.js"
 import type { BackendError } from "../../Errors.js"
 import type { HandlerService } from "../../Task.js"
 import { inside } from "./current.js"
@@ -100,17 +100,26 @@ export const make = (driver: Driver, machine: Machine<Entry>, deadlines: Deadlin
 
   const run = (entry: Entry, prepared: Prepared) => {
     const spec = specOf(entry, prepared)
-    const run = Effect.suspend(() => driver.run(spec, driver.reportsExecuting ? report(entry, spec.attempt) : silent))
+    const run = Effect.suspend(() => driver.run(spec, reportOf(entry, spec)))
     return entry.span === undefined ? run : Effect.withParentSpan(run, entry.span)
   }
-  const report = (entry: Entry, attempt: number): Report => {
+  const reportOf = (entry: Entry, { attempt, program }: Spec): Report => {
+    if (!driver.reportsExecuting && program._tag !== "executable") return silent
+    // an attempt that was left behind has nothing to say any more
+    const current = () => entry.attempt === attempt && entry.prepared !== undefined
+    const stopped = (exit: ProcessExit) => {
+      if (!current()) return
+      entry.remains = exit
+      if (exit.survivors === true) entry.stopped = false
+    }
+    if (!driver.reportsExecuting) return { ...silent, stopped }
     const executing = () => {
-      // an attempt that was left behind has nothing to say any more
-      if (entry.attempt === attempt) machine.executing(entry)
+      if (current()) machine.executing(entry)
     }
     return {
       executing: Effect.sync(executing),
       unsafeExecuting: executing,
+      stopped,
       early: entry.ahead ? earlyOf(entry) : undefined
     }
   }
@@ -182,7 +191,7 @@ export const make = (driver: Driver, machine: Machine<Entry>, deadlines: Deadlin
   const decoded: Local["decoded"] = (entry, prepared, outcome, left) => {
     let result: Effect.Effect<unknown, unknown>
     try {
-      result = interpret(entry, prepared.task, outcome)
+      result = interpret(entry, prepared, outcome)
     } catch (defect) {
       return Effect.succeed(Exit.die(defect))
     }
@@ -219,7 +228,7 @@ export const make = (driver: Driver, machine: Machine<Entry>, deadlines: Deadlin
     }
     if (bounded.has(kind)) return trusting(entry, prepared)
     return supervised(entry, false, prepared.timeout, () =>
-      Effect.flatMap(run(entry, prepared), (outcome) => interpret(entry, prepared.task, outcome))
+      Effect.flatMap(run(entry, prepared), (outcome) => interpret(entry, prepared, outcome))
     )
   }
   const kill = Effect.suspend(() => {

@@ -162,6 +162,7 @@ export const make = (
       }
       case "Canceled":
         if (update.stopped === false) flight.entry.stopped = false
+        flight.entry.remains = update.exit
         return answered(flight, flight.told ? interrupted : canceledByEngine(flight.entry))
       case "Failed":
         return answered(flight, Effect.succeed(Exit.fail(update.error)))
@@ -172,7 +173,9 @@ export const make = (
     }
   }
   const canceledByEngine = (entry: Entry): Effect.Effect<End> =>
-    Effect.succeed(Exit.fail(taskError(entry, "Canceled", { details: { message: "its engine cancelled it" } })))
+    Effect.succeed(
+      Exit.fail(taskError(entry, "Canceled", { details: { message: "its engine cancelled it" }, exit: entry.remains }))
+    )
 
   // ------------------------------------------------------------------------------------------------------------ stop
 

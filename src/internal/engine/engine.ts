@@ -232,7 +232,7 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
     Effect.suspend(() => {
       if (isTerminal(entry.state)) return Effect.succeed(false)
       if (unstoppable(entry)) return Effect.fail(backendError("CancelUnsupported", `task ${entry.uid} is running`))
-      stop(entry, "somebody asked for it")
+      stop(entry, "its cancel was called")
       return Effect.as(ended(entry), true)
     })
   const owner = { cancel: cancelEntry, awaiting }

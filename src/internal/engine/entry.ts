@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import { NodeInspectSymbol } from "effect/Inspectable"
 import type * as Tracer from "effect/Tracer"
-import type { Spec } from "../../Driver.js"
+import type { ProcessExit, Spec } from "../../Driver.js"
 import type { BackendError, TaskError } from "../../Errors.js"
 import type { Any } from "../../Task.js"
 import type { Handle } from "../../TaskFiber.js"
@@ -15,6 +15,8 @@ import type { Policy } from "./retry.js"
 export interface Prepared {
   readonly task: Any
   readonly uid: string | undefined
+  /** As the definition's own functions see it: with its defaults, not encoded. */
+  readonly payload: unknown
   readonly spec: Omit<Spec, "uid" | "attempt">
   readonly retry: Policy | undefined
   /** Milliseconds. */
@@ -35,6 +37,8 @@ export class Entry extends Job implements Handle {
   told: ((word: "go" | "hold") => void) | undefined
   /** Why it was told to end, by anything but an interruption of its fiber; an error is what it ends with. */
   canceled: string | BackendError | undefined
+  /** How its program ended when it was told to stop. */
+  remains: ProcessExit | undefined
   timedOut = false
   stopped = true
   /** Its engine has said how the attempt ended: the loss of that engine changes nothing any more. */

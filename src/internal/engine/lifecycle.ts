@@ -8,7 +8,8 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberRef from "effect/FiberRef"
 import * as Option from "effect/Option"
-import { BackendError, TaskError } from "../../Errors.js"
+import type { BackendError, TaskError } from "../../Errors.js"
+import { isBackendError, isTaskError } from "../../Errors.js"
 import type { Terminal } from "../../TaskState.js"
 import type { Attempts } from "./attempt.js"
 import type { Deadlines } from "./deadlines.js"
@@ -18,7 +19,7 @@ import { describe, taskError } from "./outcome.js"
 import * as Retry from "./retry.js"
 
 const known = (error: unknown): TaskError | BackendError | undefined =>
-  error instanceof TaskError || error instanceof BackendError ? error : undefined
+  isTaskError(error) || isBackendError(error) ? error : undefined
 
 export const make = ({
   attempt,
@@ -37,22 +38,23 @@ export const make = ({
   const finish = (entry: Entry, state: Terminal) => {
     if (!machine.finish(entry, state)) return
     entry.token.entry = undefined
-    entry.prepared = entry.memory = entry.resume = entry.told = entry.failure = undefined
+    entry.prepared = entry.memory = entry.remains = entry.resume = entry.told = entry.failure = undefined
   }
   const fail = (entry: Entry, own: unknown) => {
     // what fails when its engine is gone fails because of that
-    const error = entry.canceled instanceof BackendError && !entry.answered ? entry.canceled : own
+    const error = isBackendError(entry.canceled) && !entry.answered ? entry.canceled : own
     entry.failure = known(error)
     finish(entry, entry.failure?.reason === "Canceled" ? "CANCELED" : "FAILED")
     return Effect.fail(error)
   }
   const canceled = (entry: Entry, cause: Cause.Cause<unknown>) => {
-    if (entry.canceled instanceof BackendError) return fail(entry, entry.canceled)
+    if (isBackendError(entry.canceled)) return fail(entry, entry.canceled)
     const defects = Cause.defects(cause)
     return fail(
       entry,
       taskError(entry, "Canceled", {
         details: { message: entry.canceled, ...(entry.stopped ? {} : { stopped: false }) },
+        exit: entry.remains,
         cause: Option.getOrUndefined(Option.fromIterable(defects))
       })
     )
@@ -67,7 +69,9 @@ export const make = ({
   const failed = (entry: Entry, prepared: Prepared, cause: Cause.Cause<unknown>): Effect.Effect<unknown, unknown> => {
     if (entry.timedOut) {
       const details = { timeout: Retry.format(prepared.timeout!), ...(entry.stopped ? {} : { stopped: false }) }
-      return failedWith(entry, prepared, taskError(entry, "Timeout", { details }))
+      const exit = entry.remains
+      entry.remains = undefined
+      return failedWith(entry, prepared, taskError(entry, "Timeout", { details, exit }))
     }
     if (Cause.isInterrupted(cause)) {
       if (entry.canceled !== undefined) return canceled(entry, cause)

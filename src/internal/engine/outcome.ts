@@ -10,7 +10,8 @@ import { BackendError, TaskError } from "../../Errors.js"
 import { Output } from "../../Output.js"
 import type { Any, Text } from "../../Task.js"
 import type { Issue } from "../codec.js"
-import type { Entry } from "./entry.js"
+import { detailsOf } from "../failureDetails.js"
+import type { Entry, Prepared } from "./entry.js"
 
 const encoder = new TextEncoder()
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
@@ -25,9 +26,13 @@ interface Facts {
   readonly signal?: string | undefined
   readonly cause?: unknown
   readonly details?: Readonly<Record<string, unknown>>
+  /** How its program ended. */
+  readonly exit?: ProcessExit | undefined
 }
 
+/** Of a task that has not ended: its details say what its program is. */
 export const taskError = (entry: Entry, reason: TaskErrorReason, facts: Facts = {}): TaskError => {
+  const program = entry.prepared?.spec.program
   // A stack would show this library alone, and hold what its frames hold: the payload.
   const limit = Error.stackTraceLimit
   Error.stackTraceLimit = 0
@@ -38,7 +43,7 @@ export const taskError = (entry: Entry, reason: TaskErrorReason, facts: Facts = 
     ...(facts.exitCode === undefined ? {} : { exitCode: facts.exitCode }),
     ...(facts.signal === undefined ? {} : { signal: facts.signal }),
     ...(facts.cause === undefined ? {} : { cause: facts.cause }),
-    details: facts.details ?? {}
+    details: program === undefined ? (facts.details ?? {}) : detailsOf(program, facts.details, facts.exit)
   })
   Error.stackTraceLimit = limit
   return error
@@ -66,20 +71,25 @@ export const backendError = (
     return new BackendError({ backendType, reason, details: { message: describe(defect) }, cause: defect })
   })
 
-/** The last lines of standard error: enough to see why, little enough for a log line. */
-const tail = (text: Text | undefined): string => {
-  const all = bytes(text)
-  return string(all.subarray(Math.max(0, all.length - 4096)))
-    .trimEnd()
-    .split("\n")
-    .slice(-20)
-    .join("\n")
+const signals =
+  "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS".split(
+    " "
+  )
+
+/** As a shell says it, for `failure` asks about one number: of a signal 128 and its number. */
+const codeOf = ({ exitCode, signal }: ProcessExit): number => {
+  if (exitCode !== undefined || signal === undefined) return exitCode ?? 0
+  const realTime = /^SIGRTMIN\+(\d+)$/.exec(signal)
+  if (realTime !== null) return 128 + 34 + Number(realTime[1])
+  const index = signals.indexOf(signal.slice(3))
+  return index < 0 ? 255 : 129 + index
 }
 
 const output = (exit: ProcessExit): Output =>
   new Output(
     {
-      exitCode: exit.exitCode ?? 0,
+      exitCode: codeOf(exit),
+      ...(exit.signal === undefined ? {} : { signal: exit.signal }),
       stdoutBytes: bytes(exit.stdout),
       stderrBytes: bytes(exit.stderr),
       ...(exit.stdoutPath === undefined ? {} : { stdoutPath: exit.stdoutPath }),
@@ -92,51 +102,92 @@ const output = (exit: ProcessExit): Output =>
   )
 
 /** What a schema made of something; an Either stays one, so that what needs no time is known to need none. */
-const decoded = (entry: Entry, parsed: Effect.Effect<unknown, Issue>): Effect.Effect<unknown, TaskError> => {
-  const invalid = ({ message }: Issue) => taskError(entry, "InvalidResult", { details: { message } })
+const decoded = (
+  entry: Entry,
+  parsed: Effect.Effect<unknown, Issue>,
+  exit?: ProcessExit
+): Effect.Effect<unknown, TaskError> => {
+  const invalid = ({ message }: Issue) => taskError(entry, "InvalidResult", { details: { message }, exit })
   return Either.isEither(parsed)
     ? Either.mapLeft(parsed as Either.Either<unknown, Issue>, invalid)
     : Effect.mapError(parsed, invalid)
 }
 
-const decode = (entry: Entry, { codec }: Any, value: unknown) => decoded(entry, codec.decodeSuccess(value))
+const decode = (entry: Entry, { codec }: Any, value: unknown, exit?: ProcessExit) =>
+  decoded(entry, codec.decodeSuccess(value), exit)
 
 /** What a service told when it became ready. */
-export const decodeInfo = decode
+export const decodeInfo = (entry: Entry, task: Any, value: unknown) => decode(entry, task, value)
 
-const exited = (entry: Entry, task: Any, exit: ProcessExit): Effect.Effect<unknown, unknown> => {
-  const { body, codec } = task
-  const error = exit.stderrTail ?? exit.stderr
-  const details = {
-    ...(exit.stdoutPath === undefined ? {} : { stdoutPath: exit.stdoutPath }),
-    ...(exit.stderrPath === undefined ? {} : { stderrPath: exit.stderrPath }),
-    ...(error === undefined || error.length === 0 ? {} : { stderr: tail(error) })
+const outputLimit = (entry: Entry, exit: ProcessExit, details: Readonly<Record<string, unknown>>) =>
+  Effect.fail(taskError(entry, "OutputLimit", { details, exit }))
+
+/** Of text that is decoded: undefined when no string can be so long. */
+const textOf = (stdout: Text | undefined): string | undefined => {
+  try {
+    return string(stdout)
+  } catch {
+    return undefined // bytes that are no UTF-8 become U+FFFD, so that nothing else can be wrong
   }
-  if (exit.signal !== undefined) return Effect.fail(taskError(entry, "Signal", { signal: exit.signal, details }))
-  const exitCode = exit.exitCode ?? 0
-  const codes = body._tag === "executable" ? body.exitCodes : [0]
-  if (codes.includes(exitCode)) {
-    if (codec.result !== "output" && exit.dropped?.stdout !== undefined) {
-      const limit = bytes(exit.stdout).length
-      return Effect.fail(taskError(entry, "OutputLimit", { details: { ...details, stream: "stdout", limit } }))
-    }
-    switch (codec.result) {
-      case "output":
-        return Effect.succeed(output(exit))
-      case "bytes":
-        return decode(entry, task, bytes(exit.stdout))
-      case "text":
-        return decode(entry, task, string(exit.stdout))
+}
+
+const result = (entry: Entry, task: Any, exit: ProcessExit): Effect.Effect<unknown, unknown> => {
+  switch (task.codec.result) {
+    case "output":
+      return Effect.succeed(output(exit))
+    case "bytes":
+      return decode(entry, task, bytes(exit.stdout), exit)
+    case "text": {
+      const text = textOf(exit.stdout)
+      if (text !== undefined) return decode(entry, task, text, exit)
+      const message =
+        "no string can be so long; decode bytes (Schema.Uint8ArrayFromSelf), or leave large data in a file"
+      return outputLimit(entry, exit, { stream: "stdout", limit: longestText, message })
     }
   }
-  const own = body._tag === "executable" ? body.failure?.(output(exit)) : undefined
-  return Effect.fail(own ?? taskError(entry, "Exit", { exitCode, details }))
+}
+/** Characters of the longest string of V8, nearly; of ASCII, as many bytes. */
+const longestText = 2 ** 29 - 24
+
+/** The definition's own error of a program that ended badly, if it recognises that. */
+const own = (entry: Entry, { task, payload }: Prepared, exit: ProcessExit): unknown => {
+  const { body } = task
+  if (body._tag !== "executable" || body.failure === undefined) return undefined
+  try {
+    return body.failure(output(exit), payload)
+  } catch (cause) {
+    return taskError(entry, "Defect", { details: { message: `failure threw ${describe(cause)}` }, cause, exit })
+  }
+}
+
+/** The program's own end counts most: then what it printed beyond the limit, then whether its result can be decoded. */
+const exited = (entry: Entry, prepared: Prepared, exit: ProcessExit): Effect.Effect<unknown, unknown> => {
+  const { spec, task } = prepared
+  const { exitCode = 0, overflow, signal, unreadable } = exit
+  const limit = "capture" in spec.program ? spec.program.capture.limit : undefined
+  // by this signal it was killed because of what it printed
+  if (overflow !== undefined && signal === "SIGKILL") return outputLimit(entry, exit, { stream: overflow, limit })
+  if (signal !== undefined) {
+    return Effect.fail(own(entry, prepared, exit) ?? taskError(entry, "Signal", { signal, exit }))
+  }
+  const codes = task.body._tag === "executable" ? task.body.exitCodes : [0]
+  if (!codes.includes(exitCode)) {
+    return Effect.fail(own(entry, prepared, exit) ?? taskError(entry, "Exit", { exitCode, exit }))
+  }
+  if (unreadable !== undefined) {
+    const details = { message: `its output cannot be read back: ${unreadable}`, path: exit.stdoutPath }
+    return Effect.fail(taskError(entry, "LaunchFailed", { details, exit }))
+  }
+  const stream =
+    overflow ?? (task.codec.result !== "output" && exit.dropped?.stdout !== undefined ? "stdout" : undefined)
+  return stream === undefined ? result(entry, task, exit) : outputLimit(entry, exit, { stream, limit })
 }
 
 const isVoid = ({ successSchema }: Any) => successSchema.ast._tag === "VoidKeyword"
 
-/** May throw where a user's `failure` throws: the engine makes a Defect of that. */
-export const interpret = (entry: Entry, task: Any, outcome: Outcome): Effect.Effect<unknown, unknown> => {
+/** May throw where a user's `failure` of a Python function throws: the engine makes a Defect of that. */
+export const interpret = (entry: Entry, prepared: Prepared, outcome: Outcome): Effect.Effect<unknown, unknown> => {
+  const { task } = prepared
   switch (outcome._tag) {
     case "Success":
       // None and null are what other languages have for no value
@@ -148,10 +199,10 @@ export const interpret = (entry: Entry, task: Any, outcome: Outcome): Effect.Eff
         : Effect.flatMap(Effect.merge(error), Effect.fail)
     }
     case "Exited":
-      return exited(entry, task, outcome.exit)
+      return exited(entry, prepared, outcome.exit)
     case "Raised": {
       const { args: _, message, ...facts } = outcome.exception
-      const own = task.body._tag === "python" ? task.body.failure?.(outcome.exception) : undefined
+      const own = task.body._tag === "python" ? task.body.failure?.(outcome.exception, prepared.payload) : undefined
       const details = { message: message === "" ? facts.type : `${facts.type}: ${message}`, ...facts }
       return Effect.fail(own ?? taskError(entry, "Defect", { details }))
     }

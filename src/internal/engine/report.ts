@@ -2,7 +2,7 @@
 import type * as Clock from "effect/Clock"
 import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
-import { TaskError } from "../../Errors.js"
+import { isTaskError } from "../../Errors.js"
 import type { StateChange, TaskState } from "../../TaskState.js"
 import { isTerminal } from "../../TaskState.js"
 import type { Entry } from "./entry.js"
@@ -14,8 +14,8 @@ const reasoned = new Set<TaskState>(["RETRYING", "FAILED", "CANCELED"])
 
 const why = ({ failure, stopped }: Entry): Partial<StateChange> => ({
   ...(failure === undefined ? undefined : { reason: failure.reason }),
-  ...(failure instanceof TaskError && failure.exitCode !== undefined ? { exitCode: failure.exitCode } : undefined),
-  ...(failure instanceof TaskError && failure.signal !== undefined ? { signal: failure.signal } : undefined),
+  ...(isTaskError(failure) && failure.exitCode !== undefined ? { exitCode: failure.exitCode } : undefined),
+  ...(isTaskError(failure) && failure.signal !== undefined ? { signal: failure.signal } : undefined),
   ...(stopped ? undefined : { stopped })
 })
 

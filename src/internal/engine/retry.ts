@@ -7,7 +7,7 @@ import * as ScheduleDecision from "effect/ScheduleDecision"
 import * as Intervals from "effect/ScheduleIntervals"
 import type { Values } from "../../Defaults.js"
 import type { TaskErrorReason } from "../../Errors.js"
-import { BackendError, TaskError } from "../../Errors.js"
+import { isBackendError, isTaskError } from "../../Errors.js"
 import type { Retry } from "../../TaskOptions.js"
 
 export interface Policy {
@@ -37,7 +37,7 @@ export const delay = (
   now: number,
   memory: { memory: unknown }
 ): Effect.Effect<Option.Option<number>> => {
-  if (attempt > times || error instanceof BackendError || (error instanceof TaskError && final.has(error.reason))) {
+  if (attempt > times || isBackendError(error) || (isTaskError(error) && final.has(error.reason))) {
     return Effect.succeedNone
   }
   const wanted = Effect.suspend(() => {

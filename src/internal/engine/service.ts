@@ -11,7 +11,7 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { AnyDriver } from "../../Driver.js"
 import { isBatch } from "../../Driver.js"
-import { BackendError, TaskError } from "../../Errors.js"
+import { BackendError, isBackendError, isTaskError, TaskError } from "../../Errors.js"
 import type { AwaitOptions, Ended, Refusal, Running, Service } from "../../ExecutionBackend.js"
 import type { Instance, Kind, Unit } from "../../Task.js"
 import type { TaskFiber } from "../../TaskFiber.js"
@@ -191,7 +191,7 @@ export const make = (driver: AnyDriver, engine: Engine): Service => {
     cancelAll: Effect.suspend(() =>
       stopAll(
         [...machine.live.values()].filter((entry) => !unstoppable(entry)),
-        "with all others of its backend"
+        "cancelAll was called"
       )
     ),
     terminate: engine.terminate,
@@ -220,7 +220,7 @@ export const make = (driver: AnyDriver, engine: Engine): Service => {
 const failureOf = (entry: Entry, exit: Exit.Exit<unknown, unknown>): TaskError | BackendError | undefined => {
   if (Exit.isSuccess(exit)) return undefined
   const error = Cause.squash(exit.cause)
-  if (error instanceof TaskError || error instanceof BackendError) return error
+  if (isTaskError(error) || isBackendError(error)) return error
   return new TaskError({
     taskUid: entry.uid,
     task: entry.name,

@@ -10,7 +10,7 @@ import type { Lost, Time } from "../bridge/channel.js"
 import { Channel } from "../bridge/channel.js"
 import type { Message } from "../bridge/frame.js"
 import { sourceOf } from "../sources.js"
-import { concat, launchFailed } from "./exit.js"
+import { concat, launchFailed, tailOf } from "./exit.js"
 import type { Launch, LaunchFailure } from "./launcher.js"
 import type { Ended, Failed, FromAgent } from "./messages.js"
 import { isFromAgent } from "./messages.js"
@@ -59,6 +59,8 @@ export interface Asked {
   readonly chunks: Record<Stream, Array<Uint8Array>>
   readonly cwd: string
   readonly paths: Readonly<Record<Stream, string | undefined>>
+  /** Of what it prints, the end is enough. */
+  readonly unwanted: boolean
   /** Of the paths, those that are not absolute are relative to where the agent runs. */
   resolve(): void
   pathOf(file: string): string
@@ -72,6 +74,8 @@ export class Running implements Asked {
   readonly chunks: Record<Stream, Array<Uint8Array>> = { stdout: [], stderr: [] }
   input: Uint8Array | undefined
   sent = 0
+  /** It was told to stop. */
+  unwanted = false
   end: End | undefined
   /** Absolute, once it was asked for. */
   cwd = ""
@@ -175,6 +179,7 @@ export class Agent {
 
   /** TERM, KILL after `grace` milliseconds; its end tells that it is gone. */
   cancel(running: Running, grace: number): void {
+    running.unwanted = true
     this.channel.send({ type: "cancel", id: running.id, grace: Math.min(grace, longest) })
   }
 
@@ -359,29 +364,26 @@ const remedy = (errno: string): string => {
 
 export const ended = (running: Asked, message: Ended, blobs: ReadonlyArray<Uint8Array>): End => {
   const { capture } = running.launch.program
-  if (message.overflow !== undefined) {
-    return Either.left({ reason: "OutputLimit", details: { stream: message.overflow, limit: capture.limit } })
-  }
   const { stderr: stderrPath, stdout: stdoutPath } = running.paths
-  if (message.unreadable !== undefined) {
-    return Either.left(
-      launchFailed(`its output cannot be read back: ${message.unreadable}`, { path: stdoutPath, errno: undefined })
-    )
-  }
+  const unwanted = running.unwanted || message.overflow !== undefined
   const bytes = (stream: Stream): Uint8Array => {
     const place = message[stream]
     const last = place === undefined ? nothing : blobs[place]!
     const before = running.chunks[stream]
-    return before.length === 0 ? last : concat([...before, last])
+    if (before.length === 0) return last
+    return unwanted ? tailOf([...before.slice(-2), last]) : concat([...before, last])
   }
   return Either.right({
     ...(message.code === undefined ? { signal: message.signal! } : { exitCode: message.code }),
-    ...(stdoutPath !== undefined && !capture.wanted ? {} : { stdout: bytes("stdout") }),
+    ...(stdoutPath !== undefined && (unwanted || !capture.wanted) ? {} : { stdout: bytes("stdout") }),
     stderr: bytes("stderr"),
     stdoutPath,
     stderrPath: stderrPath ?? (capture.merged ? stdoutPath : undefined),
+    cwd: running.cwd,
     wallMillis: message.wall,
     usage: { userMillis: message.user, systemMillis: message.system, maxRssBytes: message.rss },
+    ...(message.overflow === undefined ? {} : { overflow: message.overflow }),
+    ...(message.unreadable === undefined ? {} : { unreadable: message.unreadable }),
     ...(message.dropped === undefined ? {} : { dropped: message.dropped as { stdout?: number; stderr?: number } }),
     ...(message.survivors === undefined ? {} : { survivors: true })
   })

@@ -7,6 +7,7 @@
  * the agent, about 11 MB, for the system counts it in.
  */
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import type * as Scope from "effect/Scope"
 import type { ProcessExit } from "../../Driver.js"
 import type { Lost, Time } from "../bridge/channel.js"
@@ -66,7 +67,7 @@ const pick = (pool: Pool): Effect.Effect<Agent, Lost> =>
     const agent = pool.idlest()
     return agent === undefined
       ? Effect.async((resume) =>
-          pool.wait((answer) => resume(answer instanceof Agent ? Effect.succeed(answer) : Effect.fail(answer)))
+          pool.wait((answer) => resume("reason" in answer ? Effect.fail(answer) : Effect.succeed(answer)))
         )
       : Effect.succeed(agent)
   })
@@ -79,7 +80,11 @@ const ended = (running: Running): Effect.Effect<ProcessExit, LaunchFailure> =>
 
 const stop = (running: Running, grace: number): Effect.Effect<void> =>
   Effect.async((resume) => {
-    running.onEnd(() => resume(Effect.void))
+    running.onEnd(() => {
+      const { end } = running
+      if (end !== undefined && Either.isRight(end)) running.launch.stopped?.(end.right)
+      resume(Effect.void)
+    })
     running.agent.cancel(running, grace)
   })
 

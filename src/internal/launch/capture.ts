@@ -2,13 +2,12 @@
 import * as fs from "node:fs/promises"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
-import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Queue from "effect/Queue"
 import type { ProcessExit } from "../../Driver.js"
 import type { OutputChunk } from "../../TaskOptions.js"
-import { concat, launchFailed } from "./exit.js"
+import { concat, launchFailed, tailed } from "./exit.js"
 import type { Launch, Launcher, LaunchFailure } from "./launcher.js"
 
 type Stream = OutputChunk["stream"]
@@ -24,10 +23,10 @@ export const launch = (
   return overflow === "spill" ? spilled(launcher, launch, sandbox) : launcher.launch(launch)
 }
 
-const outputLimit = (limit: number, facts: Readonly<Record<string, unknown>>): LaunchFailure => ({
-  reason: "OutputLimit",
-  details: { limit, ...facts }
-})
+/** It printed more than it may: no failure, for its exit is known. */
+class TooMuch {
+  constructor(readonly stream: Stream) {}
+}
 
 /** One piece after the other, in the order of coming; kept for the result as well, as the limit allows. */
 const told = (
@@ -39,27 +38,42 @@ const told = (
     const { limit, overflow } = launch.program.capture
     const kept: Record<Stream, Array<Uint8Array>> = { stdout: [], stderr: [] }
     const size: Record<Stream, number> = { stdout: 0, stderr: 0 }
-    let tooMuch = false
+    let tooMuch: TooMuch | undefined
+    /** How it ended: by itself, or because it printed too much. */
+    let ended: ProcessExit = { signal: "SIGKILL" }
     /** Nobody takes any more: what still comes must hold nobody up. */
     let over = false
     const keep = ({ bytes, stream }: OutputChunk): void => {
       const room = Math.max(0, limit - size[stream])
       size[stream] += bytes.length
-      if (bytes.length <= room) kept[stream].push(bytes)
-      else if (overflow !== "truncate") tooMuch = true
       // a copy: the part would keep the whole
-      else if (room > 0) kept[stream].push(bytes.slice(0, room))
+      if (room > 0) kept[stream].push(bytes.length <= room ? bytes : bytes.slice(0, room))
+      // of what is stopped already it is no matter any more
+      if (bytes.length > room && overflow !== "truncate" && !over) tooMuch ??= new TooMuch(stream)
+    }
+    const leave = (chunk: OutputChunk, taken: () => void): void => {
+      keep(chunk)
+      taken()
     }
     const beyond = (stream: Stream) => (size[stream] > limit ? { [stream]: size[stream] - limit } : {})
+    const whole = (exit: ProcessExit): ProcessExit => {
+      const dropped = { ...beyond("stdout"), ...beyond("stderr") }
+      return {
+        ...exit,
+        ...(exit.stdoutPath === undefined ? { stdout: concat(kept.stdout) } : {}),
+        stderr: concat(kept.stderr),
+        ...(Object.keys(dropped).length === 0 ? {} : { dropped })
+      }
+    }
     return Effect.flatMap(
       // bounded by the window of the launcher
       Queue.unbounded<{ readonly chunk: OutputChunk; readonly taken: () => void } | undefined>(),
       (queue) => {
-        const next: Effect.Effect<void, LaunchFailure> = Effect.flatMap(Queue.take(queue), (given) => {
+        const next: Effect.Effect<void, TooMuch> = Effect.flatMap(Queue.take(queue), (given) => {
           if (given === undefined) return Effect.void
           const { chunk, taken } = given
           keep(chunk)
-          if (tooMuch) return Effect.fail(outputLimit(limit, { stream: chunk.stream }))
+          if (tooMuch !== undefined) return Effect.fail(tooMuch)
           // whoever does not let himself be interrupted must not hold the program
           return Effect.zipRight(
             Effect.disconnect(Effect.suspend(() => onChunk(chunk))),
@@ -74,7 +88,9 @@ const told = (
           Effect.suspend(() => {
             over = true
             return Effect.map(Queue.takeAll(queue), (rest) => {
-              for (const given of rest) given?.taken()
+              for (const given of rest) {
+                if (given !== undefined) leave(given.chunk, given.taken)
+              }
             })
           })
         )
@@ -82,24 +98,32 @@ const told = (
           ...launch,
           live: {
             give: (chunk, taken) => {
-              if (over) taken()
+              if (over) leave(chunk, taken)
               else queue.unsafeOffer({ chunk, taken })
             }
           },
+          stopped: (exit) => {
+            if (tooMuch === undefined) launch.stopped?.(whole(exit))
+            else ended = { ...exit, exitCode: undefined, signal: "SIGKILL" } // whatever it made of that
+          },
           get grace() {
-            return tooMuch ? 0 : launch.grace
+            return tooMuch === undefined ? launch.grace : 0
           }
         }
-        const run = Effect.tap(launcher.launch(program), () => Queue.offer(queue, undefined))
-        return Effect.map(Effect.zipLeft(run, consume, { concurrent: true }), (exit): ProcessExit => {
-          const dropped = { ...beyond("stdout"), ...beyond("stderr") }
-          return {
-            ...exit,
-            ...(exit.stdoutPath === undefined ? { stdout: concat(kept.stdout) } : {}),
-            stderr: concat(kept.stderr),
-            ...(Object.keys(dropped).length === 0 ? {} : { dropped })
-          }
+        const run = Effect.flatMap(launcher.launch(program), (exit) => {
+          ended = exit
+          return Queue.offer(queue, undefined)
         })
+        return Effect.zip(run, consume, { concurrent: true }).pipe(
+          Effect.as(undefined),
+          Effect.catchIf(
+            (failure) => failure === tooMuch,
+            () => Effect.succeed(tooMuch)
+          ),
+          Effect.map((tooMuch) =>
+            tooMuch === undefined ? whole(ended) : { ...whole(ended), overflow: tooMuch.stream }
+          )
+        ) as Effect.Effect<ProcessExit, LaunchFailure>
       }
     )
   })
@@ -121,11 +145,12 @@ const spilled = (
 ): Effect.Effect<ProcessExit, LaunchFailure> => {
   const { capture } = launch.program
   const { limit } = capture
+  let remains: ProcessExit | undefined
   const use = (directory: string) =>
     Effect.gen(function* () {
       const stdout = capture.stdout === undefined ? path.join(directory, "stdout") : undefined
       const stderr = capture.stderr === undefined && !capture.merged ? path.join(directory, "stderr") : undefined
-      const exit = yield* launcher.launch({
+      let ended = yield* launcher.launch({
         ...launch,
         program: {
           ...launch.program,
@@ -135,27 +160,26 @@ const spilled = (
             stderr: stderr ?? capture.stderr,
             wanted: capture.wanted && stdout === undefined
           }
+        },
+        stopped: (exit) => {
+          remains = exit
         }
       })
       const back = (file: string) =>
-        Effect.tryPromise({
-          try: () => takeBack(file, limit),
-          catch: (cause) =>
-            launchFailed(`its output cannot be read back: ${(cause as Error).message}`, { path: file, cause })
-        })
-      let ended: ProcessExit = exit
+        Effect.tryPromise(() => takeBack(file, limit)).pipe(
+          Effect.catchAll(({ cause }) => {
+            ended = { ...ended, unreadable: (cause as Error).message }
+            return Effect.succeed(undefined)
+          })
+        )
       if (stderr !== undefined) {
         const content = yield* back(stderr)
         ended = { ...ended, stderrPath: content === undefined ? stderr : undefined, stderr: content ?? nothing }
       }
       if (stdout !== undefined) {
         const content = yield* back(stdout)
-        if (content === undefined && capture.wanted) {
-          const { stderrPath } = ended
-          const paths = { stdoutPath: stdout, ...(stderrPath === undefined ? {} : { stderrPath }) }
-          return yield* Effect.fail(outputLimit(limit, { stream: "stdout", ...paths }))
-        }
         ended = { ...ended, stdoutPath: content === undefined ? stdout : undefined, stdout: content ?? nothing }
+        if (content === undefined && capture.wanted) ended = { ...ended, overflow: "stdout" }
         if (capture.merged) ended = { ...ended, stderrPath: ended.stdoutPath }
       }
       return ended
@@ -178,9 +202,14 @@ const spilled = (
     use,
     (directory, exit) => {
       // what is told of stays; a directory that is not empty is not removed
-      const told = Exit.isSuccess(exit) || (Cause.isFailType(exit.cause) && exit.cause.error.reason === "OutputLimit")
-      const remove = told ? fs.rmdir(directory) : fs.rm(directory, { recursive: true, force: true })
-      return Effect.ignore(Effect.tryPromise(() => remove))
+      if (Exit.isSuccess(exit)) return Effect.ignore(Effect.tryPromise(() => fs.rmdir(directory)))
+      const remove = Effect.ignore(Effect.tryPromise(() => fs.rm(directory, { recursive: true, force: true })))
+      if (remains === undefined) return remove
+      const gone = (file: string | undefined) => (file?.startsWith(`${directory}${path.sep}`) ? undefined : file)
+      return Effect.flatMap(tailed(remains), (exit) => {
+        launch.stopped?.({ ...exit, stdoutPath: gone(exit.stdoutPath), stderrPath: gone(exit.stderrPath) })
+        return remove
+      })
     }
   )
 }

@@ -6,7 +6,7 @@ import type { ConfigurationError } from "../../Errors.js"
 /** Why there is no exit to tell. */
 export interface LaunchFailure {
   /** `Lost`: who watched the program died, and the program with it. */
-  readonly reason: "LaunchFailed" | "OutputLimit" | "Lost"
+  readonly reason: "LaunchFailed" | "Lost"
   readonly details: Readonly<Record<string, unknown>>
   readonly cause?: unknown
 }
@@ -35,6 +35,8 @@ export interface Launch {
   readonly grace: number
   /** Called when the program has started. */
   readonly started: () => void
+  /** Called with how it ended, when it was stopped; of what it printed, the ends are enough. */
+  readonly stopped?: (exit: ProcessExit) => void
   /** It has no slot yet. */
   readonly early?: Early | undefined
 }

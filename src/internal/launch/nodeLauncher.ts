@@ -8,6 +8,7 @@
  * for TERM and INT.
  */
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Redacted from "effect/Redacted"
 import type { Executable, ProcessExit } from "../../Driver.js"
 import type { ConfigurationErrorReason } from "../../Errors.js"
@@ -116,10 +117,16 @@ export const make = (inherited: NodeJS.ProcessEnv): Launcher => {
             launch.started()
             child.onEnd(resume)
           }),
-        // at once when it has ended
         (child) =>
           Effect.ensuring(
-            Effect.async<void>((resume) => child.stop(killed ? 0 : launch.grace, () => resume(Effect.void))),
+            child.ended
+              ? Effect.void
+              : Effect.async<void>((resume) =>
+                  child.stop(killed ? 0 : launch.grace, (end) => {
+                    if (Either.isRight(end)) launch.stopped?.(end.right)
+                    resume(Effect.void)
+                  })
+                ),
             Effect.sync(() => {
               children.delete(child)
               untrack(child)

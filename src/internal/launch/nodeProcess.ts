@@ -9,7 +9,8 @@ import type { Readable } from "node:stream"
 import * as Either from "effect/Either"
 import type { Executable, ProcessExit } from "../../Driver.js"
 import type { Text } from "../../TaskOptions.js"
-import { concat, launchFailed } from "./exit.js"
+import { concat, launchFailed, tailOf, tailSize } from "./exit.js"
+import { groupLives } from "./group.js"
 import type { Launch, LaunchFailure } from "./launcher.js"
 import { isDirectory, mayEnter, openInput, openNameless, openOutput } from "./nodeFiles.js"
 
@@ -160,12 +161,12 @@ export class ChildProcess {
     else listener(this.end)
   }
 
+  get ended(): boolean {
+    return this.end !== undefined
+  }
+
   /** TERM, KILL after `grace` milliseconds, and back when the group is gone. */
-  stop(grace: number, stopped: () => void): void {
-    if (this.end !== undefined) {
-      stopped()
-      return
-    }
+  stop(grace: number, stopped: (end: End) => void): void {
     let timer: NodeJS.Timeout | undefined
     if (this.status === undefined) {
       this.unwanted = true
@@ -180,9 +181,9 @@ export class ChildProcess {
         Math.min(grace, longest)
       )
     }
-    this.onEnd(() => {
+    this.onEnd((end) => {
       clearTimeout(timer)
-      stopped()
+      stopped(end)
     })
   }
 
@@ -250,10 +251,11 @@ export class ChildProcess {
           flying[stream] -= chunk.length
           if (flying[stream] <= window) source.resume()
         })
-      } else if (chunk.length <= room) this.chunks[stream].push(chunk)
-      else if (overflow !== "truncate") this.overflowed(stream)
+        return
+      }
       // a copy: the part would keep the whole
-      else if (room > 0) this.chunks[stream].push(Buffer.from(chunk.subarray(0, room)))
+      if (room > 0) this.chunks[stream].push(chunk.length <= room ? chunk : Buffer.from(chunk.subarray(0, room)))
+      if (chunk.length > room && overflow !== "truncate") this.overflowed(stream)
     })
   }
 
@@ -268,8 +270,6 @@ export class ChildProcess {
   private overflowed(stream: Stream): void {
     this.overflow ??= stream
     this.unwanted = true
-    this.chunks.stdout = []
-    this.chunks.stderr = []
     this.kill("SIGKILL")
   }
 
@@ -308,31 +308,12 @@ export class ChildProcess {
   private whenGroupGone(gone: () => void, graceful = this.stopping, waited = 0, next = 1): void {
     const given = !graceful && waited >= groupGrace
     if (graceful && !this.stopping) this.whenGroupGone(gone)
-    else if (given || !this.signalGroup(0) || (waited >= zombieGrace && !this.groupLives())) {
+    else if (given || !this.signalGroup(0) || (waited >= zombieGrace && !groupLives(this.child!.pid!))) {
       this.groupGone = true
       gone()
     } else {
       setTimeout(() => this.whenGroupGone(gone, graceful, waited + next, Math.min(2 * next, groupInterval)), next)
     }
-  }
-
-  /** The dead that nobody has reaped yet still are in their group; the system's process table tells them apart. */
-  private groupLives(): boolean {
-    let pids: Array<string>
-    try {
-      pids = fs.readdirSync("/proc").filter((name) => /^\d+$/.test(name))
-    } catch {
-      return true // no such table here
-    }
-    return pids.some((pid) => {
-      try {
-        const stat = fs.readFileSync(`/proc/${pid}/stat`, "latin1")
-        const [state, , group] = stat.slice(stat.lastIndexOf(")") + 2).split(" ")
-        return group === String(this.child!.pid) && state !== "Z" && state !== "X"
-      } catch {
-        return false // ended meanwhile
-      }
-    })
   }
 
   private settle(): void {
@@ -344,26 +325,27 @@ export class ChildProcess {
   }
 
   private result(): End {
-    const { capture } = this.program
+    const { capture, cwd } = this.program
     const status = this.status!
     let stdout: Uint8Array | undefined
+    let unreadable: string | undefined
     try {
       stdout = this.read()
     } catch (cause) {
-      return Either.left(
-        launchFailed(`its output cannot be read back: ${(cause as Error).message}`, facts(cause, this.paths.stdout))
-      )
+      unreadable = (cause as Error).message
     }
-    if (this.overflow !== undefined) {
-      return Either.left({ reason: "OutputLimit", details: { stream: this.overflow, limit: capture.limit } })
-    }
+    const { chunks, overflow, unwanted } = this
     return Either.right({
       ...(status.code === null ? { signal: status.signal! } : { exitCode: status.code }),
       ...(stdout === undefined ? {} : { stdout }),
-      stderr: concat(this.chunks.stderr),
+      // of what is not wanted any more the end is enough
+      stderr: unwanted ? tailOf(chunks.stderr) : concat(chunks.stderr),
       stdoutPath: this.paths.stdout,
       stderrPath: this.paths.stderr ?? (capture.merged ? this.paths.stdout : undefined),
       ...this.dropped(),
+      ...(overflow === undefined ? {} : { overflow }),
+      ...(unreadable === undefined ? {} : { unreadable }),
+      cwd: path.resolve(cwd ?? "."),
       wallMillis: performance.now() - this.startedAt
     })
   }
@@ -377,22 +359,28 @@ export class ChildProcess {
 
   /** Standard output from where it was kept; undefined when it is in a file and nobody wants it back. */
   private read(): Uint8Array | undefined {
-    const { kept: fd } = this
-    if (this.overflow !== undefined) return undefined
-    if (fd === undefined) return this.paths.stdout === undefined ? concat(this.chunks.stdout) : undefined
+    const { kept: fd, paths, unwanted } = this
+    if (fd === undefined) {
+      if (paths.stdout !== undefined) return undefined
+      return unwanted ? tailOf(this.chunks.stdout) : concat(this.chunks.stdout)
+    }
     const { limit, overflow } = this.program.capture
     const { size: whole } = fs.fstatSync(fd)
     if (whole > limit) {
-      if (this.paths.stdout !== undefined || overflow !== "truncate") {
+      if (paths.stdout !== undefined) {
         this.overflow = "stdout"
         return undefined
       }
+      if (overflow !== "truncate") this.overflow = "stdout"
       this.size.stdout = whole
     }
     const size = Math.min(whole, limit)
-    const content = new Uint8Array(size)
+    const from = unwanted || this.overflow !== undefined ? Math.max(0, size - tailSize) : 0
+    const content = new Uint8Array(size - from)
     let at = 0
-    for (let n = -1; at < size && n !== 0; at += n) n = fs.readSync(fd, content, at, size - at, at)
+    for (let n = -1; at < content.length && n !== 0; at += n) {
+      n = fs.readSync(fd, content, at, content.length - at, from + at)
+    }
     return content.subarray(0, at)
   }
 }

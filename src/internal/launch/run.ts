@@ -1,14 +1,13 @@
 /**
  * From an attempt of an executable task to its outcome, over a launcher: what is the same however programs are started.
  */
-import { constants } from "node:fs"
-import * as fs from "node:fs/promises"
 import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import type { Early, Executable, ProcessExit, Spec } from "../../Driver.js"
 import { Outcome, taskError } from "../../Driver.js"
 import type { TaskError } from "../../Errors.js"
 import * as capture from "./capture.js"
+import { tailed, withTails } from "./exit.js"
 import type { Launch, Launcher } from "./launcher.js"
 
 export interface Surroundings {
@@ -17,6 +16,8 @@ export interface Surroundings {
   /** Milliseconds between TERM and KILL. */
   readonly grace: number
   readonly started: () => void
+  /** Called with how it ended, when it was stopped. */
+  readonly stopped?: ((exit: ProcessExit) => void) | undefined
   readonly early?: Early | undefined
 }
 
@@ -24,16 +25,27 @@ export const runExecutable = (
   launcher: Launcher,
   spec: Spec,
   program: Executable,
-  { early, grace, sandboxes, started }: Surroundings
+  { early, grace, sandboxes, started, stopped }: Surroundings
 ): Effect.Effect<Outcome, TaskError> => {
   const sandbox = program.sandbox ? path.resolve(sandboxes, spec.uid) : undefined
-  const launch: Launch = { ...launchOf(spec, program, sandbox), grace, started, early }
-  return Effect.mapBoth(
-    Effect.flatMap(capture.launch(launcher, launch, sandbox), (exit) => withTail(exit)),
-    {
+  let remains: ProcessExit | undefined
+  const launch: Launch = {
+    ...launchOf(spec, program, sandbox),
+    grace,
+    started,
+    early,
+    stopped: (exit) => {
+      remains = exit
+    }
+  }
+  return Effect.flatMap(capture.launch(launcher, launch, sandbox), withTails).pipe(
+    Effect.mapBoth({
       onSuccess: Outcome.exited,
       onFailure: ({ cause, details, reason }) => taskError(spec, reason, { details, cause })
-    }
+    }),
+    Effect.onInterrupt(() =>
+      remains === undefined || stopped === undefined ? Effect.void : Effect.map(tailed(remains), stopped)
+    )
   )
 }
 
@@ -68,30 +80,3 @@ const prepared = (program: Executable): Executable => {
   const script = [...lines, "unset rhapsody_status", 'exec -- "$@"'].join("\n")
   return { ...program, executable: "bash", args: ["-c", script, "bash", program.executable, ...program.args] }
 }
-
-// ---------------------------------------------------------------------------------------------------------------- end
-
-/** Bytes from the end of a file that hold the lines of an error. */
-const tailSize = 4096
-
-/** Of a program that failed, the end of what it wrote to a file: an error message shows it. */
-const withTail = (exit: ProcessExit): Effect.Effect<ProcessExit> =>
-  exit.stderrPath === undefined || exit.exitCode === 0
-    ? Effect.succeed(exit)
-    : Effect.promise(async () => {
-        try {
-          // without waiting for the other end of a FIFO
-          const file = await fs.open(exit.stderrPath!, constants.O_RDONLY | constants.O_NONBLOCK)
-          try {
-            const stat = await file.stat()
-            if (!stat.isFile()) return exit
-            const { size } = stat
-            const { buffer, bytesRead } = await file.read({ position: Math.max(0, size - tailSize), length: tailSize })
-            return { ...exit, stderrTail: buffer.subarray(0, bytesRead) }
-          } finally {
-            await file.close()
-          }
-        } catch {
-          return exit // it was removed, or is no file: the path alone is told
-        }
-      })

@@ -65,11 +65,9 @@ class Outputs:
         stream.seen += len(data)
         room = launch.limit - stream.seen + len(data)
         if len(data) > room and not launch.live:
-            if not launch.truncate:
-                if launch.overflow is None:
-                    launch.overflow = stream.name
-                    self.kill(launch)
-                return True
+            if not launch.truncate and launch.overflow is None:
+                launch.overflow = stream.name
+                self.kill(launch)
             data = data[:max(room, 0)]
         if data:
             stream.held.append(data)
@@ -84,7 +82,9 @@ class Outputs:
             self.tell({"type": "output", "id": launch.id, "stream": stream.name}, stream.held)
             if launch.live:
                 stream.flying += stream.kept
-        stream.held, stream.kept = [], 0
+            stream.held, stream.kept = [], 0
+        else:
+            stream.held, stream.kept = stream.held[-1:], 0  # the error shows the end
         if not self.blocked:
             self.flush()
         if self.congested() or stream.flying > WINDOW:
