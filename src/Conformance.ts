@@ -40,7 +40,7 @@ import { secrets } from "./internal/conformance/secrets.js"
 import type { Need, Needing } from "./internal/conformance/tools.js"
 import { whole } from "./internal/conformance/whole.js"
 import type { Make } from "./internal/conformance/work.js"
-import type { Kind, Service } from "./Task.js"
+import type { Kind, Options, Service } from "./Task.js"
 
 export { ConformanceError, Patience } from "./internal/conformance/check.js"
 export { refusesBytes } from "./internal/conformance/processes.js"
@@ -86,6 +86,8 @@ export interface Subject {
   readonly slots?: number
   /** Kills its engine under a layer of it, for an engine that can be lost. */
   readonly lose?: Effect.Effect<unknown, unknown, any>
+  /** Options of tasks that change how its engine treats them: the row of secrets runs with each of them as well. */
+  readonly options?: ReadonlyArray<Options<any>>
   /** A service that becomes ready, from a backend that runs the kind `"service"`. */
   readonly service?: Service<unknown, unknown, any>
   /** A command that submits one task, a tree of processes of which two sleep for ever, by `sleep`: to be killed. */

@@ -9,6 +9,7 @@ import type { ChildProcess } from "node:child_process"
 import { spawn } from "node:child_process"
 import type { Message } from "./frame.js"
 import { Decoder, encode, protocol } from "./frame.js"
+import { outline } from "./traceback.js"
 
 /** Why a channel ended, or never began. */
 export interface Lost {
@@ -99,9 +100,11 @@ export class Channel {
     })
     this.child.once("close", (code, signal) => {
       const how = signal === null ? `exited with code ${code}` : `was killed by ${signal}`
+      // once it has tasks, their values may be in what it prints
+      const said = this.open ? outline(this.tail) : this.tail.trimEnd()
       this.lose({
         reason: this.open ? "Exited" : "NotStarted",
-        message: `${command} ${how}${this.tail === "" ? "" : `; its stderr ends with:\n${this.tail.trimEnd()}`}`
+        message: `${command} ${how}${said === "" ? "" : `; its stderr ends with:\n${said}`}`
       })
     })
     this.child.once("exit", () => {

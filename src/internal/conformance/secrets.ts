@@ -12,9 +12,11 @@ import * as Schedule from "effect/Schedule"
 import * as Tracer from "effect/Tracer"
 import type { Subject } from "../../Conformance.js"
 import * as ExecutionBackend from "../../ExecutionBackend.js"
+import type { Options } from "../../Task.js"
 import { check, collect, untilState } from "./check.js"
 import type { Needing } from "./tools.js"
 import { needs, tools } from "./tools.js"
+import type { How } from "./work.js"
 
 /** All the ways in which somebody may print it. */
 const printed = (value: unknown): string => [String(value), JSON.stringify(value), inspect(value, { depth: 6 })].join()
@@ -51,13 +53,14 @@ const tracer = (say: (told: unknown) => void) =>
 export const secrets = (subject: Subject): ReadonlyArray<Needing> => {
   const { row, work } = tools(subject)
   const secret = "hunter2-hunter2"
+  const variants = [{}, ...(subject.options ?? [])]
 
   return [
     needs(
       "environment",
       row(
         "secrets",
-        "a Redacted variable is in no event, log, span, metric or error, in no task and in no fiber, however it ends",
+        "a Redacted variable is in no event, log, span, metric or error, in no task and in no fiber, however task and engine end",
         Effect.gen(function* () {
           const told: Array<string> = []
           const say = (value: unknown) => void told.push(printed(value))
@@ -67,26 +70,40 @@ export const secrets = (subject: Subject): ReadonlyArray<Needing> => {
             env: { SECRET: Redacted.make(secret) },
             retry: { times: 1, schedule: Schedule.forever }
           }
-          yield* Effect.gen(function* () {
-            for (const how of ["echo", "fail", "die", "wrong", "flaky"] as const) {
-              const task = work({ how, value: 2 }, options)
-              say(task)
-              const fiber = yield* ExecutionBackend.submit(task)
-              say(fiber)
-              const exit = yield* Fiber.await(fiber)
+          const run = (how: How, more: Options<any>) =>
+            Effect.tap(
+              Effect.suspend(() => {
+                const task = work({ how, value: 2 }, { ...options, ...more })
+                say(task)
+                return ExecutionBackend.submit(task)
+              }),
+              (fiber) => Effect.sync(() => say(fiber))
+            )
+          const ended = (fiber: Fiber.RuntimeFiber<unknown, unknown>) =>
+            Effect.map(Fiber.await(fiber), (exit) => {
               say(exit)
               if (Exit.isFailure(exit)) say(Cause.pretty(exit.cause, { renderErrorCause: true }))
+            })
+          const held = Effect.tap(run("hold", {}), (fiber) => untilState(fiber, "EXECUTING"))
+          yield* Effect.gen(function* () {
+            for (const more of variants) {
+              for (const how of ["echo", "fail", "die", "wrong", "flaky"] as const) {
+                yield* Effect.flatMap(run(how, more), ended)
+              }
             }
-            const held = yield* ExecutionBackend.submit(work({ how: "hold", value: 0 }, options))
-            yield* untilState(held, "EXECUTING")
-            yield* Fiber.interrupt(held)
-            say(yield* Fiber.await(held))
+            const stopped = yield* held
+            yield* Fiber.interrupt(stopped)
+            yield* ended(stopped)
+            say(yield* collect(events, 5 * variants.length + 1))
+            if (subject.lose === undefined) return
+            const lost = yield* held
+            yield* subject.lose
+            yield* ended(lost)
           }).pipe(
             Effect.withTracer(tracer(say)),
             Logger.withMinimumLogLevel(LogLevel.All),
             Effect.provide(Logger.replace(Logger.defaultLogger, logger))
           )
-          say(yield* collect(events, 6))
           say(yield* Metric.snapshot)
           const where = told.find((text) => text.includes(secret))
           yield* check(where === undefined, `the secret was told: ${where?.replaceAll(secret, "<the secret>")}`)

@@ -152,3 +152,8 @@ def scratch():
     while not os.path.basename(directory).startswith("effect-rhapsody-dask-"):
         directory = os.path.dirname(directory)
     return {"own": own, "made": directory, "mode": os.stat(directory).st_mode & 0o777}
+
+
+def says(text):
+    """Prints to the standard error of its worker, at once."""
+    os.write(2, text.encode() + b"\n")
