@@ -58,7 +58,7 @@ export const subjects: ReadonlyArray<Conformance.Subject> = [
       "--conditions=effect-rhapsody-source",
       "--import",
       "tsx",
-      path.join(import.meta.dirname, "orchestrator.ts"),
+      path.join(import.meta.dirname, "orchestrators/tree.ts"),
       python
     ]
   },

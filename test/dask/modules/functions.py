@@ -157,3 +157,39 @@ def scratch():
 def says(text):
     """Prints to the standard error of its worker, at once."""
     os.write(2, text.encode() + b"\n")
+
+
+def origins():
+    """What was loaded from elsewhere than installed packages, the interpreter and the directories of the task."""
+    here = os.path.dirname(__file__)
+    files = [getattr(module, "__file__", None) or "" for module in list(sys.modules.values())]
+    roots = [sys.prefix, sys.base_prefix, here]
+    return [file for file in files if file and not any(file.startswith(root + os.sep) for root in roots)]
+
+
+def squares(numbers):
+    """In processes of its own."""
+    import multiprocessing
+    with multiprocessing.Pool(2) as pool:
+        return pool.map(square, numbers)
+
+
+def square(number):
+    return number * number
+
+
+def leaves_processes():
+    """A process that it leaves, by its pid, and how one ended that it stopped."""
+    import multiprocessing
+    left, stopped = [multiprocessing.Process(target=time.sleep, args=(3600,)) for _ in range(2)]
+    left.start()
+    stopped.start()
+    stopped.terminate()
+    stopped.join()
+    return [left.pid, stopped.exitcode]
+
+
+async def there(path):
+    """Ends when the file is there."""
+    while not os.path.exists(path):
+        await asyncio.sleep(0.01)
