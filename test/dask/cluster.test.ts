@@ -5,7 +5,7 @@ import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, Fiber, Layer } from "effect"
 import { BackendRegistry, DaskBackend, ExecutionBackend, Task } from "effect-rhapsody"
-import { cluster } from "../engines/dask.js"
+import { certificates, cluster } from "../engines/dask.js"
 import {
   allGone,
   base,
@@ -127,6 +127,34 @@ describe.skipIf(missing)("Somebody else's cluster", () => {
   )
 })
 
+describe.skipIf(missing)("A cluster with TLS", () => {
+  it.scopedLive("is joined with ca, cert and key, and by nobody with another certificate", () =>
+    Effect.gen(function* () {
+      const tls = certificates(python, path.dirname(yield* file))
+      const other = certificates(python, path.dirname(yield* file))
+      const flags = ["--tls-ca-file", tls.ca, "--tls-cert", tls.cert, "--tls-key", tls.key]
+      const { address, worker } = yield* cluster(python, "--protocol", "tls", ...flags)
+      assert.match(address, /^tls:/)
+      yield* worker("--nthreads", "1")
+      const value = execute(call("f", { a: 1 }))
+      assert.deepStrictEqual(yield* Effect.provide(value, DaskBackend.layer({ ...base, address, ...tls })), [1, 1])
+      for (const options of [other, { ca: tls.ca, cert: other.cert, key: other.key }]) {
+        const error = yield* refusal({ address, ...options, connectTimeout: "1 second" })
+        assert.deepInclude(error, { _tag: "BackendError", reason: "Unavailable" })
+      }
+      for (const [key, value] of [
+        ["ca", "/no/such/ca"],
+        ["cert", "/no/such/cert"],
+        ["key", other.key]
+      ] as const) {
+        const error = yield* refusal({ address, ...tls, [key]: value })
+        assert.deepInclude(error, { _tag: "ConfigurationError", reason: "InvalidOption" })
+        assert.include((error as any).message, "ca, cert and key")
+      }
+    })
+  )
+})
+
 describe.skipIf(missing)("Where there is none", () => {
   it.scopedLive(
     "a missing interpreter or a missing Dask is a ConfigurationError with the command that installs it",
@@ -162,7 +190,14 @@ describe.skipIf(missing)("Where there is none", () => {
         ["killGrace", { killGrace: "soon" as any }],
         ["kinds", { kinds: ["function" as any] }],
         ["address", { address: "" }],
-        ["workerResources.GPU", { workerResources: { GPU: -1 } }]
+        ["workerResources.GPU", { workerResources: { GPU: -1 } }],
+        ["insecure", { insecure: "yes" as any }],
+        ["insecure", { address: "tcp://a:1", insecure: true }],
+        ["ca", { ca: "ca.pem", cert: "cert.pem" }],
+        ["key", { address: "tls://a:1", ca: "ca.pem", cert: "cert.pem", key: "" }],
+        ["ca", { address: "tls://a:1", cert: "cert.pem" }],
+        ["cert", { address: "tls://a:1", ca: "ca.pem" }],
+        ["address", { address: "tcp://a:1", ca: "ca.pem", cert: "cert.pem" }]
       ] as ReadonlyArray<readonly [string, DaskBackend.Options]>,
       ([key, options]) => Effect.map(refusal(options), (error) => assert.deepInclude(error, { configKey: key }))
     )

@@ -1,5 +1,5 @@
 /** A real Dask for the tests: pinned packages in a virtual environment of their own, made once and kept. */
-import { spawn, spawnSync } from "node:child_process"
+import { execFileSync, spawn, spawnSync } from "node:child_process"
 import { createHash } from "node:crypto"
 import * as fs from "node:fs"
 import { tmpdir } from "node:os"
@@ -127,8 +127,11 @@ export interface Cluster {
   readonly worker: (...args: ReadonlyArray<string>) => Effect.Effect<Process, never, Scope.Scope>
 }
 
-/** A scheduler of nobody's, without workers; all of it ends with the scope. */
-export const cluster = (python: string): Effect.Effect<Cluster, never, Scope.Scope> =>
+/** A scheduler of nobody's, without workers; all of it ends with the scope. Both are started with `options`. */
+export const cluster = (
+  python: string,
+  ...options: ReadonlyArray<string>
+): Effect.Effect<Cluster, never, Scope.Scope> =>
   Effect.gen(function* () {
     const directory = yield* Effect.acquireRelease(
       Effect.sync(() => fs.mkdtempSync(path.join(tmpdir(), "rhapsody-dask-"))),
@@ -137,7 +140,7 @@ export const cluster = (python: string): Effect.Effect<Cluster, never, Scope.Sco
     const file = path.join(directory, "scheduler.json")
     const scheduler = yield* process_(python, [
       ...["-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"],
-      ...["--no-dashboard", "--no-show", "--scheduler-file", file]
+      ...["--no-dashboard", "--no-show", "--scheduler-file", file, ...options]
     ])
     let address = ""
     yield* look(
@@ -158,6 +161,7 @@ export const cluster = (python: string): Effect.Effect<Cluster, never, Scope.Sco
         Effect.tap(
           process_(python, [
             ...["-m", "distributed.cli.dask_worker", address, "--no-dashboard", "--local-directory", directory],
+            ...options,
             ...args
           ]),
           (worker) =>
@@ -168,3 +172,17 @@ export const cluster = (python: string): Effect.Effect<Cluster, never, Scope.Sco
         )
     }
   })
+
+/** Files of a certificate and its key, which is its own authority, in a directory that is there. */
+export const certificates = (python: string, directory: string): Readonly<Record<"ca" | "cert" | "key", string>> => {
+  const [cert, key] = [path.join(directory, "cert.pem"), path.join(directory, "key.pem")]
+  const program = `
+import sys
+from distributed.security import Security
+made = Security.temporary()
+open(sys.argv[1], "w").write(made.tls_client_cert)
+open(sys.argv[2], "w").write(made.tls_client_key)
+`
+  execFileSync(python, ["-c", program, cert, key])
+  return { ca: cert, cert, key }
+}

@@ -106,6 +106,10 @@ const Dask: Entry<DaskBackend.Options, any> = {
   options: Schema.Struct({
     ...limits,
     address: Schema.optionalWith(Schema.String, { exact: true }),
+    ca: Schema.optionalWith(Schema.String, { exact: true }),
+    cert: Schema.optionalWith(Schema.String, { exact: true }),
+    key: Schema.optionalWith(Schema.String, { exact: true }),
+    insecure: Schema.optionalWith(Schema.Boolean, { exact: true }),
     workers: Schema.optionalWith(Schema.Number, { exact: true }),
     threadsPerWorker: Schema.optionalWith(Schema.Number, { exact: true }),
     memoryLimit: Schema.optionalWith(Schema.Union(Schema.Number, Schema.String), { exact: true }),
@@ -126,6 +130,10 @@ const Dask: Entry<DaskBackend.Options, any> = {
   config: under("DASK", {
     ...limitConfigs,
     address: Config.string("ADDRESS"),
+    ca: Config.string("CA"),
+    cert: Config.string("CERT"),
+    key: Config.string("KEY"),
+    insecure: Config.boolean("INSECURE"),
     workers: Config.integer("WORKERS"),
     threadsPerWorker: Config.integer("THREADS_PER_WORKER"),
     memoryLimit: Config.string("MEMORY_LIMIT"),
@@ -144,16 +152,14 @@ const Dask: Entry<DaskBackend.Options, any> = {
   // What is configured is asked; else the smallest cluster there can be, inside of the one process of the bridge.
   probe: Effect.gen(function* () {
     const { driver } = yield* Effect.promise(dask)
-    const [address, python] = yield* Effect.all([
-      variable("DASK", Config.string("ADDRESS")),
-      variable("DASK", Config.string("PYTHON"))
-    ])
-    yield* Effect.scoped(
-      driver({
-        ...(address === undefined ? { processes: false, workers: 1, threadsPerWorker: 1 } : { address }),
-        ...(python === undefined ? {} : { python })
-      })
+    const { address, ca, cert, insecure, key, python } = yield* Effect.all(
+      Record.filter(Dask.config!, (_, key) => ["address", "ca", "cert", "insecure", "key", "python"].includes(key))
     )
+    const options: Record<string, unknown> =
+      address === undefined
+        ? { insecure, python, processes: false, workers: 1, threadsPerWorker: 1 }
+        : { address, ca, cert, key, python }
+    yield* Effect.scoped(driver(Record.filter(options, (value) => value !== undefined) as DaskBackend.Options))
   }).pipe(
     Effect.mapError(
       (cause) =>
