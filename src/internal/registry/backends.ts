@@ -152,9 +152,10 @@ const Dask: Entry<DaskBackend.Options, any> = {
   // What is configured is asked; else the smallest cluster there can be, inside of the one process of the bridge.
   probe: Effect.gen(function* () {
     const { driver } = yield* Effect.promise(dask)
-    const { address, ca, cert, insecure, key, python } = yield* Effect.all(
-      Record.filter(Dask.config!, (_, key) => ["address", "ca", "cert", "insecure", "key", "python"].includes(key))
-    )
+    const text = (name: string) => variable("DASK", Config.string(name))
+    const [address, python] = yield* Effect.all([text("ADDRESS"), text("PYTHON")])
+    const [ca, cert, key] = yield* Effect.all([text("CA"), text("CERT"), text("KEY")])
+    const insecure = yield* variable("DASK", Config.boolean("INSECURE"))
     const options: Record<string, unknown> =
       address === undefined
         ? { insecure, python, processes: false, workers: 1, threadsPerWorker: 1 }
