@@ -3,7 +3,7 @@
  * whether they settle, jump in a circle, or never repeat. Simulate, analyse and count for each rate, then one function
  * over all of them. What crosses between the languages is typed on this side, and arrives as plain Python on the other.
  *
- *     python3 -m venv env && env/bin/pip install dask distributed numpy
+ *     python3 -m venv env && env/bin/pip install dask distributed cryptography numpy
  *     RHAPSODY_DASK_PYTHON=env/bin/python \
  *       node --conditions=effect-rhapsody-source --import tsx examples/dask-pipeline.ts
  */

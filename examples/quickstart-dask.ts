@@ -2,7 +2,7 @@
  * The workflow of quickstart.ts on Dask: its programs run on the workers of a cluster, its function beside them in this
  * process. Only the layers differ.
  *
- *     python3 -m venv env && env/bin/pip install dask distributed
+ *     python3 -m venv env && env/bin/pip install dask distributed cryptography
  *     RHAPSODY_DASK_PYTHON=env/bin/python \
  *       node --conditions=effect-rhapsody-source --import tsx examples/quickstart-dask.ts
  *

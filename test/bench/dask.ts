@@ -1,6 +1,7 @@
 // Tasks on Dask through the public `submit`, one call per task, every result compared, every event counted. Beside it,
 // in turns, Dask's own client: `client.submit` for each task, then `gather`. Both are connected to the same scheduler,
-// which is nobody's, with two worker processes of one thread each; then each once more with a LocalCluster of its own.
+// which is nobody's, with two worker processes of one thread each, without TLS; then each once more with a LocalCluster of
+// its own, both with TLS, and this library's without it as well.
 // The functions are the same file, known to the workers by name on both sides; `subprocess.run` starts the programs of
 // the native client.
 //
@@ -31,6 +32,7 @@ const what = { functions: "no-op Python functions", executables: "/bin/true" }
 const me = "effect-rhapsody"
 const peer = "distributed.Client"
 const own = ", a LocalCluster of its own"
+const insecure = ", the same without TLS"
 const absent = { functions: null, executables: null, roundTripMs: null }
 
 const load = () =>
@@ -98,6 +100,7 @@ export const bench = async (): Promise<Report> => {
     } catch (problem) {
       warn(`${peer}${suffix}: it failed: ${problem}. THE FIGURES ARE NOT REACHED without it.`)
     }
+    if (address === undefined) contenders.push(await ours(`${me}${insecure}`, { ...place, address, insecure: true }))
     try {
       await turns(contenders, address === undefined ? "clusters of their own" : "the same cluster")
     } finally {

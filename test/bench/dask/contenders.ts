@@ -41,10 +41,13 @@ export interface Place {
   readonly python: string
   /** Of a scheduler; undefined: a cluster of its own. */
   readonly address: string | undefined
+  /** Of a cluster of its own: without TLS. */
+  readonly insecure?: boolean
 }
 
-export const ours = (name: string, { address, cwd, modules, python }: Place): Promise<Ours> => {
-  const cluster = address === undefined ? { workers: 2, threadsPerWorker: 1 } : { address }
+export const ours = (name: string, { address, cwd, insecure, modules, python }: Place): Promise<Ours> => {
+  const own = { workers: 2, threadsPerWorker: 1, ...(insecure === undefined ? {} : { insecure }) }
+  const cluster = address === undefined ? own : { address }
   const options = JSON.stringify({ ...cluster, python, path: [peers] })
   return asked(name, talk(cwd, join(modules, "dask/ours.js"), [options]))
 }

@@ -1,7 +1,7 @@
 // What is measured of this library, in a process of its own: node ours.js OPTIONS, as JSON those of the layer. It
 // answers each line of stdin, a request as JSON, with a line of JSON. Every result is compared, every event counted.
 import { createInterface } from "node:readline"
-import { Effect, Fiber, Schema, Stream } from "effect"
+import { Effect, Fiber, Layer, Logger, LogLevel, Schema, Stream } from "effect"
 import { DaskBackend, ExecutionBackend, Task } from "effect-rhapsody"
 import { cpuOf, descendants, memoryOf } from "../executables/processes.js"
 import { countEvents, tasksOf } from "../executables/tasks.js"
@@ -138,5 +138,7 @@ const program = Effect.zipRight(
   })
 )
 const options: DaskBackend.Options = JSON.parse(process.argv[2] ?? "{}")
-await Effect.runPromise(Effect.provide(program, DaskBackend.layer(options)))
+// standard output is for answers
+const quiet = Logger.minimumLogLevel(LogLevel.None)
+await Effect.runPromise(Effect.provide(program, Layer.provideMerge(DaskBackend.layer(options), quiet)))
 process.exit(0)

@@ -1,4 +1,4 @@
-"""Dask's own client on the same work: python dask_native.py ADDRESS, or "local" for a cluster of its own.
+"""Dask's own client on the same work: python dask_native.py ADDRESS, or "local" for a cluster of its own, with TLS.
 
 It answers each line of standard input, a request as JSON, with a line of JSON. Every result is compared.
 """
@@ -47,7 +47,7 @@ MODES = {"rate": rate, "latency": latency}
 
 if __name__ == "__main__":
     where = sys.argv[1]
-    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None} if where == "local" else {
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "security": True} if where == "local" else {
         "address": where}
     with Client(**options) as client:
         # so that functions go to the workers by name, as those of the other side do
