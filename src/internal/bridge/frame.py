@@ -17,11 +17,14 @@ class ProtocolError(Exception):
 
 
 def encode(header, blobs=()):
-    """A frame. Text may hold what os.fsdecode made of bytes that are no UTF-8: JSON escapes it."""
+    """A frame. Text may hold what os.fsdecode made of bytes that are not UTF-8: JSON escapes it."""
     if blobs:
         header["blobs"] = [len(blob) for blob in blobs]
     text = json.dumps(header).encode()
-    return b"".join((_head.pack(4 + len(text) + sum(map(len, blobs)), len(text)), text, *blobs))
+    length = 4 + len(text) + sum(map(len, blobs))
+    if length > LIMIT:
+        raise ProtocolError("a message of %d bytes; %d is the most" % (length, LIMIT))
+    return b"".join((_head.pack(length, len(text)), text, *blobs))
 
 
 class Decoder:
@@ -48,7 +51,7 @@ class Decoder:
                 break
             body = at + 8 + text
             at += 4 + length
-            header = json.loads(buffer[body - text:body])
+            header = json.loads(str(buffer[body - text:body], "utf-8"))
             blobs = []
             for n in header.get("blobs", ()):
                 blobs.append(buffer[body:body + n])

@@ -24,7 +24,10 @@ export const load = (): Programs => {
   if (programs !== undefined) return programs
   const remote = sourceOf(
     frame,
-    ...here("remote/functions", "remote/programs", "remote/worker", "remote/scheduler", "remote/own")
+    ...here(
+      ...["remote/values", "remote/functions", "remote/programs", "remote/worker", "remote/scheduler", "remote/own"],
+      "remote/sealed"
+    )
   )
   programs = {
     bridge: sourceOf(

@@ -1,6 +1,4 @@
 """The bridge to Dask, 2a: how tasks are grouped for it, and what is shipped to it. See bridge.py for the whole."""
-import sys
-import types
 
 
 def grouped(queue):
@@ -28,29 +26,28 @@ def after(first, then):
 
 def load(name, source):
     """The module that goes to the cluster, for this process as well."""
-    module = sys.modules.get(name)
-    if module is None:
-        module = types.ModuleType(name)
-        exec(compile(source, name, "exec"), module.__dict__)
-        sys.modules[name] = module
-    return module
+    made = {"name": name, "source": source}
+    exec(BOOT, made)
+    return made["module"]
 
 
+# Its builtins are its own: those of everybody else may be replaced by a function that shares its interpreter.
 BOOT = """
-import sys, types
+import builtins, sys, types
 module = sys.modules.get(name)
 if module is None:
     module = types.ModuleType(name)
+    module.__dict__["__builtins__"] = dict(vars(builtins))
     exec(compile(source, name, "exec"), module.__dict__)
     sys.modules[name] = module
-made = getattr(module, kind)(*args)
 """
+MAKE = BOOT + "made = getattr(module, kind)(*args)"
 
 
 def shipped(base, hello, kind, *args):
     """A plugin that needs nothing of ours where it is unpickled: its pickle is the source that makes it, which any
     version of Python reads."""
-    names = {"name": hello["module"], "source": hello["source"], "kind": kind, "args": args, "boot": BOOT}
+    names = {"name": hello["module"], "source": hello["source"], "kind": kind, "args": args, "boot": MAKE}
     text = "(lambda names: exec(names['boot'], names) or names['made'])(%r)" % names
 
     class Shipped(base):

@@ -1,19 +1,15 @@
-"""What runs on the cluster, 1: Python functions of the user's, called with JSON and answering with it.
+"""What runs on the cluster, 2: Python functions of the user's, called with JSON and answering with it.
 
 The files of this directory and frame.py are one module, which the bridge ships to the scheduler and to every worker
 that it meets. Nothing else of this library is there.
 """
 import asyncio
 import importlib
+import importlib.machinery
 import inspect
-import json
-import re
 import sys
 import threading
 import traceback
-
-# The end of a traceback, where the reason is.
-TRACEBACK = 16 * 1024
 
 
 # Seconds for which somebody may still be told something that he asked for before he left.
@@ -35,11 +31,6 @@ def careful(handle):
     return handler
 
 
-# Whole numbers beyond this are none that JavaScript can tell from their neighbours, and what may be one in JSON.
-EXACT = 2 ** 53
-LONG = re.compile(r"(?:^|[\[:,])-?\d{16,}(?![\d.eE])")
-
-
 class Unusable(Exception):
     """A function that cannot be had: there is no such module, or it does not load."""
 
@@ -48,12 +39,30 @@ class Unusable(Exception):
         self.cause = cause
 
 
-class Refused(Exception):
-    """A payload that does not fit, or a result that cannot be told; `reason` as TypeScript calls it."""
+# ----------------------------------------------------------------------------------------------------------------- modules
 
-    def __init__(self, reason, message, **facts):
-        super().__init__(message)
-        self.reason, self.facts = reason, facts
+class Again:
+    """Finds this module again where a function has removed it from sys.modules: what Dask sends to be run is named by
+    it, and a worker that does not have it runs nothing any more."""
+
+    def __init__(self, module):
+        self.module = module
+
+    def find_spec(self, name, path=None, target=None):
+        return importlib.machinery.ModuleSpec(name, self) if name == self.module.__name__ else None
+
+    def create_module(self, spec):
+        return self.module
+
+    def exec_module(self, module):
+        pass
+
+    def stay(self):
+        name = self.module.__name__
+        if sys.modules.get(name) is not self.module:
+            sys.modules[name] = self.module
+        if self not in sys.meta_path:
+            sys.meta_path.append(self)
 
 
 _searched = {}  # directories that were put there from here, and how many backends want them
@@ -108,7 +117,10 @@ def find(reference, paths):
     return found
 
 
+# ------------------------------------------------------------------------------------------------------------------- calls
+
 def is_async(function):
+    """Whether it says of itself that its result is to be awaited; others may have such a result, too."""
     return inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(getattr(function, "__call__", None))
 
 
@@ -118,7 +130,7 @@ def arguments(call, payload):
         return (), payload
     if call == "both":
         return payload["args"], payload["kwargs"]
-    return (list(payload.values()) if call == "args" else [payload]), {}
+    return (payload if call == "args" else [payload]), {}
 
 
 def checked(function, args, kwargs):
@@ -127,109 +139,32 @@ def checked(function, args, kwargs):
         inspect.signature(function).bind(*args, **kwargs)
     except TypeError as why:
         raise Refused("InvalidPayload", "it does not fit the function's parameters: %s" % why) from None
-    except ValueError:
-        pass  # a built-in one that does not tell its parameters
-
-
-def encoded(value, limit):
-    """JSON that any reader takes."""
-    try:
-        text = json.dumps(value, allow_nan=False, separators=(",", ":"))
-    except (TypeError, ValueError, RecursionError) as problem:
-        why = unfit(value, "result", set()) or describe(problem)
-        raise Refused("InvalidResult", "it cannot be told as JSON: %s" % why) from None
-    if LONG.search(text):
-        why = unfit(value, "result", set())
-        if why is not None:
-            raise Refused("InvalidResult", "it would arrive as another number: %s; tell it as text" % why)
-    if len(text) > limit:
-        raise Refused("OutputLimit", "", limit=limit, size=len(text), stream="result")
-    return text
-
-
-def unfit(value, path, above):
-    """Where in a value the first thing is that JSON has no word for."""
-    if value is None or isinstance(value, (str, bool)):
-        return None
-    if isinstance(value, int):
-        return None if abs(value) <= EXACT else "%s is a number of %d bits" % (path, value.bit_length())
-    if isinstance(value, float):
-        return None if value - value == 0 else "%s is %r" % (path, value)
-    if not isinstance(value, (dict, list, tuple)):
-        return "%s is a %s.%s" % (path, type(value).__module__, type(value).__qualname__)
-    if id(value) in above:
-        return "%s contains itself" % path
-    above = above | {id(value)}
-    if len(above) > 500:
-        return "%s is nested too deeply" % path
-    if isinstance(value, dict):
-        for key, part in value.items():
-            if not isinstance(key, (str, int, float, bool, type(None))):
-                return "a key of %s is a %s" % (path, type(key).__qualname__)
-            why = unfit(part, "%s.%s" % (path, key), above)
-            if why is not None:
-                return why
-        return None
-    for i, part in enumerate(value):
-        why = unfit(part, "%s[%d]" % (path, i), above)
-        if why is not None:
-            return why
-    return None
-
-
-def describe(problem):
-    try:
-        text = str(problem)
-    except BaseException:
-        text = "an exception that cannot be printed"
-    name = type(problem).__qualname__
-    return "%s: %s" % (name, text) if text else name
-
-
-def told(problem):
-    """An exception as data: what a person needs to see why, and what a program may branch on."""
-    frames = problem.__traceback__
-    try:
-        lines = traceback.format_exception(type(problem), problem, frames)
-    except BaseException:  # it may be of any class
-        lines = traceback.format_tb(frames) + [describe(problem)]
-    try:
-        text = str(problem)
-    except BaseException:
-        text = "an exception that cannot be printed"
-    facts = {
-        "type": type(problem).__qualname__,
-        "module": str(type(problem).__module__),  # a class may have any
-        "message": text[-TRACEBACK:],
-        "traceback": "".join(lines)[-TRACEBACK:],
-    }
-    try:
-        args = json.dumps(list(problem.args), allow_nan=False)
-        if len(args) <= TRACEBACK:
-            facts["args"] = json.loads(args)
-    except BaseException:
-        pass  # they are in the text
-    return facts
+    except Exception:
+        pass  # it does not say what its parameters are
 
 
 _loops = threading.local()
 
 
 def loop_of_thread():
-    """An event loop for the asynchronous functions of this thread: the worker's own is not held up by them."""
+    """An event loop for what is awaited in this thread: the worker's own is not held up by it."""
     loop = getattr(_loops, "loop", None)
     if loop is None or loop.is_closed():
         loop = _loops.loop = asyncio.new_event_loop()
     return loop
 
 
-def run_async(function, args, kwargs, begun):
-    """Runs to the end, with what it left behind. `begun` gets what cancels it."""
+def run_async(value, begun):
+    """Awaits a value to its end, and ends what it left behind. `begun` gets what cancels it."""
     loop = loop_of_thread()
-    main = loop.create_task(ensure(function, args, kwargs))
-    begun(lambda: loop.call_soon_threadsafe(main.cancel))
+    if asyncio.isfuture(value) and value.get_loop() is not loop:
+        if value.get_loop().is_running():
+            raise RuntimeError("the function returned a Future of an event loop that runs in another thread")
+        main = value
+        return cancelable(main, begun).run_until_complete(main)
+    main = loop.create_task(ensure(value))
     try:
-        return loop.run_until_complete(main)
+        return cancelable(main, begun).run_until_complete(main)
     finally:
         rest = [task for task in asyncio.all_tasks(loop) if not task.done()]
         for task in rest:
@@ -239,5 +174,11 @@ def run_async(function, args, kwargs, begun):
         loop.run_until_complete(loop.shutdown_asyncgens())
 
 
-async def ensure(function, args, kwargs):
-    return await function(*args, **kwargs)
+def cancelable(main, begun):
+    loop = main.get_loop()
+    begun(lambda: loop.call_soon_threadsafe(main.cancel))
+    return loop
+
+
+async def ensure(value):
+    return await value

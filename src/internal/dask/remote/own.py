@@ -1,4 +1,4 @@
-"""What runs on the cluster, 5: the workers of a backend's own cluster. See functions.py for the whole."""
+"""What runs on the cluster, 6: the workers of a backend's own cluster. See functions.py for the whole."""
 import os
 import signal
 

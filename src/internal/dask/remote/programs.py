@@ -1,4 +1,4 @@
-"""What runs on the cluster, 2: programs, through a launch agent of the worker's own. See functions.py for the whole."""
+"""What runs on the cluster, 3: programs, through a launch agent of the worker's own. See functions.py for the whole."""
 import asyncio
 import os
 import sys
@@ -12,26 +12,57 @@ OPENING = 30
 CLOSING = 10
 # Bytes from the end of a file that hold the lines of an error.
 TAIL = 4096
-
-
-def surroundings():
-    """What programs inherit: the variables of this process. Those that are not UTF-8 arrive with U+FFFD; the agent reads
-    them from the environment of `pid`."""
-    env = {name.decode("utf-8", "replace"): value.decode("utf-8", "replace")
-           for name, value in os.environb.items()}
-    return {"env": env, "pid": os.getpid()}
+# Bytes of output in one message.
+PIECE = 256 * 1024
 
 
 class AgentLost(Exception):
     """The agent ended, and what it ran with it."""
 
 
-def absolute(path):
-    """Paths of a task are relative to the directory of the worker."""
-    return os.path.abspath(path)
+class Home:
+    """What a worker is when a backend meets it: functions that run there may change all of that for themselves, and
+    programs have it as it was."""
+
+    def __init__(self, surroundings):
+        """`surroundings`: what programs inherit, if that is not the environment of this process."""
+        self.directory = directory()
+        self.umask = umask()
+        self.environ = dict(os.environb)
+        self.surroundings = surroundings or self.own()
+        self.errors = os.dup(2)  # a function may close it, and its number may then be that of a connection
+
+    def own(self):
+        """Variables that are not UTF-8 arrive with U+FFFD; the agent reads them from the environment of `pid`."""
+        env = {name.decode("utf-8", "replace"): value.decode("utf-8", "replace")
+               for name, value in self.environ.items()}
+        return {"env": env, "pid": os.getpid()}
+
+    def absolute(self, path):
+        return os.path.normpath(os.path.join(self.directory or "", path))
+
+    def close(self):
+        os.close(self.errors)
 
 
-def located(header):
+def directory():
+    """Of this process; None when it was removed."""
+    try:
+        return os.getcwd()
+    except OSError:
+        return None
+
+
+def umask():
+    """Of this process; to ask the system for it would change it."""
+    try:
+        with open("/proc/self/status") as status:
+            return next((int(line.split()[1], 8) for line in status if line.startswith("Umask:")), -1)
+    except OSError:
+        return -1
+
+
+def located(header, absolute):
     """Paths in a request, as this machine finds them."""
     for name in ("cwd", "stdout", "stderr", "stdinFile"):
         if name in header:
@@ -61,10 +92,12 @@ class Spill:
     """Files for the output of a program that may print more than memory shall hold."""
 
     def __init__(self, header):
-        base = header.get("sandbox") or os.path.join(tempfile.gettempdir(), "effect-rhapsody")
-        os.makedirs(base, exist_ok=True)
+        sandbox = header.get("sandbox")
+        if sandbox is not None:
+            os.makedirs(sandbox, exist_ok=True)
         name = os.fsencode(header["uid"])[:200].decode("utf-8", "replace")
-        self.directory = tempfile.mkdtemp(prefix=name + ".", dir=base)
+        prefix = name if sandbox is not None else "effect-rhapsody." + name
+        self.directory = tempfile.mkdtemp(prefix=prefix + ".", dir=sandbox)
         self.limit = header["limit"]
         self.files = {}
         streams = ["stdout"] if header.get("merged") else ["stdout", "stderr"]
@@ -72,17 +105,17 @@ class Spill:
             if stream not in header:
                 header[stream] = self.files[stream] = os.path.join(self.directory, stream)
 
-    def back(self, header, blobs):
-        """What is small enough goes into the answer, and its file with it."""
+    def back(self, answer):
+        """What is small enough is given back, in pieces, and its file removed. Fails where a file cannot be read."""
         for stream, path in self.files.items():
-            if os.stat(path).st_size > self.limit:
-                header[stream + "Path"] = path
-                continue
             with open(path, "rb") as file:
-                blobs.append(file.read())
-            header[stream] = len(blobs) - 1
+                if os.fstat(file.fileno()).st_size > self.limit:
+                    answer[stream + "Path"] = path
+                    continue
+                answer.pop(stream + "Path", None)
+                for piece in iter(lambda: file.read(PIECE), b""):
+                    yield stream, piece
             os.unlink(path)
-            header.pop(stream + "Path", None)
         self.clean()
 
     def clean(self, all=False):
@@ -95,15 +128,15 @@ class Spill:
         try:
             os.rmdir(self.directory)
         except OSError:
-            pass  # what is told of stays
+            pass  # files that the result names stay
 
 
 class Agent(asyncio.SubprocessProtocol):
     """A launch agent below this worker, and the programs it runs by their numbers. Called by the loop with what comes:
     each turn of it that is spared counts, for the loop is Dask's, too."""
 
-    def __init__(self, source, bootstrap, surroundings):
-        self.source, self.bootstrap, self.surroundings = source, bootstrap, surroundings
+    def __init__(self, source, bootstrap, home):
+        self.source, self.bootstrap, self.home = source, bootstrap, home
         self.programs = {}
         self.decoder = Decoder()
         self.beating = None
@@ -115,10 +148,11 @@ class Agent(asyncio.SubprocessProtocol):
         data = self.source.encode()
         self.process, _ = await loop.subprocess_exec(
             lambda: self, sys.executable, "-I", "-S", "-c", self.bootstrap, str(len(data)),
-            "effect-rhapsody launch agent", stderr=None, start_new_session=True)
+            "effect-rhapsody launch agent", stderr=self.home.errors, start_new_session=True, env=self.home.environ,
+            umask=self.home.umask, cwd=None if directory() == self.home.directory else self.home.directory)
         self.input = self.process.get_pipe_transport(0)
         self.input.write(data)
-        self.send(dict(self.surroundings, type="hello", protocol=PROTOCOL, silence=SILENCE * 1000))
+        self.send(dict(self.home.surroundings, type="hello", protocol=PROTOCOL, silence=SILENCE * 1000))
         self.beating = asyncio.ensure_future(self.beat())
         try:
             await asyncio.wait_for(asyncio.shield(self.opened), OPENING)

@@ -1,4 +1,4 @@
-"""What runs on the cluster, 4: a backend's side in the scheduler. See functions.py for the whole.
+"""What runs on the cluster, 5: a backend's side in the scheduler. See functions.py for the whole.
 
 It passes on what workers tell to the one client it belongs to, knows where a task is when that client cancels it, and
 goes with the client, whichever way that leaves.

@@ -1,4 +1,4 @@
-"""What runs on the cluster, 3: a backend's side in a worker. See functions.py for the whole.
+"""What runs on the cluster, 4: a backend's side in a worker. See functions.py for the whole.
 
 What is told goes to the scheduler over the worker's own stream, from there to the client: in order, in batches, and
 logged nowhere. A function's thread only leaves it here; the worker's loop, which is told of every change of a task's
@@ -7,6 +7,8 @@ state, sends it.
 import asyncio
 import collections
 import json
+import os
+import sys
 import threading
 
 from distributed import get_worker
@@ -85,12 +87,17 @@ class WorkerSide(WorkerPlugin):
 
     def setup(self, worker):
         self.worker = worker
+        # of an own cluster: those of the orchestrator, without what Dask has set for its workers
+        self.pid, self.home = os.getpid(), Home(getattr(worker, "surroundings", None))
+        self.path = [self.home.absolute(path) for path in self.options["path"]]
+        self.again = Again(sys.modules[__name__])
+        self.again.stay()
         self.loop = asyncio.get_running_loop()
         worker.stream_handlers[self.name] = careful(self.hear)
-        search(self.options["path"])
+        search(self.path)
 
     async def teardown(self, worker):
-        forget(self.options["path"])
+        forget(self.path)
         worker.stream_handlers[self.name] = ignore
         self.loop.call_later(LATE, worker.stream_handlers.pop, self.name, None)
         with self.lock:
@@ -105,6 +112,7 @@ class WorkerSide(WorkerPlugin):
                 pass
         if self.agent is not None:
             await self.agent.close()
+        self.home.close()
 
     # ------------------------------------------------------------------------------------------------------------- tell
 
@@ -229,65 +237,72 @@ class WorkerSide(WorkerPlugin):
         if task is None:
             return None
         task.deaf = True  # a module may take its time to load
-        failed = False
         try:
             try:
-                header = {"type": "returned", "id": id}
-                frames = [self.returned(id, self.value(task, spec))]
-            except Refused as problem:
-                header = {"type": "refused", "id": id, "reason": problem.reason, "message": str(problem)}
-                header.update(problem.facts)
-                failed, frames = True, [encode(header)]
-            except Unusable as problem:
-                header = {"type": "refused", "id": id, "reason": "LaunchFailed", "message": str(problem)}
-                if problem.cause is not None:
-                    header["exception"] = told(problem.cause)
-                failed, frames = True, [encode(header)]
-            except asyncio.CancelledError as problem:
-                if task.stopped:
-                    frames = [encode({"type": "canceled", "id": id})]
-                else:
-                    failed, frames = True, [self.raised(id, problem)]
-            except BaseException as problem:  # SystemExit, too, is an end of the task's and not of this thread's
-                failed, frames = True, [self.raised(id, problem)]
-            return self.end(task, frames, failed, spec.get("retries", 0))
+                failed, frame = self.outcome(task, spec)
+            except BaseException as problem:  # of this module's own, or thrown into this thread from another
+                failed, frame = True, encode({"type": "raised", "id": id, "exception": {
+                    "type": name_of(problem), "module": __name__, "traceback": "",
+                    "message": "its end cannot be reported: %s" % describe(problem)}})
+            return self.end(task, [frame], failed, spec.get("retries", 0))
         finally:
             self.leave(task)
+            self.again.stay()
+
+    def outcome(self, task, spec):
+        """Whether it failed, and its end as a frame."""
+        id = task.id
+        try:
+            return False, self.returned(id, self.value(task, spec))
+        except Refused as problem:
+            header = {"type": "refused", "id": id, "reason": problem.reason, "message": str(problem)}
+            header.update(problem.facts)
+        except Unusable as problem:
+            header = {"type": "refused", "id": id, "reason": "LaunchFailed", "message": str(problem)}
+            if problem.cause is not None:
+                header["exception"] = told(problem.cause, problem.cause.__traceback__)
+        except BaseException as problem:  # SystemExit, too, is an end of the task's and not of this thread's
+            if task.stopped and isinstance(problem, asyncio.CancelledError):
+                return False, encode({"type": "canceled", "id": id})
+            header = {"type": "raised", "id": id, "exception": told(problem, below(sys.exc_info()[2]))}
+        return True, encode(header)
 
     def value(self, task, spec):
-        function = find(spec["callable"], spec.get("path", ()))
+        function = find(spec["callable"], [self.home.absolute(path) for path in spec.get("path", ())])
         if task.stopped:
             raise asyncio.CancelledError
         args, kwargs = arguments(spec["call"], spec["payload"])
-        stoppable = is_async(function)
-        task.deaf = not stoppable
-
-        def begun(cancel):
-            task.stop = lambda grace: cancel()
-            if task.stopped:
-                cancel()
-
-        self.tell(STARTED, task.id, {"type": "started", "stoppable": stoppable})
-        if self.due is None:
-            self.loop.call_soon_threadsafe(self.soon)
+        self.started(task, is_async(function))
         try:
-            if stoppable:
-                result = run_async(function, args, kwargs, begun)
-            else:
-                result = function(*args, **kwargs)
+            result = function(*args, **kwargs)
         except TypeError:
             checked(function, args, kwargs)
             raise
+        finally:
+            if os.getpid() != self.pid:
+                os._exit(0)  # a copy of this process, which the function has made and not ended
+        if inspect.isawaitable(result):
+            if task.deaf:
+                self.started(task, True)
+
+            def begun(cancel):
+                task.stop = lambda grace: cancel()
+                if task.stopped:
+                    cancel()
+
+            result = run_async(result, begun)
         return encoded(result, self.options["resultLimit"])
+
+    def started(self, task, stoppable):
+        task.deaf = not stoppable
+        self.tell(STARTED, task.id, {"type": "started", "stoppable": stoppable})
+        if self.due is None:
+            self.loop.call_soon_threadsafe(self.soon)
 
     def returned(self, id, text):
         """As `encode` does, for what is JSON already."""
         text = b'{"type":"returned","id":%d,"value":%s}' % (id, text.encode())
         return _head.pack(4 + len(text), len(text)) + text
-
-    def raised(self, id, problem):
-        problem.__traceback__ = below(problem.__traceback__)
-        return encode({"type": "raised", "id": id, "exception": told(problem)})
 
     # --------------------------------------------------------------------------------------------------------- programs
 
@@ -302,9 +317,7 @@ class WorkerSide(WorkerPlugin):
                 return self.agent
 
     async def open(self):
-        # of an own cluster: those of the orchestrator, without what Dask has set for its workers
-        inherited = getattr(self.worker, "surroundings", None) or surroundings()
-        agent = Agent(self.options["agent"], self.options["bootstrap"], inherited)
+        agent = Agent(self.options["agent"], self.options["bootstrap"], self.home)
         try:
             await agent.start()
             self.agent = agent
@@ -328,7 +341,7 @@ class WorkerSide(WorkerPlugin):
     async def run(self, task, header, blobs):
         spill, spilled = None, header.pop("spill", False)
         try:
-            located(header)
+            located(header, self.home.absolute)
             if spilled:
                 spill = Spill(header)
             agent = await self.agency()
@@ -370,7 +383,11 @@ class WorkerSide(WorkerPlugin):
                 answer[stream + "Path"] = header[stream]
         if spill is not None:
             if answer["type"] == "ended":
-                spill.back(answer, parts)
+                try:
+                    frames += [encode({"type": "output", "id": task.id, "stream": stream}, [piece])
+                               for stream, piece in spill.back(answer)]
+                except OSError as problem:
+                    answer["unreadable"] = problem.strerror or "it cannot be read"
             else:
                 spill.clean(True)
         if answer.get("code") != 0 and answer.get("stderrPath") is not None:
