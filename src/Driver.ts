@@ -80,6 +80,8 @@ export type Program =
       readonly callable: string
       /** How the payload is handed over. Default `"kwargs"`. */
       readonly call?: PythonCall
+      /** With `"args"`, the payload's fields in the order of the schema. */
+      readonly fields?: ReadonlyArray<string>
       /** Directories where modules are looked for, before those of the engine. */
       readonly path?: ReadonlyArray<string>
     }

@@ -25,6 +25,8 @@ export interface Codec {
   readonly result: "text" | "bytes" | "output"
   /** An encoded payload has parts that are the caller's own, and not made by the schema. */
   readonly shares: boolean
+  /** Of the encoded payload, in the order of the schema. */
+  readonly fields: ReadonlyArray<string>
   /** Constructor defaults filled in; the payload itself when the schema has none. */
   readonly withDefaults: (payload: Readonly<Record<string, unknown>>) => Readonly<Record<string, unknown>>
 }
@@ -92,6 +94,7 @@ export const makeCodec = (payload: Schema.Struct<any>, success: Schema.Schema.Al
   const defaulted = Object.values(payload.fields).some(hasDefault)
   let result: Codec["result"] | undefined
   let shares: boolean | undefined
+  let fields: Codec["fields"] | undefined
   return {
     encodePayload: encoder(payload),
     decodePayload: decoder(payload),
@@ -107,8 +110,17 @@ export const makeCodec = (payload: Schema.Struct<any>, success: Schema.Schema.Al
       shares ??= passes(payload.ast, new Set())
       return shares
     },
+    get fields() {
+      fields ??= fieldsOf(payload)
+      return fields
+    },
     withDefaults: defaulted ? (input) => payload.make(input, { disableValidation: true }) : (input) => input
   }
+}
+
+const fieldsOf = (payload: Schema.Schema.All): ReadonlyArray<string> => {
+  const ast = AST.encodedAST(payload.ast)
+  return AST.isTypeLiteral(ast) ? ast.propertySignatures.map(({ name }) => String(name)) : []
 }
 
 const literals = (ast: AST.AST): ReadonlyArray<unknown> =>

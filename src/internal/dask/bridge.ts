@@ -190,11 +190,12 @@ export class Bridge {
   // ---------------------------------------------------------------------------------------------------------- private
 
   private receive({ blobs, header }: Message): void {
-    if (isOfTask(header)) {
+    const { id } = header as { readonly id?: unknown }
+    if (typeof id === "number") {
       // one that ended, or was given up, may still be spoken of
-      const flight = this.flights.get(header.id)
-      if (flight === undefined || !flight.hear(header, blobs)) return
-      this.flights.delete(header.id)
+      const flight = this.flights.get(id)
+      if (flight === undefined || !this.hear(flight, header, blobs)) return
+      this.flights.delete(id)
       this.hold()
       return
     }
@@ -226,6 +227,18 @@ export class Bridge {
     if (wanted === this.held) return
     this.held = wanted
     this.channel.ref(wanted)
+  }
+
+  /** True when that was its last word. What is wrong about one task ends that one. */
+  private hear(flight: Flight, header: unknown, blobs: ReadonlyArray<Uint8Array>): boolean {
+    try {
+      if (isOfTask(header)) return flight.hear(header, blobs)
+      flight.garbled(`its worker sent a message that is not understood: ${JSON.stringify(header).slice(0, 200)}`)
+    } catch (cause) {
+      flight.garbled(`what its worker sent cannot be used: ${(cause as Error).message}`)
+    }
+    this.cancel([flight.id], 0, "abandon")
+    return true
   }
 
   private fail(failure: Failure): void {

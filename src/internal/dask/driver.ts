@@ -8,7 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Mailbox from "effect/Mailbox"
 import type * as Scope from "effect/Scope"
-import type { Program as AnyProgram, BatchDriver, Executable, HonouredOption, Spec, Update } from "../../Driver.js"
+import type { BatchDriver, Executable, HonouredOption, Spec, Update } from "../../Driver.js"
 import { programOptions, taskError } from "../../Driver.js"
 import { BackendError, ConfigurationError } from "../../Errors.js"
 import type { TaskState } from "../../TaskState.js"
@@ -21,7 +21,8 @@ import type { Said } from "./flight.js"
 import { Flight, Program } from "./flight.js"
 import * as Live from "./live.js"
 import type { Worker } from "./messages.js"
-import { notJson } from "./payload.js"
+import type { Python } from "./payload.js"
+import * as Payload from "./payload.js"
 import * as Place from "./place.js"
 
 export type Kinds = "executable" | "python"
@@ -35,8 +36,6 @@ export interface Settled extends Omit<BridgeOptions, "name"> {
 }
 
 const type = "dask"
-
-type Python = Extract<AnyProgram, { readonly _tag: "python" }>
 
 /** Programs are started by a launch agent on the worker; Dask itself knows these resources of workers. */
 export const honours: ReadonlyArray<HonouredOption> = [...programOptions, "cores", "gpus", "memory"]
@@ -117,8 +116,8 @@ export const make = (
       const place = placeOf(spec)
       const { retries } = place
       // what is undefined is left out
-      const item = { backend: name, id, key, callable, call, path, retries, payload: spec.payload }
-      return { flight, call: "call", place, item: Buffer.from(JSON.stringify(item)) }
+      const item = JSON.stringify({ backend: name, id, key, callable, call, path, retries })
+      return { flight, call: "call", place, item: Buffer.from(`${item.slice(0, -1)},"payload":${payloadOf(spec)}}`) }
     }
     const send = (specs: ReadonlyArray<Spec>): void => {
       const all: Array<Loaded> = []
@@ -202,14 +201,20 @@ export const make = (
 const invalid = (configKey: string, reason: "InvalidOption" | "InvalidPayload", message: string) =>
   new ConfigurationError({ configKey, reason, details: { message } })
 
-/** What would not reach the worker as it is meant. */
+/** Payloads as they were when they were checked: what is changed after that reaches no task. */
+const payloads = new WeakMap<object, string>()
+
+/** Refuses what would not reach the worker as it is meant. */
 const checkProgram = ({ payload, program }: Omit<Spec, "uid" | "attempt">): Effect.Effect<void, ConfigurationError> => {
   if (program._tag !== "python") return Effect.void
-  const wrong = notJson(payload, "")
-  return wrong === undefined
-    ? Effect.void
-    : Effect.fail(invalid(wrong.path === "" ? "payload" : wrong.path, "InvalidPayload", wrong.message))
+  const text = Payload.encode(program, payload)
+  if (typeof text !== "string") {
+    return Effect.fail(invalid(text.path === "" ? "payload" : text.path, "InvalidPayload", text.message))
+  }
+  payloads.set(payload as object, text)
+  return Effect.void
 }
+const payloadOf = ({ payload }: Spec): string => payloads.get(payload as object)!
 
 /** A name that Dask groups tasks by: up to the first part with something else than letters. It must be Unicode. */
 const prefix = (name: string): string =>

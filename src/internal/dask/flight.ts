@@ -98,6 +98,12 @@ export class Flight {
     return true
   }
 
+  /** What came about it is not understood; no other task is concerned. */
+  garbled(message: string): void {
+    const error = taskError(this.spec, "Defect", { details: { message } })
+    this.end({ _tag: "Failed", error })
+  }
+
   private feed(program: Asked): void {
     const header = { type: "input", id: this.id, at: program.sent, ...feed(program) }
     this.listener.answer(this, encode(header, [next(program)]))
@@ -184,7 +190,7 @@ export class Program implements Asked {
   output(stream: Stream, blobs: ReadonlyArray<Uint8Array>, taken: (size: number) => void): void {
     const { live } = this.launch
     if (live === undefined || this.paths[stream] !== undefined) {
-      this.chunks[stream].push(...blobs)
+      for (const bytes of blobs) this.chunks[stream].push(bytes)
       return
     }
     for (const bytes of blobs) {

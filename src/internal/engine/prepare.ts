@@ -112,7 +112,7 @@ const program = (
     }
     case "python": {
       const { failure: _, ...program } = body
-      return Either.right(program)
+      return Either.right(body.call === "args" ? { ...program, fields: task.codec.fields } : program)
     }
     case "worker":
       return Either.right(body)

@@ -30,8 +30,10 @@ class Bridge(Ends):
     # ---------------------------------------------------------------------------------------------------------- cluster
 
     async def open(self, made):
+        global json
         import distributed
         self.module = load(self.hello["module"], self.hello["source"])
+        json = self.module.json  # functions may run in this interpreter, too
         cluster = self.hello["cluster"]
         self.cluster = security = None
         if "address" in cluster:

@@ -42,6 +42,8 @@ class Ends:
                 task.worker = None  # the end of its worker will be told by who ends it
                 asyncio.ensure_future(self.restart(worker, task))
                 continue
+            if not self.readable(task, frame):
+                continue
             frames.append(frame)
             if what == self.module.ENDED:
                 self.ended(task)
@@ -103,8 +105,9 @@ class Ends:
                 if sealed is None and task.grace is not None:
                     self.finish(task, {"type": "canceled"})  # before it ran
                     return
-                frames = self.frames_of(task, sealed)
-                for frame in frames:
+                for frame in self.frames_of(task, sealed):
+                    if not self.readable(task, frame):
+                        return
                     self.channel.pass_on(frame)
                     while self.channel.crowded:
                         await asyncio.sleep(0.005)
@@ -131,8 +134,10 @@ class Ends:
         try:
             if not isinstance(problem, self.module.Failed):
                 raise problem
-            self.channel.pass_on(*self.frames_of(task, problem.sealed))
-            self.ended(task)
+            frames = self.frames_of(task, problem.sealed)
+            if all([self.readable(task, frame) for frame in frames]):
+                self.channel.pass_on(*frames)
+                self.ended(task)
         except Exception as problem:
             name = type(problem).__name__
             reason = "Lost" if name in ("KilledWorker", "NoValidWorkerError") else "Rejected"
@@ -158,6 +163,23 @@ class Ends:
                 why = msg or reason or "its scheduler cancelled it"
                 self.finish(task, {"type": "canceled", "message": str(why)})
                 self.release(task)
+
+    def readable(self, task, frame):
+        """Whether the orchestrator understands what a worker says of a task: functions of the user's share its
+        interpreter. What it does not understand is the end of that task, and not of all."""
+        try:
+            (header, _), = self.module.Decoder().feed(frame)
+            if header["id"] == task.id and type(header["type"]) is str:
+                return True
+            why = "it is about another task"
+        except Exception as problem:
+            why = self.module.describe(problem)
+        if not task.ended:
+            task.grace = 0
+            self.finish(task, {"type": "raised", "exception": {
+                "type": "ProtocolError", "module": self.module.__name__, "traceback": "",
+                "message": "its worker sent a message that cannot be read: %s" % why}})
+        return False
 
     # -------------------------------------------------------------------------------------------------------------- end
 

@@ -19,6 +19,7 @@ def own_worker(inherited, process):
 
     if process:
         ignore_term()
+        os.setpgid(0, 0)  # a function that signals its process group reaches its own worker alone
     return OwnWorker
 
 

@@ -41,6 +41,18 @@ class Home:
     def absolute(self, path):
         return os.path.normpath(os.path.join(self.directory or "", path))
 
+    def stand(self):
+        """Standard streams that a function has closed are open again, before a connection gets their number."""
+        for fd in (0, 1, 2):
+            try:
+                os.fstat(fd)
+            except OSError:
+                new = os.dup(self.errors) if fd else os.open(os.devnull, os.O_RDWR)
+                if new == fd:
+                    os.set_inheritable(fd, True)
+                else:
+                    os.close(new)  # another thread was faster
+
     def close(self):
         os.close(self.errors)
 

@@ -28,8 +28,12 @@ def frozen(module):
     return types.SimpleNamespace(**vars(module))
 
 
+def no_constant(name):
+    raise ValueError("%s is not JSON" % name)
+
+
 _encoder, _decoder = private("json.encoder").JSONEncoder, private("json.decoder").JSONDecoder
 compact = _encoder(allow_nan=False, separators=(",", ":")).encode
-json = types.SimpleNamespace(dumps=_encoder(allow_nan=False).encode, loads=_decoder().decode)
+json = types.SimpleNamespace(dumps=_encoder(allow_nan=False).encode, loads=_decoder(parse_constant=no_constant).decode)
 asyncio, importlib, inspect, os, tempfile, threading, traceback = map(
     frozen, (asyncio, importlib, inspect, os, tempfile, threading, traceback))

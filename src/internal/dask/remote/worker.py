@@ -62,7 +62,7 @@ class Item:
 
 
 def call(item):
-    task = json.loads(item.data)
+    task = json.loads(str(item.data, "utf-8"))
     return get_worker().plugins[task["backend"]].call(task)
 
 
@@ -248,6 +248,7 @@ class WorkerSide(WorkerPlugin):
         finally:
             self.leave(task)
             self.again.stay()
+            self.home.stand()
 
     def outcome(self, task, spec):
         """Whether it failed, and its end as a frame."""
