@@ -209,12 +209,17 @@ describe.skipIf(missing)("Others on the same cluster", () => {
       const trace = yield* file
       const layer = DaskBackend.layer({ ...base, address })
       yield* Effect.gen(function* () {
-        const first = yield* submit(call("waits", { path: trace }, {}, set({ key: "ours" })))
+        fs.writeFileSync(trace, "")
+        const first = yield* submit(call("held", { path: trace }, {}, set({ key: "ours" })))
         yield* untilRuns(first.uid)
-        const second = flipped(call("f", { a: 1 }, {}, set({ key: "ours" })))
-        const error = yield* Effect.provide(second, Layer.fresh(layer))
+        const theirs = flipped(call("f", { a: 1 }, {}, set({ key: "ours" })))
+        const second = yield* Effect.fork(Effect.provide(theirs, Layer.fresh(layer)))
+        const wanted = "client.run_on_scheduler(lambda dask_scheduler: len(dask_scheduler.tasks['ours'].who_wants))"
+        yield* other(address, `\nwhile ${wanted} < 2: pass`)
+        fs.rmSync(trace)
+        const error = yield* Fiber.join(second)
         assert.deepStrictEqual([error._tag, error.reason], ["BackendError", "Rejected"])
-        assert.strictEqual(yield* ExecutionBackend.cancel(first), true)
+        assert.strictEqual(yield* Fiber.join(first), "free")
       }).pipe(Effect.provide(layer))
     })
   )

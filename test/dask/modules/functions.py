@@ -193,3 +193,10 @@ async def there(path):
     """Ends when the file is there."""
     while not os.path.exists(path):
         await asyncio.sleep(0.01)
+
+
+def held(path):
+    """Runs as long as there is a file."""
+    while os.path.exists(path):
+        time.sleep(0.02)
+    return "free"
