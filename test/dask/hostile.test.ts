@@ -2,7 +2,7 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { assert, describe, layer } from "@effect/vitest"
-import { Effect, Fiber } from "effect"
+import { Effect, Fiber, FastCheck as fc, Schema } from "effect"
 import { DaskBackend, ExecutionBackend, Task } from "effect-rhapsody"
 import { base, call, content, failure, file, missing, until, untilRuns } from "./support.js"
 
@@ -201,6 +201,93 @@ describe.skipIf(missing)("What a function on Dask gives", () => {
         assert.strictEqual(yield* ExecutionBackend.cancel(fiber), true)
         assert.strictEqual(content(trace), "started\nstopped\n")
       }).pipe(Effect.scoped)
+    )
+  })
+})
+
+describe.skipIf(missing)("A value between here and Python", () => {
+  layer(OneWorker, { excludeTestServices: true, timeout: 60_000 })((it) => {
+    it.effect("is the same after it was there and came back", () =>
+      Effect.gen(function* () {
+        const number = fc.oneof(
+          fc.double({ noNaN: true, noDefaultInfinity: true }),
+          fc.integer(),
+          fc.constantFrom(-0, 2 ** 68)
+        )
+        const leaf = fc.oneof(fc.string({ unit: "binary" }), number, fc.boolean(), fc.constant(null))
+        const value = fc.oneof(leaf, fc.array(leaf), fc.dictionary(fc.string(), fc.array(leaf, { maxLength: 3 })))
+        const values = { values: fc.sample(value, 300) }
+        assert.deepStrictEqual(yield* execute(call("whole", values, { call: "object" })), values)
+      })
+    )
+
+    it.effect("is what Python calls equal, where JSON has no word for its class", () =>
+      Effect.gen(function* () {
+        assert.deepStrictEqual(yield* execute(hostile("keeps")), {
+          ...{ tuple: [1, [2]], pair: [1, 2], ordered: { b: 1, a: 1 }, text: "a", a: { x: 1 }, float: 0.5, minus: -0 },
+          ...{ large: 1e300, exact: 2 ** 53, surrogate: "a\ud800", bool: true }
+        })
+      })
+    )
+
+    it.effect("is refused where JSON would change it, with the path", () =>
+      Effect.gen(function* () {
+        for (const [which, text] of [
+          ["twice", "a key of result.deep[0] is a int: 1"],
+          ["none", "a key of result is a NoneType: None"],
+          ["true", "a key of result.a is a bool: True"],
+          ["float_key", "a key of result is a float: 1.5"],
+          ["enum_key", "a key of result is a Number"],
+          ["same_text", "result has two keys that are the text 'a'"],
+          ["bytes", "result.a is a builtins.bytes"],
+          ["bytes_key", "a key of result is a bytes"],
+          ["set", "result[1] is a builtins.set"],
+          ["frozenset", "result is a builtins.frozenset"],
+          ["complex", "result[0] is a builtins.complex"],
+          ["infinite", "result[1] is -inf"],
+          ["beyond", "result.ids[1] is a number of 54 bits"],
+          ["object", "result[0] is a builtins.object"],
+          ["deep", "is nested too deeply"],
+          ["view", "result is a builtins.dict_keys"],
+          ["function", "result is a builtins.function"],
+          ["path", "result is a pathlib"]
+        ] as const) {
+          const error = yield* failure(hostile("changed", { which }))
+          assert.deepStrictEqual([which, error.reason], [which, "InvalidResult"])
+          assert.include(error.message, text)
+        }
+      })
+    )
+
+    it.effect("is left out of what an exception is described by where JSON would change it", () =>
+      Effect.gen(function* () {
+        const { details } = yield* failure(hostile("raises_odd"))
+        assert.deepStrictEqual([details["type"], details["args"]], ["Odd", undefined])
+        assert.include(String(details["message"]), "1152921504606846976")
+      })
+    )
+
+    it.effect("has the place that the schema gives it, or is refused", () =>
+      Effect.gen(function* () {
+        const Plot = Task.python("Plot", {
+          callable: "functions:positional",
+          call: "args",
+          payload: {
+            title: Schema.String,
+            width: Schema.optional(Schema.Number),
+            depth: Schema.optional(Schema.Number)
+          },
+          success: Schema.Unknown
+        })
+        assert.deepStrictEqual(yield* execute(Plot.make({ depth: 3, width: 2, title: "t" })), ["t", 2, 3])
+        assert.deepStrictEqual(yield* execute(Plot.make({ title: "t", depth: undefined })), ["t"])
+        const error: any = yield* Effect.flip(execute(Plot.make({ title: "t", depth: 3 })))
+        assert.deepStrictEqual(
+          [error._tag, error.reason, error.configKey],
+          ["ConfigurationError", "InvalidPayload", "width"]
+        )
+        assert.include(error.message, "depth after it is given")
+      })
     )
   })
 })

@@ -1,18 +1,21 @@
 """Functions that change the interpreter that they run in, and so that of what runs there after them."""
 import asyncio
 import builtins
-import ctypes
+import collections
+import enum
 import functools
 import json
 import locale
 import logging
 import os
+import pathlib
 import signal
 import sys
 import tempfile
 import threading
 import traceback
 import types
+import typing
 
 
 def nothing(*_, **__):
@@ -277,3 +280,80 @@ def gives_long(path):
 
 def swallows():
     raise asyncio.CancelledError
+
+
+# ------------------------------------------------------------------------------------------------------------------ values
+
+class Number(enum.IntEnum):
+    ONE = 1
+
+
+class Text(str, enum.Enum):
+    A = "a"
+
+
+class Key(str):
+    def __hash__(self):
+        return 7
+
+
+class Pair(typing.NamedTuple):
+    x: int
+    y: int
+
+
+class Float(float):
+    def __repr__(self):
+        return "another"
+
+
+def keeps():
+    ordered = collections.OrderedDict([("b", 1), ("a", Number.ONE)])
+    return {"tuple": (1, (2,)), "pair": Pair(1, 2), "ordered": ordered, "text": Text.A, Text.A: collections.Counter("x"),
+            "float": Float(0.5), "minus": -0.0, "large": 1e300, "exact": 2 ** 53, "surrogate": "a\ud800", "bool": True}
+
+
+CHANGED = {
+    "twice": lambda: {"deep": [{1: "a", "1": "b"}]},
+    "none": lambda: {None: 1},
+    "true": lambda: {"a": {True: 1}},
+    "float_key": lambda: {1.5: 1},
+    "enum_key": lambda: {Number.ONE: 1},
+    "same_text": lambda: {Key("a"): 1, "a": 2},
+    "bytes": lambda: {"a": b"x"},
+    "bytes_key": lambda: {b"x": 1},
+    "set": lambda: [1, {2}],
+    "frozenset": lambda: frozenset(),
+    "complex": lambda: [1j],
+    "infinite": lambda: (1.0, float("-inf")),
+    "beyond": lambda: {"ids": [1, 2 ** 53 + 1]},
+    "object": lambda: [object()],
+    "deep": lambda: functools.reduce(lambda inner, _: [inner], range(1000), 1),
+    "view": lambda: {}.keys(),
+    "function": lambda: keeps,
+    "path": lambda: pathlib.PurePosixPath("/x"),
+}
+
+
+def changed(which):
+    return CHANGED[which]()
+
+
+class Odd(Exception):
+    pass
+
+
+def raises_odd():
+    raise Odd({1: "a"}, 2 ** 60)
+
+
+# ---------------------------------------------------------------------------------------------------------------- programs
+
+def prints_bytes(count):
+    """As a program: each byte by itself."""
+    for _ in range(count):
+        os.write(1, b"x")
+
+
+if __name__ == "__main__":
+    prints_bytes(int(sys.argv[1]))
