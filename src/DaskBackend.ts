@@ -114,6 +114,13 @@ export interface Options<K extends Kinds = Kinds> extends ExecutionBackend.Optio
   readonly resultLimit?: number
   /** How long a scheduler may take to answer. Default 30 seconds. */
   readonly connectTimeout?: Duration.DurationInput
+  /**
+   * How long a task waits while no worker can take it, because there is none, or none that has what it asks for; then
+   * BackendError Unavailable. Its own `timeout` counts from its start. Tasks that wait are in the log, and in the
+   * `details` of `ExecutionBackend.state`. Raise it for a cluster whose workers wait in the queue of a batch system;
+   * `Duration.infinity` is no limit. Default 10 minutes.
+   */
+  readonly noWorkersTimeout?: Duration.DurationInput
   /** Where programs with `sandbox: true` get their directories, on their worker. Default `rhapsody.sandboxes`. */
   readonly sandboxes?: string
 }
@@ -236,19 +243,21 @@ export const driver = <const K extends Kinds = Kinds>(
   Effect.gen(function* () {
     const refusal = wrong(options)
     if (refusal !== undefined) return yield* refusal
-    const duration = (key: "killGrace" | "connectTimeout", fallback: Duration.DurationInput) =>
+    const duration = (key: "killGrace" | "connectTimeout" | "noWorkersTimeout", fallback: Duration.DurationInput) =>
       Option.match(Duration.decodeUnknown(options[key] ?? fallback), {
         onNone: () => Effect.fail(invalid(key, `must be a duration such as "5 seconds"`)),
         onSome: (duration) => Effect.succeed(Duration.toMillis(duration))
       })
     const killGrace = yield* duration("killGrace", "5 seconds")
     const timeout = yield* duration("connectTimeout", "30 seconds")
+    const noWorkersTimeout = yield* duration("noWorkersTimeout", "10 minutes")
     return (yield* internal.make(
       {
         python: options.python ?? interpreters[0]!,
         env: snapshot(),
         cluster: clusterOf(options),
         timeout,
+        noWorkersTimeout,
         path: options.path ?? [],
         resultLimit: options.resultLimit ?? 16 * 1024 * 1024,
         killGrace,
@@ -268,12 +277,12 @@ export const layer = <const K extends Kinds = Kinds>(
   options: Options<K> = {}
 ): Layer.Layer<ExecutionBackend.ExecutionBackend<K>, ConfigurationError | BackendError> =>
   ExecutionBackend.layer(
-    Effect.tap(driver(options), ({ details = {} }) =>
+    Effect.tap(driver(options), ({ details }) => {
+      const { dashboard = "none", scheduler } = details?.() ?? {}
       // a dashboard is for people, who look for its address; else standard output is the program's own
-      (options.dashboardAddress === undefined ? Effect.logDebug : Effect.logInfo)(
-        `Dask: scheduler at ${details["scheduler"]}, dashboard at ${details["dashboard"] ?? "none"}`
-      )
-    ),
+      const log = options.dashboardAddress === undefined ? Effect.logDebug : Effect.logInfo
+      return log(`Dask: scheduler at ${scheduler}, dashboard at ${dashboard}`)
+    }),
     options
   )
 

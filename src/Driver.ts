@@ -244,8 +244,8 @@ export interface Common<out K extends Kind = Kind> {
   readonly serve?: (spec: Spec) => Effect.Effect<Serving, TaskError | BackendError, Scope.Scope>
   /** The engine's own names of states, and what each means here: data of this backend instance. */
   readonly nativeStates?: Readonly<Record<string, TaskState>>
-  /** Facts about the engine that a user may need, such as its address; `ExecutionBackend.state` has them. No secrets. */
-  readonly details?: Readonly<Record<string, string>>
+  /** Facts about the engine that a user may need, such as its address; `ExecutionBackend.state` asks. No secrets. */
+  readonly details?: () => Readonly<Record<string, string>>
   /**
    * Never returns while the engine lives; returns when it is lost, with why. Every live task ends with that error then,
    * unless its result was there first, and nothing more is accepted. What runs is interrupted: the driver of an engine

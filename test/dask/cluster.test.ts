@@ -3,7 +3,7 @@ import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
-import { ConfigProvider, Effect, Fiber, Layer } from "effect"
+import { ConfigProvider, Effect, Fiber, Layer, Logger } from "effect"
 import { BackendRegistry, DaskBackend, ExecutionBackend, Task } from "effect-rhapsody"
 import { certificates, cluster } from "../engines/dask.js"
 import {
@@ -40,6 +40,15 @@ with Client(sys.argv[1]) as client:
 `
   return JSON.parse(spawnSync(python, ["-c", look, address], { encoding: "utf8" }).stdout)
 }
+
+/** What is said of tasks that no worker can take, once something is. */
+const unserved = Effect.gen(function* () {
+  for (;;) {
+    const { details } = yield* ExecutionBackend.state
+    if (details?.["unserved"] !== undefined) return details["unserved"]
+    yield* Effect.sleep("10 millis")
+  }
+})
 
 const configured = (values: Readonly<Record<string, string>>) =>
   ConfigProvider.fromMap(new Map(Object.entries(values).map(([key, value]) => [`RHAPSODY.DASK.${key}`, value])))
@@ -112,6 +121,52 @@ describe.skipIf(missing)("Somebody else's cluster", () => {
       assert.strictEqual(((yield* Effect.flip(Fiber.join(held))) as any).reason, "Canceled")
       assert.deepStrictEqual(ours(address), [])
       yield* until(() => below(pid).length === before[0] && below(scheduler.pid).length === before[1], "agents to end")
+    })
+  )
+
+  it.scopedLive("that has no workers is reported, and a task waits for one no longer than it may", () => {
+    const logged: Array<string> = []
+    const logger = Logger.make(({ logLevel, message }) => void logged.push(`${logLevel.label} ${String(message)}`))
+    return Effect.gen(function* () {
+      const { address, worker } = yield* cluster(python)
+      yield* Effect.gen(function* () {
+        // more than one worker would be given, so that some are queued by the scheduler
+        const fibers = yield* Effect.forEach([1, 2, 3], (a) => submit(call("f", { a }, {}, { timeout: "2 seconds" })))
+        assert.strictEqual(yield* unserved, "3 tasks wait for a worker: there are no workers")
+        for (const fiber of fibers) {
+          const error: any = yield* Effect.flip(Fiber.join(fiber))
+          assert.deepStrictEqual([error._tag, error.reason], ["BackendError", "Unavailable"])
+          assert.include(error.message, "no worker took it within 1s: there are no workers; start workers")
+        }
+        assert.include(logged.join("\n"), "WARN Dask: 3 tasks wait for a worker: there are no workers; start workers")
+      }).pipe(Effect.provide(DaskBackend.layer({ ...base, address, noWorkersTimeout: "1 second" })))
+      yield* Effect.gen(function* () {
+        const held = yield* submit(call("f", { a: 1 }))
+        yield* unserved
+        assert.strictEqual(yield* ExecutionBackend.cancel(held), true)
+        const served = yield* submit(call("f", { a: 1 }))
+        yield* worker("--nthreads", "1")
+        assert.deepStrictEqual(yield* Fiber.join(served), [1, 1])
+        while ((yield* ExecutionBackend.state).details?.["unserved"] !== undefined) yield* Effect.sleep("10 millis")
+      }).pipe(Effect.provide(DaskBackend.layer({ ...base, address })))
+    }).pipe(Effect.provide(Logger.replace(Logger.defaultLogger, logger)))
+  })
+
+  it.scopedLive("whose only worker with a resource is gone is reported as well", () =>
+    Effect.gen(function* () {
+      const { address, worker } = yield* cluster(python)
+      yield* worker("--nthreads", "1")
+      const strong = yield* worker("--nthreads", "1", "--resources", "GPU=1")
+      const trace = yield* file
+      yield* Effect.gen(function* () {
+        const options = { resources: { gpus: 1 } }
+        const first = yield* submit(call("sleeps", { path: trace }, {}, options))
+        const second = yield* submit(call("f", { a: 1 }, {}, options))
+        yield* untilRuns(first.uid)
+        yield* strong.kill
+        const error: any = yield* Effect.flip(Fiber.join(second))
+        assert.include(error.message, "none of the 1 workers has what it asks for; start workers that have it")
+      }).pipe(Effect.provide(DaskBackend.layer({ ...base, address, noWorkersTimeout: "1 second" })))
     })
   )
 
@@ -188,6 +243,7 @@ describe.skipIf(missing)("Where there is none", () => {
         ["cancelRunning", { cancelRunning: "never" as any }],
         ["resultLimit", { resultLimit: 0 }],
         ["killGrace", { killGrace: "soon" as any }],
+        ["noWorkersTimeout", { noWorkersTimeout: "soon" as any }],
         ["kinds", { kinds: ["function" as any] }],
         ["address", { address: "" }],
         ["workerResources.GPU", { workerResources: { GPU: -1 } }],

@@ -61,6 +61,32 @@ describe.skipIf(missing)("Workers with resources and names", () => {
   )
 })
 
+describe.skipIf(missing)("Workers of the layer's own cluster", () => {
+  it.scopedLive("have their threads as cores and their memory; beyond that the options that give more are named", () =>
+    Effect.gen(function* () {
+      yield* pid({ resources: { cores: 3 } })
+      yield* pid({ resources: { cores: 2, memory: 300_000_000 } })
+      yield* pid(set({ resources: { CPU: 1, GPU: 1 } }))
+      for (const [key, options] of [
+        ["resources", { resources: { cores: 4000 } }],
+        ["resources", { resources: { memory: 500_000_000 } }],
+        ["settings.resources", set({ resources: { GPU: 2 } })]
+      ] as const) {
+        const none = yield* refusal(options)
+        assert.strictEqual(none.configKey, key)
+        assert.include(none.message, "MEMORY: 400000000, GPU: 1}; give each worker more with threadsPerWorker")
+        assert.notInclude(none.message, "--resources")
+      }
+    }).pipe(
+      Effect.provide(
+        DaskBackend.layer({
+          ...{ ...base, workers: 1, threadsPerWorker: 3, memoryLimit: "400MB", workerResources: { GPU: 1 } }
+        })
+      )
+    )
+  )
+})
+
 describe.skipIf(missing)("Settings of one task", () => {
   layer(DaskBackend.layer({ ...base, workers: 1, threadsPerWorker: 1 }), {
     excludeTestServices: true,

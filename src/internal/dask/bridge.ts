@@ -4,7 +4,7 @@ import { Channel } from "../bridge/channel.js"
 import type { Message } from "../bridge/frame.js"
 import { argumentsFor } from "../launch/python.js"
 import type { Flight } from "./flight.js"
-import type { Hello, Worker } from "./messages.js"
+import type { Hello, Unserved, Worker } from "./messages.js"
 import { isHello, isOfBridge, isOfTask } from "./messages.js"
 import type { Place } from "./place.js"
 import { load } from "./source.js"
@@ -37,6 +37,8 @@ export interface Options {
   readonly timeout: number
   readonly path: ReadonlyArray<string>
   readonly resultLimit: number
+  /** Milliseconds that a task waits while no worker can take it. */
+  readonly noWorkersTimeout: number
 }
 
 /** Why there is no bridge to a cluster. */
@@ -72,11 +74,15 @@ export class Bridge {
   private ready = false
   private held = true
 
-  /** `opened` is called once: when there is a cluster, or with why there is none; `lost` when it ends after that. */
+  /**
+   * `opened` is called once: when there is a cluster, or with why there is none; `lost` when it ends after that;
+   * `unserved` when the number of tasks that no worker can take has changed.
+   */
   constructor(
     options: Options,
     private readonly opened: (result: Opened | Failure) => void,
-    private readonly lost: (message: string) => void
+    private readonly lost: (message: string) => void,
+    private readonly unserved: (found: Unserved) => void
   ) {
     const { agent, bootstrap, bridge, module, remote } = load()
     const { cluster, env, name, path, python, resultLimit, timeout } = options
@@ -98,6 +104,7 @@ export class Bridge {
           "local" in cluster ? { local: { ...cluster.local, surroundings: { env, pid: process.pid } } } : cluster,
         certificates: "local" in cluster && !cluster.local.insecure,
         timeout,
+        patience: Number.isFinite(options.noWorkersTimeout) ? options.noWorkersTimeout / 1000 : null,
         worker: { path, resultLimit, agent, bootstrap }
       },
       silence,
@@ -215,6 +222,9 @@ export class Bridge {
         this.asking.get(header.ask)?.(header.workers)
         this.asking.delete(header.ask)
         this.hold()
+        break
+      case "unserved":
+        this.unserved(header)
         break
       case "lost":
         this.end(header.message)

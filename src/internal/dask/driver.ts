@@ -8,6 +8,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Mailbox from "effect/Mailbox"
 import type * as Scope from "effect/Scope"
+import * as Stream from "effect/Stream"
 import type { BatchDriver, Executable, HonouredOption, Spec, Update } from "../../Driver.js"
 import { programOptions, taskError } from "../../Driver.js"
 import { BackendError, ConfigurationError } from "../../Errors.js"
@@ -20,7 +21,7 @@ import { Bridge } from "./bridge.js"
 import type { Said } from "./flight.js"
 import { Flight, Program } from "./flight.js"
 import * as Live from "./live.js"
-import type { Worker } from "./messages.js"
+import type { Unserved, Worker } from "./messages.js"
 import type { Python } from "./payload.js"
 import * as Payload from "./payload.js"
 import * as Place from "./place.js"
@@ -69,9 +70,20 @@ export const make = (
     const scope = yield* Effect.scope
     const name = `effect-rhapsody-${randomUUID()}`
     const updates = yield* Mailbox.make<Update, BackendError>()
-    const { bridge, details } = yield* open({ ...options, name }, (message) => {
-      updates.unsafeDone(Exit.fail(new BackendError({ backendType: type, reason: "Lost", details: { message } })))
-    })
+    let unserved: Unserved = { type: "unserved", count: 0, workers: 0 }
+    const warnings = yield* Mailbox.make<string>()
+    yield* Effect.forkScoped(Stream.runForEach(Mailbox.toStream(warnings), (line) => Effect.logWarning(line)))
+    const { bridge, details } = yield* open(
+      { ...options, name },
+      (message) => {
+        updates.unsafeDone(Exit.fail(new BackendError({ backendType: type, reason: "Lost", details: { message } })))
+      },
+      (found) => {
+        const first = unserved.count === 0 && found.count > 0
+        unserved = found
+        if (first) warnings.unsafeOffer(`Dask: ${waiting(unserved)}; ${remedy(options, found.workers)}`)
+      }
+    )
     /** Of the tasks that live, by uid: the engine has one attempt of each at a time. */
     const live = new Map<string, Flight>()
     const listener = {
@@ -82,7 +94,9 @@ export const make = (
       },
       answer: (flight: Flight, frame: Uint8Array) => {
         if (flight.worker !== undefined) bridge.say(flight.worker, frame)
-      }
+      },
+      unserved: (workers: number) =>
+        `no worker took it within ${Duration.format(Duration.millis(options.noWorkersTimeout))}: ${staff(workers)}; ${remedy(options, workers)}`
     }
     let known: { readonly at: number; readonly workers: ReadonlyArray<Worker> } | undefined
     let serial = 0
@@ -164,13 +178,17 @@ export const make = (
       settings,
       honours,
       nativeStates,
-      details,
+      details: () => (unserved.count === 0 ? details : { ...details, unserved: waiting(unserved) }),
       // a function that runs in a thread has no end but its own
       cancelable: ({ attempt, uid }) => {
         const flight = live.get(uid)
         return flight === undefined || flight.spec.attempt !== attempt || !flight.deaf || options.deaf !== "wait"
       },
-      check: (spec) => Effect.zipRight(checkProgram(spec), Place.check(spec, workers)),
+      check: (spec) =>
+        Effect.zipRight(
+          checkProgram(spec),
+          Place.check(spec, workers, "address" in options.cluster ? "joined" : "own")
+        ),
       submit: (specs) =>
         Effect.suspend(() => {
           if (!bridge.alive) {
@@ -197,6 +215,17 @@ export const make = (
       updates: Mailbox.toStream(updates)
     } satisfies BatchDriver<Kinds>
   })
+
+const staff = (workers: number) =>
+  workers === 0 ? "there are no workers" : `none of the ${workers} workers has what it asks for`
+
+const waiting = ({ count, workers }: Unserved) =>
+  `${count} ${count === 1 ? "task waits" : "tasks wait"} for a worker: ${staff(workers)}`
+
+const remedy = ({ cluster }: Settled, workers: number) =>
+  "address" in cluster
+    ? `start workers${workers === 0 ? "" : " that have it"}, or raise noWorkersTimeout`
+    : "its worker may be starting anew; see what it ended of, or raise noWorkersTimeout"
 
 const invalid = (configKey: string, reason: "InvalidOption" | "InvalidPayload", message: string) =>
   new ConfigurationError({ configKey, reason, details: { message } })
@@ -232,7 +261,8 @@ const fitting = (loaded: Loaded): Loaded => {
 
 const open = (
   options: BridgeOptions,
-  lost: (message: string) => void
+  lost: (message: string) => void,
+  unserved: (found: Unserved) => void
 ): Effect.Effect<
   { readonly bridge: Bridge; readonly details: Readonly<Record<string, string>> },
   ConfigurationError | BackendError,
@@ -246,7 +276,8 @@ const open = (
           new Bridge(
             options,
             (result) => Deferred.unsafeDone(answer, "_tag" in result ? Effect.fail(result) : Effect.succeed(result)),
-            lost
+            lost,
+            unserved
           ),
         // Node throws where the system refuses a process for some reasons, and tells others later
         catch: (cause) => refusal(options, { _tag: "Process", lost: { reason: "NotStarted", message: String(cause) } })

@@ -22,6 +22,8 @@ export interface Listener {
   readonly say: (flight: Flight, said: Said) => void
   /** To the worker that it runs on. */
   readonly answer: (flight: Flight, frame: Uint8Array) => void
+  /** Why a task ends that no worker could take for too long. */
+  readonly unserved: (workers: number) => string
 }
 
 const type = "dask"
@@ -123,7 +125,11 @@ export class Flight {
     return { _tag: "Failed", error: taskError(this.spec, reason, { details }) }
   }
 
-  private erred({ exception, message, reason }: Extract<OfTask, { readonly type: "erred" }>): Said {
+  private erred({ exception, message, reason, workers }: Extract<OfTask, { readonly type: "erred" }>): Said {
+    if (reason === "NoWorker") {
+      const details = { message: this.listener.unserved(workers ?? 0) }
+      return { _tag: "Failed", error: new BackendError({ backendType: type, reason: "Unavailable", details }) }
+    }
     const details = { message, ...(exception === undefined ? {} : { type: exception }) }
     return {
       _tag: "Failed",

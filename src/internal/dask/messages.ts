@@ -33,6 +33,10 @@ const Gone = Schema.Struct({
   message: Schema.String
 })
 
+/** So many tasks wait, for no worker can take them now. */
+const Unserved = Schema.Struct({ type: Schema.Literal("unserved"), count: Schema.Int, workers: Schema.Int })
+export type Unserved = typeof Unserved.Type
+
 /** A worker, as its scheduler sees it. */
 export const Worker = Schema.Struct({
   address: Schema.String,
@@ -85,8 +89,11 @@ const Canceled = Schema.Struct({
 const Erred = Schema.Struct({
   type: Schema.Literal("erred"),
   id: Id,
-  reason: Schema.Literal("Lost", "Rejected"),
+  /** NoWorker: none could take it for too long. */
+  reason: Schema.Literal("Lost", "Rejected", "NoWorker"),
   message: Schema.String,
+  /** How many workers there are. */
+  workers: Schema.optional(Schema.Int),
   exception: Schema.optional(Schema.String)
 })
 /** The agent that ran it is gone. */
@@ -117,7 +124,7 @@ export const OfTask = Schema.Union(
   AgentLost
 )
 export type OfTask = typeof OfTask.Type
-export const OfBridge = Schema.Union(Ready, Wrong, Gone, Answer)
+export const OfBridge = Schema.Union(Ready, Wrong, Gone, Answer, Unserved)
 export type OfBridge = typeof OfBridge.Type
 
 /** Fast, for each task costs two of them. */

@@ -73,10 +73,17 @@ export const addressed = (place: Place, workers: ReadonlyArray<Worker>): Place =
         )
       }
 
+/** What gives a worker more, by whose cluster it is. */
+const remedies = {
+  own: "give each worker more with threadsPerWorker, memoryLimit or workerResources, or have fewer workers",
+  joined: "start workers with matching --resources"
+}
+
 /** Refuses what no worker has. `workers` is asked only about a task that needs something of one. */
 export const check = <E>(
   spec: Pick<Spec, "priority" | "resources" | "settings">,
-  workers: Effect.Effect<ReadonlyArray<Worker>, E>
+  workers: Effect.Effect<ReadonlyArray<Worker>, E>,
+  whose: keyof typeof remedies
 ): Effect.Effect<void, ConfigurationError | E> => {
   const place = placeOf(spec)
   const other = (spec.settings as Settings | undefined)?.allowOtherWorkers
@@ -98,7 +105,7 @@ export const check = <E>(
     return Effect.fail(
       invalid(
         own === undefined ? "resources" : "settings.resources",
-        `no worker can satisfy ${show(resources)}; there are ${list(named, ({ resources }) => show(resources))}; start workers with matching --resources`
+        `no worker can satisfy ${show(resources)}; there are ${list(named, ({ resources }) => show(resources))}; ${remedies[whose]}`
       )
     )
   })

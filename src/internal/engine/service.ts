@@ -208,7 +208,7 @@ export const make = (driver: AnyDriver, engine: Engine): Service => {
         waiting: machine.waiting,
         ...counts(),
         ...(standstill === undefined ? {} : { standstill }),
-        ...(driver.details === undefined ? {} : { details: driver.details })
+        ...(driver.details === undefined ? {} : { details: driver.details() })
       }
     }),
     events: events.subscribe,

@@ -125,6 +125,7 @@ const Dask: Entry<DaskBackend.Options, any> = {
     cancelRunning: Schema.optionalWith(Schema.Literal("wait", "abandon", "restart"), { exact: true }),
     resultLimit: Schema.optionalWith(Schema.Number, { exact: true }),
     connectTimeout: Schema.optionalWith(DurationInput, { exact: true }),
+    noWorkersTimeout: Schema.optionalWith(DurationInput, { exact: true }),
     sandboxes: Schema.optionalWith(Schema.String, { exact: true })
   }),
   config: under("DASK", {
@@ -146,6 +147,7 @@ const Dask: Entry<DaskBackend.Options, any> = {
     cancelRunning: Config.string("CANCEL_RUNNING"),
     resultLimit: Config.integer("RESULT_LIMIT"),
     connectTimeout: Config.duration("CONNECT_TIMEOUT"),
+    noWorkersTimeout: Config.duration("NO_WORKERS_TIMEOUT"),
     sandboxes: Config.string("SANDBOXES")
   }),
   layer: (options) => dask().then(({ layer }) => layer(options)),

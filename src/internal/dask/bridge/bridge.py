@@ -60,7 +60,8 @@ class Bridge(Ends):
             self.client._stream_handlers[op] = after(self.client._stream_handlers[op], handler)
         try:
             await self.client.register_plugin(
-                shipped(distributed.SchedulerPlugin, self.hello, "SchedulerSide", self.name, self.client.id, self.cluster is not None),
+                shipped(distributed.SchedulerPlugin, self.hello, "SchedulerSide", self.name, self.client.id,
+                        self.cluster is not None, self.hello["patience"]),
                 name=self.name)
             await self.client.register_plugin(
                 shipped(distributed.WorkerPlugin, self.hello, "WorkerSide", self.name, self.hello["worker"]),

@@ -32,7 +32,8 @@ class Ends:
 
     # ------------------------------------------------------------------------------------------------------- from Dask
 
-    def hear(self, msgs=(), worker=None, gone=(), stopping=(), answer=None, workers=(), lost=None, **_):
+    def hear(self, msgs=(), worker=None, gone=(), stopping=(), answer=None, known=(), lost=None,
+             unserved=None, workers=0, late=(), **_):
         frames = []
         for what, id, frame, key in msgs:
             task = self.tasks.get(id)
@@ -59,9 +60,16 @@ class Ends:
                 task.worker = worker
                 self.hurry(task)
         if answer is not None:
-            self.channel.tell({"type": "answer", "ask": answer, "workers": list(workers)})
+            self.channel.tell({"type": "answer", "ask": answer, "workers": list(known)})
         if lost is not None:
             self.bereaved(lost)
+        if unserved is not None:
+            self.channel.tell({"type": "unserved", "count": unserved, "workers": workers})
+        for key in late:
+            task = self.keys.get(key)
+            if task is not None and not task.ended:
+                self.finish(task, {"type": "erred", "reason": "NoWorker", "message": "", "workers": workers})
+                self.release(task)
 
     def bereaved(self, worker):
         """What was being stopped on a worker that is gone has stopped."""

@@ -6,6 +6,7 @@ goes with the client, whichever way that leaves.
 import asyncio
 import sys
 import time
+import traceback
 import weakref
 
 from distributed.diagnostics.plugin import SchedulerPlugin
@@ -17,11 +18,16 @@ APART = 0.005
 SPOKEN = 20
 # Spans of which some may have ended.
 SPANS = 200
+# Seconds between two looks at the tasks that no worker can take.
+LOOK = 1.0
 
 
 class SchedulerSide(SchedulerPlugin):
-    def __init__(self, name, client, own):
+    def __init__(self, name, client, own, patience):
         self.name, self.client = name, client
+        self.patience = patience  # seconds that a task waits while no worker can take it, or None
+        self.unserved = {}  # those by key, and since when
+        self.gone = False
         self.own = own  # the cluster is this backend's alone
         self.told = weakref.WeakSet()  # tasks whose end is told; their client releases them somewhat later
         self.ended = {}  # spans, and when they were seen to have ended
@@ -31,6 +37,30 @@ class SchedulerSide(SchedulerPlugin):
         self.scheduler = scheduler
         scheduler.stream_handlers[self.name] = careful(self.hear)
         scheduler.client_comms[self.client].interval = APART
+        asyncio.ensure_future(self.watch())
+
+    async def watch(self):
+        while not self.gone:
+            await asyncio.sleep(LOOK)
+            try:
+                self.look()
+            except Exception:
+                traceback.print_exc()
+
+    def look(self):
+        """Which tasks no worker can take: there is none, or none that has what they ask for. Their time is limited."""
+        scheduler, now = self.scheduler, time.monotonic()
+        wanted = scheduler.clients[self.client].wants_what if self.client in scheduler.clients else ()
+        idle = [*scheduler.unrunnable, *(() if scheduler.running else scheduler.queued)]
+        since = {state.key: self.unserved.get(state.key, now) for state in idle if state in wanted}
+        late = [] if self.patience is None else [key for key in since if now - since[key] > self.patience]
+        for key in late:
+            del since[key]
+        if late:
+            scheduler.client_releases_keys(keys=late, client=self.client)
+        if late or len(since) != len(self.unserved):
+            self.tell(unserved=len(since), workers=len(scheduler.workers), late=late)
+        self.unserved = since
 
     def tidy(self):
         """Dask keeps a span for every time that it had nothing to do, for ever: of an own cluster, the old ones go."""
@@ -70,7 +100,7 @@ class SchedulerSide(SchedulerPlugin):
         if say is not None and say[0] in self.scheduler.workers:
             self.scheduler.worker_send(say[0], {"op": self.name, "say": say[1]})
         if ask is not None:
-            self.tell(answer=ask, workers=[self.seen(state) for state in self.scheduler.workers.values()])
+            self.tell(answer=ask, known=[self.seen(state) for state in self.scheduler.workers.values()])
 
     def cancel(self, asked):
         """Nothing of it starts any more. Who has not been given to a worker never ran; the worker tells of the others,
@@ -111,6 +141,7 @@ class SchedulerSide(SchedulerPlugin):
 
     def remove_client(self, scheduler, client):
         if client == self.client:
+            self.gone = True
             scheduler.stream_handlers[self.name] = ignore
             asyncio.get_running_loop().call_later(LATE, scheduler.stream_handlers.pop, self.name, None)
             scheduler.plugins.pop(self.name, None)
