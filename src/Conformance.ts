@@ -90,7 +90,10 @@ export interface Subject {
   readonly options?: ReadonlyArray<Options<any>>
   /** A service that becomes ready, from a backend that runs the kind `"service"`. */
   readonly service?: Service<unknown, unknown, any>
-  /** A command that submits one task, a tree of processes of which two sleep for ever, by `sleep`: to be killed. */
+  /**
+   * A command that runs one task and ends in order on SIGTERM, as `NodeRuntime.runMain` does: `sh -c` of the script in
+   * its variable `RHAPSODY_SCRIPT`; without one, a tree of processes of which two sleep for ever, by `sleep`.
+   */
   readonly orchestrator?: readonly [executable: string, ...args: ReadonlyArray<string>]
   /** By the id of the row. */
   readonly exceptions?: Readonly<Record<string, Exception>>

@@ -131,6 +131,14 @@ const mutants: Record<string, readonly [subject: Conformance.Subject, ...fails: 
     "uids"
   ],
   "leaves the work behind when it is stopped": [leftBehind(functions), "stopped"],
+  "kills its programs on SIGTERM": [
+    { ...programs, orchestrator: ["setsid", "sh", "-c", `trap 'kill -9 0' TERM; sh -c "$RHAPSODY_SCRIPT" & wait`] },
+    "process-sigterm"
+  ],
+  "leaves its programs behind when it is killed": [
+    { ...programs, exceptions: {}, orchestrator: ["sh", "-c", "setsid sleep 15 & setsid sleep 15 & wait"] },
+    "process-orchestrator-killed"
+  ],
   "leaves processes behind when it is stopped": [
     leftBehind(programs),
     "process-cancel",
@@ -495,10 +503,9 @@ describe("a backend that", { concurrent: true }, () => {
   it("is there for each row", () => {
     const failed = new Set(Object.values(mutants).flatMap(([, ...fails]) => fails))
     const rows = Conformance.rows(programs).map(({ id }) => id)
-    // what kills this process is declared away by whoever cannot stand it
     assert.deepStrictEqual(
       rows.filter((id) => !failed.has(id)),
-      ["process-orchestrator-killed"]
+      []
     )
   })
 })

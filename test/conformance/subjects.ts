@@ -46,6 +46,16 @@ const stubs = [
 const uncancelable = (options?: ExecutionBackend.Options) =>
   TestBackend.layer({ stopGrace: "100 millis", ...options, cancelable: false, stubs })
 
+const orchestrator = (launcher: "agent" | "node") =>
+  [
+    process.execPath,
+    "--conditions=effect-rhapsody-source",
+    "--import",
+    "tsx",
+    path.join(import.meta.dirname, "orchestrator.ts"),
+    launcher
+  ] as const
+
 export const subjects: ReadonlyArray<Conformance.Subject> = [
   {
     name: "Concurrent",
@@ -54,13 +64,7 @@ export const subjects: ReadonlyArray<Conformance.Subject> = [
     slots: 4,
     layer: concurrent("agent"),
     work: ExecutableWork.make,
-    orchestrator: [
-      process.execPath,
-      "--conditions=effect-rhapsody-source",
-      "--import",
-      "tsx",
-      path.join(import.meta.dirname, "orchestrator.ts")
-    ]
+    orchestrator: orchestrator("agent")
   },
   {
     name: "Concurrent, by Node",
@@ -69,6 +73,7 @@ export const subjects: ReadonlyArray<Conformance.Subject> = [
     slots: 4,
     layer: concurrent("node"),
     work: ExecutableWork.make,
+    orchestrator: orchestrator("node"),
     exceptions: {
       "process-bytes": {
         reason: "`node:child_process` passes on UTF-8 alone; other bytes are refused",

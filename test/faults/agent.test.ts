@@ -3,8 +3,9 @@ import * as fs from "node:fs"
 import { join } from "node:path"
 import { assert } from "@effect/vitest"
 import { Effect, Exit, Fiber, Schedule } from "effect"
+import type { TaskError } from "effect-rhapsody"
 import { ConcurrentBackend, ExecutionBackend } from "effect-rhapsody"
-import { directory, eventually, failureOf, gate, inbox, sh } from "../concurrent/support.js"
+import { command, directory, eventually, failureOf, gate, inbox, sh } from "../concurrent/support.js"
 import { idle, nothingLeft } from "../support.js"
 import type { Shape } from "./support.js"
 import {
@@ -99,8 +100,31 @@ fault("SIGKILL of the keepers", {
   node: limit("there is none", none)
 })
 
-fault("SIGTERM of an agent", {
-  agent: caught("it kills all that it started and ends", killed("agent", "SIGTERM")),
+fault("SIGTERM, SIGINT, SIGHUP and SIGQUIT of agents and keepers", {
+  agent: caught(
+    "as a batch system sends them to every process: programs go on, and end as they do by themselves",
+    Effect.gen(function* () {
+      const [letters, door] = [yield* inbox, yield* gate]
+      const script = `echo ready > ${letters.path}; read x < ${door.path}; echo through`
+      const fibers = yield* Effect.replicateEffect(ExecutionBackend.submit(sh(script)), 2)
+      yield* letters.takeN(2)
+      const before = agentsOf()
+      for (const signal of ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"] as const) {
+        for (const { agent, keeper } of before) for (const pid of [agent, keeper]) kill(pid, signal)
+      }
+      yield* door.open(2)
+      for (const fiber of fibers) assert.strictEqual((yield* Fiber.join(fiber)).stdout, "through\n")
+      assert.deepStrictEqual(agentsOf(), before)
+      // and what they start does not ignore them
+      for (const signal of ["TERM", "INT", "HUP", "QUIT"]) {
+        for (const options of [{}, { nice: 1 }]) {
+          const dies = { executable: "sh", args: ["-c", `kill -${signal} $$; echo deaf`], ...options }
+          const error = failureOf(yield* Effect.exit(ExecutionBackend.execute(command(dies))))
+          assert.strictEqual((error as TaskError).signal, `SIG${signal}`)
+        }
+      }
+    }).pipe(over("agent"))
+  ),
   node: limit("there is none", none)
 })
 

@@ -6,7 +6,7 @@ import { same } from "./check.js"
 export const markName = "RHAPSODY_MARK"
 
 /** Processes with this mark, or those of a program; the dead that wait to be reaped are none. */
-const marked = (mark: string, program: string | undefined): number =>
+export const marked = (mark: string, program?: string): ReadonlyArray<number> =>
   fs
     .readdirSync("/proc")
     .filter((pid) => /^\d+$/.test(pid))
@@ -20,11 +20,12 @@ const marked = (mark: string, program: string | undefined): number =>
       } catch {
         return false // ended meanwhile
       }
-    }).length
+    })
+    .map(Number)
 
 let serial = 0
 export const newMark = Effect.sync(() => `${process.pid}-${++serial}`)
 export const markEnv = (mark: string) => ({ [markName]: mark })
 
-export const alive = (mark: string, program?: string) => Effect.sync(() => marked(mark, program))
+export const alive = (mark: string, program?: string) => Effect.sync(() => marked(mark, program).length)
 export const noneLeft = (mark: string) => Effect.flatMap(alive(mark), (left) => same(left, 0, "processes left"))

@@ -1,6 +1,5 @@
 /** The rows of backends that start programs on this machine: what goes in, what comes out, and that nothing stays. */
 
-import { spawn } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Effect from "effect/Effect"
@@ -16,7 +15,8 @@ import * as Task from "../../Task.js"
 import * as TaskDictionary from "../../TaskDictionary.js"
 import { ConformanceError, check, endsAs, failsAs, same, until, within } from "./check.js"
 import { orRefused } from "./honours.js"
-import { alive, markEnv, markName, newMark, noneLeft } from "./marks.js"
+import { alive, markEnv, newMark, noneLeft } from "./marks.js"
+import { orchestrated } from "./orchestrated.js"
 import type { Needing } from "./tools.js"
 import { folder } from "./tools.js"
 
@@ -75,7 +75,8 @@ export const refusesBytes = ({ layer }: Pick<Subject, "layer">): Effect.Effect<v
     )
   ).pipe(Effect.provide(layer() as Layer.Layer<any, unknown>)) as Effect.Effect<void, unknown>
 
-export const processes = ({ layer, orchestrator }: Subject): ReadonlyArray<Needing> => {
+export const processes = (subject: Subject): ReadonlyArray<Needing> => {
+  const { layer } = subject
   const row = (id: string, title: string, body: Effect.Effect<unknown, unknown, any>): Needing => ({
     id: `process-${id}`,
     title,
@@ -315,28 +316,6 @@ export const processes = ({ layer, orchestrator }: Subject): ReadonlyArray<Needi
         yield* noneLeft(mark)
       })
     ),
-    {
-      id: "process-orchestrator-killed",
-      title: "no process outlives this one, when it is killed with SIGKILL",
-      need: "programs",
-      run: Effect.gen(function* () {
-        if (orchestrator === undefined)
-          return yield* new ConformanceError({ message: "the subject names no orchestrator" })
-        const mark = yield* newMark
-        const started = yield* Effect.acquireRelease(
-          Effect.sync(() => spawn("env", [`${markName}=${mark}`, ...orchestrator], { stdio: "ignore" })),
-          (child) => Effect.sync(() => child.kill("SIGKILL"))
-        )
-        const grown = Effect.map(alive(mark, "sleep"), (count) => count >= 2)
-        yield* until(grown, "its task to run")
-        started.kill("SIGKILL")
-        const gone = until(
-          Effect.map(alive(mark), (count) => count === 0),
-          "its processes to end"
-        )
-        yield* Effect.ignore(within(gone, "their end", 2))
-        yield* noneLeft(mark)
-      }).pipe(Effect.scoped)
-    }
+    ...orchestrated(subject)
   ]
 }

@@ -34,9 +34,6 @@ class Agent(Starting, Outputs, Endings):
         self.wake, wake = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         signal.set_wakeup_fd(wake, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
-        signal.signal(signal.SIGTERM, self.hang_up)
-        for number in (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
-            signal.signal(number, signal.SIG_IGN)
         self.ignored = [number for number in signal.valid_signals() if signal.getsignal(number) is signal.SIG_IGN]
         self.own = open("/proc/self/task/%d/children" % os.getpid(), "rb", buffering=0)
         self.keeper_in = keeper_in

@@ -14,6 +14,10 @@ def keep():
                 os.close(fd)
             except OSError:
                 pass  # the one that the list was read from
+    # A batch system, a container's stop and a terminal signal every process at once. Programs have their grace then:
+    # these two end when the orchestrator does, which is signalled as well.
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_IGN)
     become_subreaper()
     from_agent, keeper_in = os.pipe()
     keeper_gone, _ = os.pipe()  # its other end closes when this process is gone

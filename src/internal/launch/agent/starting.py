@@ -254,7 +254,7 @@ class Starting:
         try:
             os.setsid()
             signal.set_wakeup_fd(-1)
-            for number in self.ignored + [signal.SIGTERM, signal.SIGCHLD]:
+            for number in [*self.ignored, signal.SIGCHLD]:
                 signal.signal(number, signal.SIG_DFL)
             signal.pthread_sigmask(signal.SIG_SETMASK, ())
             for to, fd in enumerate(standard):
