@@ -5,6 +5,7 @@
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import type * as Scope from "effect/Scope"
+import { turn } from "./pace.js"
 
 export interface Deadline {
   readonly at: number
@@ -92,19 +93,24 @@ export const make: Effect.Effect<Deadlines, never, Scope.Scope> = Effect.gen(fun
       })
     })
 
-  const turn = Effect.suspend(() => {
+  const runDue = Effect.sync(() => {
     const now = millis()
-    let next = heap.items[0]
-    for (; next !== undefined && next.at <= now; next = heap.items[0]) {
+    for (let next = heap.items[0]; next !== undefined && next.at <= now; next = heap.items[0]) {
       heap.remove(next)
       next.run()
     }
-    if (next === undefined) return anotherIsNext(undefined)
-    const left = Math.min(Math.ceil(next.at - now), longestSleep)
-    return Effect.raceFirst(clock.sleep(Duration.millis(left)), anotherIsNext(next))
+  })
+  // What is due already waits for a turn of the event loop: a task that is retried without delay, for ever, must not
+  // keep all else from happening.
+  const next = Effect.suspend(() => {
+    const [first] = heap.items
+    if (first === undefined) return anotherIsNext(undefined)
+    const left = Math.min(Math.ceil(first.at - millis()), longestSleep)
+    const sleep = left > 0 ? clock.sleep(Duration.millis(left)) : turn
+    return Effect.raceFirst(Effect.zipRight(sleep, runDue), anotherIsNext(first))
   })
 
-  yield* Effect.forkScoped(Effect.interruptible(Effect.forever(turn)))
+  yield* Effect.forkScoped(Effect.interruptible(Effect.forever(next)))
 
   const add = (delay: number, run: () => void): Deadline => {
     const deadline: Deadline = { at: millis() + Math.max(0, delay), run, index: -1 }

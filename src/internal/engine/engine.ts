@@ -38,6 +38,7 @@ import { limitsOf } from "./limits.js"
 import { Machine, Waiter } from "./machine.js"
 import * as Nesting from "./nesting.js"
 import { backendError as backendFailure } from "./outcome.js"
+import { paced, step } from "./pace.js"
 import { duplicate, prepare } from "./prepare.js"
 import * as Report from "./report.js"
 import * as Standstill from "./standstill.js"
@@ -66,7 +67,7 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
   const report = Report.make(driver.type, events, clock)
   const machine = new Machine<Entry>(limits, {
     changed: (entry) => report(entry, machine),
-    granted: (entry) => entry.resume?.(Effect.void),
+    granted: (entry) => entry.resume?.(step()),
     told: (entry, word) => entry.told?.(word)
   })
   let grace = limits.grace
@@ -167,12 +168,15 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
   const submitInto = (instance: Unit, owner: Scope.Scope, restore: Restore, ready?: Entry["ready"]) =>
     Effect.withFiberRuntime<TaskFiber<any, any>, Refusal>((fiber) => {
       const by: Submitter = { fiber, parent: parentOf(fiber), owner, ready }
-      const prepared = prepareIn(fiber, instance, ready !== undefined)
-      // an Either where nothing had to be awaited, which is nearly always
-      return Either.isEither(prepared) && Either.isRight(prepared)
-        ? enter(prepared.right as Prepared, by, restore)
-        : Effect.flatMap(restore(prepared), (prepared) => enter(prepared, by, restore))
+      return paced(() => prepareAndEnter(instance, by, restore), restore)
     })
+  const prepareAndEnter = (instance: Unit, by: Submitter, restore: Restore) => {
+    const prepared = prepareIn(by.fiber, instance, by.ready !== undefined)
+    // an Either where nothing had to be awaited, which is nearly always
+    return Either.isEither(prepared) && Either.isRight(prepared)
+      ? enter(prepared.right as Prepared, by, restore)
+      : Effect.flatMap(restore(prepared), (prepared) => enter(prepared, by, restore))
+  }
 
   /** All or none: places for all of them are taken at once. */
   const submitTogether = (instances: ReadonlyArray<Unit>, owner: Scope.Scope, restore: Restore) =>
@@ -180,7 +184,7 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
       const by: Submitter = { fiber, parent: parentOf(fiber), owner, ready: undefined }
       const nested = by.parent !== undefined
       const count = instances.length
-      return Effect.flatMap(restore(Effect.forEach(instances, (one) => prepareIn(fiber, one))), (all) => {
+      return Effect.flatMap(restore(Effect.forEach(instances, (one) => paced(() => prepareIn(fiber, one)))), (all) => {
         const seen = new Set<string>()
         for (const { uid } of all) {
           if (uid !== undefined && seen.has(uid)) return Effect.fail(duplicate(uid))
@@ -201,7 +205,7 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
           }
           // live in one step: forking takes many, and somebody else could take a uid between them, or close
           const entries = all.map((one) => accept(one, by, seen))
-          return Effect.forEach(entries, (entry, i) => launch(entry, all[i]!, by))
+          return Effect.forEach(entries, (entry, i) => paced(() => launch(entry, all[i]!, by)))
         })
       })
     })

@@ -16,6 +16,7 @@ import type { Deadlines } from "./deadlines.js"
 import type { Entry, Prepared } from "./entry.js"
 import type { Machine } from "./machine.js"
 import { describe, taskError } from "./outcome.js"
+import { step } from "./pace.js"
 import * as Retry from "./retry.js"
 
 const known = (error: unknown): TaskError | BackendError | undefined =>
@@ -123,7 +124,7 @@ export const make = ({
   const gate = (entry: Entry): Effect.Effect<void, unknown> =>
     Effect.suspend(() => {
       if (entry.canceled !== undefined) return Effect.interrupt
-      if (entry.holds || entry.ahead) return Effect.void
+      if (entry.holds || entry.ahead) return step()
       return Effect.async((resume) => {
         queued()
         entry.resume = resume
