@@ -178,6 +178,8 @@ export interface ProcessExit {
   readonly overflow?: "stdout" | "stderr"
   /** Why its output cannot be read back from a file: LaunchFailed, unless the program ended badly. */
   readonly unreadable?: string
+  /** Why the shell that runs the lines of `prepare` did not come to the program, and facts of it: LaunchFailed. */
+  readonly unreached?: Readonly<Record<string, unknown>>
   /** Bytes that were printed beyond the limit and not kept. */
   readonly dropped?: Dropped
   /** Some of its processes could not be killed, and are still there. */

@@ -159,7 +159,9 @@ export interface DefinitionOptions<in E = unknown> {
   readonly capture?: Capture
   /**
    * Lines that bash runs before the program, which then runs in the environment they leave: `module load gromacs`,
-   * `source env/bin/activate`. The first that fails is the end of the task, with its exit code.
+   * `source env/bin/activate`. They read nothing of the
+   * program's input. The first that fails is the end of the task, as is one after which the shell does not come to the
+   * program (`exit 0`): LaunchFailed, with its number and exit code.
    */
   readonly prepare?: ReadonlyArray<string>
   /**

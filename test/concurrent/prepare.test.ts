@@ -57,10 +57,15 @@ overBoth("lines for bash", ({ launcher, provide }) => {
       yield* program(join(bin, "gromacs"), "echo this one")
       const prepare = [`PATH=${bin}:$PATH`]
       assert.strictEqual(yield* stdoutOf(command({ executable: "gromacs" }, { prepare })), "this one\n")
-      // it is the shell who finds no program then
+      // it is the shell that finds no program then
       const missing = yield* taskError(command({ executable: "no-such-program" }, { prepare }))
-      assert.deepStrictEqual([missing.reason, missing.exitCode], ["Exit", 127])
-      assert.match(missing.message, /no-such-program: (command )?not found/)
+      assert.deepStrictEqual([missing.reason, missing.details["errno"]], ["LaunchFailed", "ENOENT"])
+      assert.include(missing.message, "no-such-program: the shell does not find it after the prepare lines")
+      const text = join(bin, "text")
+      fs.writeFileSync(text, "")
+      const refused = yield* taskError(command({ executable: text }, { prepare }))
+      assert.deepStrictEqual([refused.reason, refused.details["errno"]], ["LaunchFailed", "EACCES"])
+      assert.include(refused.message, `${text}: the shell cannot execute it; make it executable`)
     }).pipe(backend)
   )
 
@@ -69,11 +74,14 @@ overBoth("lines for bash", ({ launcher, provide }) => {
       const cwd = yield* directory
       const fails = (prepare: ReadonlyArray<string>) => taskError(sh("touch ran", { cwd, prepare }))
       const error = yield* fails(["true", "echo no such module >&2; (exit 3)", "touch later"])
-      assert.deepStrictEqual([error.reason, error.exitCode], ["Exit", 3])
-      assert.match(error.message, /no such module\nprepare\[1\] failed with code 3$/)
+      assert.deepStrictEqual([error.reason, error.exitCode], ["LaunchFailed", 3])
+      assert.match(error.message, /could not be started: prepare\[1\] failed with code 3\n/)
+      assert.match(error.message, /its stderr ends with:\nno such module$/)
+      assert.strictEqual(error.details["prepare"], 1)
       for (const [prepare, exitCode] of [
         [["false # true"], 1],
         [["true", "false \\"], 1],
+        [["return"], 2],
         [["no-such-command"], 127],
         [["source ./not-there"], 1],
         [["exit 9"], 9],
@@ -85,6 +93,90 @@ overBoth("lines for bash", ({ launcher, provide }) => {
         assert.strictEqual((yield* fails(prepare)).exitCode, exitCode, prepare.join("; "))
       }
       assert.deepStrictEqual(fs.readdirSync(cwd), [])
+    }).pipe(backend)
+  )
+
+  it.scopedLive("that end the shell, or keep it from the program, are an error, whatever their code means", () =>
+    Effect.gen(function* () {
+      const cwd = yield* directory
+      fs.writeFileSync(join(cwd, "exits"), "exit 0\n")
+      for (const line of [
+        "exit 0",
+        "exit",
+        "set -n",
+        "exec true",
+        "exec sh -c 'exit 0'",
+        "source ./exits",
+        "trap 'exit 0' DEBUG",
+        "shopt -s extdebug; trap false DEBUG",
+        "builtin() { :; }"
+      ]) {
+        const error = yield* taskError(sh("touch ran", { cwd, prepare: ["true", line] }))
+        assert.deepStrictEqual([error.reason, error.exitCode, error.details["prepare"]], ["LaunchFailed", 0, 1], line)
+        assert.include(error.message, "prepare[1] ended the shell with code 0 before the program", line)
+      }
+      // a code that is a success of the program is none of a line
+      const Three = Task.executable("Three", { exitCodes: [0, 3], command: () => ({ executable: "true" }) })
+      assert.strictEqual((yield* taskError(Three.make(undefined, { prepare: ["exit 3"] }))).reason, "LaunchFailed")
+      const killed = yield* taskError(sh("touch ran", { cwd, prepare: ["true", "true", "kill -9 $$"] }))
+      assert.deepStrictEqual([killed.reason, killed.signal, killed.details["prepare"]], ["LaunchFailed", "SIGKILL", 2])
+      assert.deepStrictEqual(fs.readdirSync(cwd), ["exits"])
+    }).pipe(backend)
+  )
+
+  it.scopedLive("that change the shell change nothing of how the program starts", () =>
+    Effect.gen(function* () {
+      const cwd = yield* directory
+      fs.writeFileSync(join(cwd, "arguments"), `echo "$# of them: $@" >> seen; set -- of its own\n`)
+      const script = `echo "$0 ran"; env | grep rhapsody_; ls /proc/self/fd | wc -l`
+      const expected = yield* stdoutOf(sh(script, { cwd }))
+      assert.match(expected, /^sh ran\n\d\n$/)
+      for (const line of [
+        "cat > /dev/null <<END\nan open one",
+        "source ./arguments",
+        "set -- lost",
+        "shift || true",
+        "exec() { :; }; unset() { :; }; echo() { :; }; eval() { :; }; exit() { :; }; printf() { :; }; set() { :; }",
+        "exec() { :; }; printf() { :; }; export -f exec printf",
+        "shopt -s expand_aliases; alias exec=true builtin=true printf=true",
+        "trap 'echo the end' EXIT; trap 'echo an error' ERR",
+        "break",
+        "IFS=abc/",
+        "set -euf -o pipefail",
+        "set -o posix; set -k; set -C",
+        "exec 3>&- 9>&-",
+        "set -a; PS4=x",
+        "ulimit -n 64"
+      ]) {
+        const output = yield* stdoutOf(sh(script, { cwd, prepare: ["true", line, "true"] }))
+        assert.strictEqual(output, expected, line)
+      }
+      assert.strictEqual(fs.readFileSync(join(cwd, "seen"), "utf8"), "0 of them: \n")
+    }).pipe(backend)
+  )
+
+  it.scopedLive("read nothing of the program's input, and do not change it", () =>
+    Effect.gen(function* () {
+      const path = join(yield* directory, "in")
+      fs.writeFileSync(path, "from a file\n")
+      const prepare = ["read -r line || line=nothing", "export SEEN=$line; cat; exec < /dev/null"]
+      const read = (stdin: unknown) =>
+        stdoutOf(command({ executable: "sh", args: ["-c", "echo $SEEN; cat"], stdin }, { prepare }))
+      assert.strictEqual(yield* read("the input\n"), "nothing\nthe input\n")
+      assert.strictEqual(yield* read({ file: path }), "nothing\nfrom a file\n")
+      assert.strictEqual(yield* read(undefined), "nothing\n")
+    }).pipe(backend)
+  )
+
+  it.scopedLive("that leave something running do not hold the task up", () =>
+    Effect.gen(function* () {
+      const { alive, env } = yield* marked
+      const daemon = "(while :; do sleep 1000; done) > /dev/null 2>&1 &"
+      assert.strictEqual(yield* stdoutOf(sh("echo ran", { env, prepare: [daemon] })), "ran\n")
+      assert.deepStrictEqual(yield* alive, [])
+      const detached = sh("echo ran", { env, prepare: [daemon], leftovers: "detach" })
+      assert.strictEqual(yield* stdoutOf(detached), "ran\n")
+      assert.isNotEmpty(yield* alive)
     }).pipe(backend)
   )
 

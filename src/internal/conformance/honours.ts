@@ -2,9 +2,10 @@
 import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Effect from "effect/Effect"
+import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import type { Subject } from "../../Conformance.js"
-import { ConfigurationError } from "../../Errors.js"
+import { ConfigurationError, TaskError } from "../../Errors.js"
 import * as ExecutionBackend from "../../ExecutionBackend.js"
 import * as Task from "../../Task.js"
 import { check, same } from "./check.js"
@@ -92,10 +93,22 @@ const ofPrograms: ReadonlyArray<
   [
     "prepare",
     "prepare",
-    "bash runs the lines before the program, which has the environment that they leave",
-    Effect.flatMap(run('printf %s "$WORD"', { prepare: ["WORD=prepared", "export WORD"] }), ({ stdout }) =>
-      same(stdout, "prepared", "the variable")
-    )
+    "bash runs the lines before the program, which has the environment that they leave and its own input, and a line that keeps it from running is an error",
+    Effect.gen(function* () {
+      const file = path.join(yield* folder, "input")
+      fs.writeFileSync(file, "its input")
+      const { stdout } = yield* run(
+        'printf "%s, " "$WORD"; cat',
+        { prepare: ["WORD=prepared", "export WORD", "cat"] },
+        file
+      )
+      yield* same(stdout, "prepared, its input", "the variable, and the input")
+      for (const line of ["exit 0", "set -n", "exec true"]) {
+        const end = yield* Effect.either(run("true", { prepare: ["true", line] }))
+        const reason = Either.isLeft(end) && end.left instanceof TaskError ? end.left.reason : end._tag
+        yield* same(reason, "LaunchFailed", `the end after ${line}`)
+      }
+    })
   ],
   [
     "sandbox",

@@ -163,10 +163,13 @@ const own = (entry: Entry, { task, payload }: Prepared, exit: ProcessExit): unkn
 /** The program's own end counts most: then what it printed beyond the limit, then whether its result can be decoded. */
 const exited = (entry: Entry, prepared: Prepared, exit: ProcessExit): Effect.Effect<unknown, unknown> => {
   const { spec, task } = prepared
-  const { exitCode = 0, overflow, signal, unreadable } = exit
+  const { exitCode = 0, overflow, signal, unreached, unreadable } = exit
   const limit = "capture" in spec.program ? spec.program.capture.limit : undefined
   // by this signal it was killed because of what it printed
   if (overflow !== undefined && signal === "SIGKILL") return outputLimit(entry, exit, { stream: overflow, limit })
+  if (unreached !== undefined) {
+    return Effect.fail(taskError(entry, "LaunchFailed", { details: unreached, exitCode: exit.exitCode, signal, exit }))
+  }
   if (signal !== undefined) {
     return Effect.fail(own(entry, prepared, exit) ?? taskError(entry, "Signal", { signal, exit }))
   }

@@ -14,6 +14,7 @@ import { concat, launchFailed, tailOf } from "./exit.js"
 import type { Launch, LaunchFailure } from "./launcher.js"
 import type { Ended, Failed, FromAgent } from "./messages.js"
 import { isFromAgent } from "./messages.js"
+import { notReached } from "./prepare.js"
 import { argumentsFor } from "./python.js"
 
 type End = Either.Either<ProcessExit, LaunchFailure>
@@ -313,6 +314,7 @@ export const request = (running: Asked): { readonly header: object; readonly blo
   if (running.launch.sandbox !== undefined) header["sandbox"] = running.launch.sandbox
   if (program.leftovers === "detach") header["detach"] = true
   if (running.launch.live !== undefined) header["live"] = true
+  if (program.prepare.length > 0) header["prepared"] = true
   if (capture.overflow === "truncate") header["truncate"] = true
   const { stderr, stdout } = running.paths
   if (stdout !== undefined) {
@@ -373,8 +375,9 @@ export const ended = (running: Asked, message: Ended, blobs: ReadonlyArray<Uint8
     if (before.length === 0) return last
     return unwanted ? tailOf([...before.slice(-2), last]) : concat([...before, last])
   }
+  const end = message.code === undefined ? { signal: message.signal! } : { exitCode: message.code }
   return Either.right({
-    ...(message.code === undefined ? { signal: message.signal! } : { exitCode: message.code }),
+    ...end,
     ...(stdoutPath !== undefined && (unwanted || !capture.wanted) ? {} : { stdout: bytes("stdout") }),
     stderr: bytes("stderr"),
     stdoutPath,
@@ -385,6 +388,7 @@ export const ended = (running: Asked, message: Ended, blobs: ReadonlyArray<Uint8
     ...(message.overflow === undefined ? {} : { overflow: message.overflow }),
     ...(message.unreadable === undefined ? {} : { unreadable: message.unreadable }),
     ...(message.dropped === undefined ? {} : { dropped: message.dropped as { stdout?: number; stderr?: number } }),
-    ...(message.survivors === undefined ? {} : { survivors: true })
+    ...(message.survivors === undefined ? {} : { survivors: true }),
+    ...(message.unreached === undefined ? {} : notReached(running.launch.program, message.unreached, end))
   })
 }

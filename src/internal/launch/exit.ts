@@ -58,7 +58,9 @@ const readTail = async (file: string): Promise<Uint8Array | undefined> => {
 
 /** Of a program that ended badly, the end of what it wrote to files: an error shows it. */
 export const withTails = (exit: ProcessExit): Effect.Effect<ProcessExit> =>
-  exit.exitCode === 0 && exit.overflow === undefined ? Effect.succeed(exit) : tailed(exit)
+  exit.exitCode === 0 && exit.overflow === undefined && exit.unreached === undefined
+    ? Effect.succeed(exit)
+    : tailed(exit)
 
 /** However it ended. */
 export const tailed = (exit: ProcessExit): Effect.Effect<ProcessExit> => {

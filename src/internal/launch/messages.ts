@@ -47,6 +47,8 @@ export const Ended = Schema.Struct({
   survivors: Schema.optional(Schema.Boolean),
   /** In its place this one was started, which had been handed over early. */
   next: Schema.optional(Id),
+  /** What its shell reported, which did not come to the program (prepare.ts). */
+  unreached: Schema.optional(Schema.String),
   /** Why the file that its result is decoded from cannot be read. */
   unreadable: Schema.optional(Schema.String)
 })

@@ -13,6 +13,7 @@ import { concat, launchFailed, tailOf, tailSize } from "./exit.js"
 import { groupLives } from "./group.js"
 import type { Launch, LaunchFailure } from "./launcher.js"
 import { isDirectory, mayEnter, openInput, openNameless, openOutput } from "./nodeFiles.js"
+import { notReached } from "./prepare.js"
 
 /** How long pipes may stay open after the program ended: somebody who left its group may hold them for ever. */
 const pipeGrace = 1000
@@ -38,6 +39,12 @@ const facts = (cause: unknown, path: string | undefined) => ({
   cause
 })
 
+interface Status {
+  readonly code: number | null
+  readonly signal: NodeJS.Signals | null
+}
+const exitOf = ({ code, signal }: Status) => (code === null ? { signal: signal! } : { exitCode: code })
+
 export class ChildProcess {
   private child: NodeChild | undefined
   private readonly startedAt = performance.now()
@@ -53,11 +60,13 @@ export class ChildProcess {
   private overflow: Stream | undefined
   /** It did not end by itself: then nothing of it is left on purpose. */
   private unwanted = false
-  private status: { readonly code: number | null; readonly signal: NodeJS.Signals | null } | undefined
+  private status: Status | undefined
   /** It was told to stop and has its grace. */
   private stopping = false
   private groupGone = false
   private end: End | undefined
+  /** By the shell that runs the lines before the program (prepare.ts). */
+  private reported = ""
   private readonly listeners: Array<(end: End) => void> = []
 
   /** `started` is called once, later, with the failure if there is one. */
@@ -119,6 +128,9 @@ export class ChildProcess {
     }
     this.keep("stdout", child.stdout)
     this.keep("stderr", child.stderr)
+    child.stdio[3]?.on("data", (data: Buffer) => {
+      this.reported += data.toString("latin1")
+    })
     const { capture } = program
     if (capture.merged && capture.stdout === undefined && capture.overflow !== "truncate") {
       const fd = this.kept!
@@ -226,7 +238,7 @@ export class ChildProcess {
     const input = this.input(cwd, opened)
     this.opening = "output"
     const out = output()
-    return [input, out, error(out)]
+    return [input, out, error(out), ...(this.program.prepare.length > 0 ? (["pipe"] as const) : [])]
   }
 
   private input(cwd: string, opened: Array<number>): "ignore" | "pipe" | number {
@@ -277,6 +289,7 @@ export class ChildProcess {
   private drop(): void {
     this.child?.stdout?.destroy()
     this.child?.stderr?.destroy()
+    ;(this.child?.stdio[3] as Readable | null | undefined)?.destroy()
   }
 
   /** The system tells of a missing directory as of a missing program. */
@@ -336,7 +349,7 @@ export class ChildProcess {
     }
     const { chunks, overflow, unwanted } = this
     return Either.right({
-      ...(status.code === null ? { signal: status.signal! } : { exitCode: status.code }),
+      ...exitOf(status),
       ...(stdout === undefined ? {} : { stdout }),
       // of what is not wanted any more the end is enough
       stderr: unwanted ? tailOf(chunks.stderr) : concat(chunks.stderr),
@@ -346,6 +359,7 @@ export class ChildProcess {
       ...(overflow === undefined ? {} : { overflow }),
       ...(unreadable === undefined ? {} : { unreadable }),
       cwd: path.resolve(cwd ?? "."),
+      ...(this.program.prepare.length === 0 ? {} : notReached(this.program, this.reported, exitOf(status))),
       wallMillis: performance.now() - this.startedAt
     })
   }

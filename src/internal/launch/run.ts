@@ -9,6 +9,7 @@ import type { TaskError } from "../../Errors.js"
 import * as capture from "./capture.js"
 import { tailed, withTails } from "./exit.js"
 import type { Launch, Launcher } from "./launcher.js"
+import { prepared } from "./prepare.js"
 
 export interface Surroundings {
   /** Directory of the sandboxes. */
@@ -64,19 +65,3 @@ export const launchOf = (
   },
   ...(sandbox === undefined ? {} : { sandbox })
 })
-
-// -------------------------------------------------------------------------------------------------------- preparation
-
-/**
- * Each line is told by its number when it fails; the program then takes the shell's place. The empty line is for a
- * backslash at the end: it must not reach what asks whether the line failed.
- */
-const prepared = (program: Executable): Executable => {
-  if (program.prepare.length === 0) return program
-  const lines = program.prepare.map(
-    (line, i) =>
-      `${line}\n\nrhapsody_status=$?; if [ $rhapsody_status -ne 0 ]; then echo "prepare[${i}] failed with code $rhapsody_status" >&2; exit $rhapsody_status; fi`
-  )
-  const script = [...lines, "unset rhapsody_status", 'exec -- "$@"'].join("\n")
-  return { ...program, executable: "bash", args: ["-c", script, "bash", program.executable, ...program.args] }
-}

@@ -335,7 +335,7 @@ class WorkerSide(WorkerPlugin):
             frames, answer = await self.run(task, header, blobs)
             if task.stopped:
                 frames = [encode({"type": "canceled", "id": id, "stopped": not answer.get("survivors", False)})]
-            return self.end(task, frames, answer.get("code") != 0, retries)
+            return self.end(task, frames, answer.get("code") != 0 or "unreached" in answer, retries)
         finally:
             self.leave(task)
 

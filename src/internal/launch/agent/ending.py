@@ -129,6 +129,8 @@ class Endings:
             header["code"] = os.WEXITSTATUS(status)
         if survivors:
             header["survivors"] = True
+        if launch.way is not None:
+            self.read_way(launch, header)
         if launch.file is not None:
             self.read_back(launch, header)
         if launch.overflow is not None:
@@ -145,6 +147,16 @@ class Endings:
             header["next"] = following
         self.tell(header, blobs, lazy=following is not None)
         launch.streams.clear()  # which hold it in turn: nothing is left for the collector of cycles
+
+    def read_way(self, launch, header):
+        """What the shell before a program reported; what it left running may report no more."""
+        try:
+            reported = os.read(launch.way, 65536).decode("ascii", "replace")
+        except BlockingIOError:
+            reported = ""
+        os.close(launch.way)
+        if not reported.endswith("!"):
+            header["unreached"] = reported
 
     def follow(self):
         """Starts the first of those that were handed over early, in the place of one that has ended."""

@@ -30,7 +30,7 @@ class Stream:
 class Launch:
     """One program."""
     __slots__ = ("id", "uid", "pid", "born", "limit", "truncate", "live", "detach", "streams", "file", "input",
-                 "ended", "stopping", "killed", "quiet", "overflow", "setup", "adopted", "group")
+                 "ended", "stopping", "killed", "quiet", "overflow", "setup", "adopted", "group", "way")
 
     def __init__(self, header):
         self.id = header["id"]
@@ -44,6 +44,7 @@ class Launch:
         self.streams = []
         self.file = None  # a descriptor that standard output is read back from
         self.input = None  # what is left of standard input: [descriptor, bytes, last]
+        self.way = None  # a descriptor on which a shell reports whether it came to the program
         self.setup = None  # a descriptor that tells how far a forked start has come
         self.ended = None  # (status, usage, moment), once reaped
         self.stopping = None  # when the grace of a cancel ends
@@ -135,8 +136,9 @@ class Starting:
     def unstarted(self, launch, what, path, number, text):
         for stream in launch.streams:
             self.release(stream)
-        if launch.file is not None:
-            os.close(launch.file)
+        for fd in (launch.file, launch.way):
+            if fd is not None:
+                os.close(fd)
         if launch.input is not None:
             self.close_input(launch)
         self.tell({
@@ -195,7 +197,8 @@ class Starting:
             self.write_input(launch)
 
     def standard_streams(self, launch, header, blobs, opened, setup):
-        """Descriptors to be 0, 1 and 2 of the program; those in `opened` are closed once it runs."""
+        """Descriptors to be 0, 1 and 2 of the program, and 3 where a shell comes before it; those in `opened` are closed
+        once it runs."""
         def pipe(end):
             ends = attempt("pipe", b"", os.pipe)
             fcntl.fcntl(ends[end], fcntl.F_SETFL, os.O_NONBLOCK)
@@ -226,7 +229,10 @@ class Starting:
         if header.get("readBack"):
             launch.file = attempt("pipe", b"", os.dup, stdout)
         stderr = stdout if header.get("merged") else capture("stderr")
-        return [stdin, stdout, stderr]
+        if "prepared" not in header:
+            return [stdin, stdout, stderr]
+        launch.way, theirs = pipe(0)
+        return [stdin, stdout, stderr, theirs]
 
     def fork(self, launch, executable, argv, env, standard, setup):
         """A start that posix_spawn cannot do: limits, niceness, an input whose opening may take for ever."""
@@ -261,7 +267,7 @@ class Starting:
                 os.dup2(fd, to)
             # what is open in the agent would otherwise stay open here for as long as the input is waited for
             for fd in map(int, os.listdir("/proc/self/fd")):
-                if fd > 2 and fd != told:
+                if fd >= len(standard) and fd != told:
                     try:
                         os.close(fd)
                     except OSError:
