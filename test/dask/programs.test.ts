@@ -1,10 +1,12 @@
 // Programs on workers: what a launch agent does there that it does here, and what is told of it.
 import * as fs from "node:fs"
+import { tmpdir } from "node:os"
 import * as path from "node:path"
 import { assert, describe, layer } from "@effect/vitest"
 import { Chunk, Effect, Fiber, Ref, Schema } from "effect"
 import { DaskBackend, ExecutionBackend, Task, TaskError } from "effect-rhapsody"
-import { base, file, missing, until } from "./support.js"
+import { modules } from "../engines/dask.js"
+import { base, file, missing, python, until } from "./support.js"
 
 const { execute, submit } = ExecutionBackend
 
@@ -126,6 +128,60 @@ describe.skipIf(missing)("Programs on Dask", () => {
           concurrency: 20
         })
         assert.deepStrictEqual([...new Set(errors.map(({ reason }) => reason))], ["LaunchFailed"])
+      })
+    )
+
+    it.scoped("may write byte by byte: that ends no other task", () =>
+      Effect.gen(function* () {
+        const args = [path.join(modules, "hostile.py"), "300000"]
+        const Bytes = Task.executable("Bytes", { command: () => ({ executable: python, args }) })
+        const beside = yield* submit(Run.make({ script: "sleep 0.1; echo beside" }))
+        assert.strictEqual((yield* execute(Bytes.make())).length, 300_000)
+        const heard: Array<number> = []
+        const onChunk = ({ bytes }: { readonly bytes: Uint8Array }) => Effect.sync(() => void heard.push(bytes.length))
+        yield* execute(Bytes.make(undefined, { capture: { onChunk } }))
+        assert.strictEqual(
+          heard.reduce((all, one) => all + one, 0),
+          300_000
+        )
+        assert.strictEqual((yield* Fiber.join(beside)).stdout, "beside\n")
+      })
+    )
+
+    it.scoped("give back what was spilled although it is longer than a message", () =>
+      Effect.gen(function* () {
+        const capture = { overflow: "spill", limit: 80_000_000 } as const
+        const { stdoutBytes } = yield* run("head -c 70000000 /dev/zero", { capture })
+        assert.strictEqual(stdoutBytes.length, 70_000_000)
+      })
+    )
+
+    it.scoped(
+      "whose spilled output is removed meanwhile end as failed tasks, by their own exit code if there is one",
+      () =>
+        Effect.gen(function* () {
+          const capture = { overflow: "spill", limit: 1000 } as const
+          const remove = 'rm "$(readlink /proc/$$/fd/1)"'
+          const error = yield* failure(run(`echo text; ${remove}`, { capture }))
+          assert.strictEqual(error.reason, "LaunchFailed")
+          assert.include(error.message, "cannot be read back: No such file or directory")
+          const exit = yield* failure(run(`echo why >&2; ${remove}; exit 3`, { capture }))
+          assert.deepStrictEqual([exit.reason, exit.exitCode], ["Exit", 3])
+          const all = 'rm -r "$(dirname "$(readlink /proc/$$/fd/1)")"'
+          assert.strictEqual((yield* failure(run(all, { capture }))).reason, "LaunchFailed")
+          assert.strictEqual((yield* run("echo next")).stdout, "next\n")
+        })
+    )
+
+    it.scoped("spill to a directory of their own, which no other user can enter or make before", () =>
+      Effect.gen(function* () {
+        const shared = path.join(tmpdir(), "effect-rhapsody")
+        const capture = { overflow: "spill", limit: 10 } as const
+        const { stdoutPath } = yield* run("echo 0123456789", { capture })
+        const directory = path.dirname(stdoutPath!)
+        assert.strictEqual(fs.statSync(directory).mode & 0o777, 0o700)
+        assert.notStrictEqual(path.dirname(directory), shared)
+        fs.rmSync(directory, { recursive: true })
       })
     )
   })
