@@ -25,6 +25,9 @@ const failure = <A, E>(effect: Effect.Effect<A, E, any>) =>
     error instanceof TaskError ? Effect.succeed(error) : Effect.dieMessage(`${error}`)
   )
 
+/** Directories of output that was spilled. */
+const spills = () => fs.readdirSync(tmpdir()).filter((name) => name.startsWith("effect-rhapsody."))
+
 const Backend = DaskBackend.layer({ ...base, workers: 1, threadsPerWorker: 4, killGrace: "200 millis" })
 
 describe.skipIf(missing)("Programs on Dask", () => {
@@ -160,16 +163,22 @@ describe.skipIf(missing)("Programs on Dask", () => {
       "whose spilled output is removed meanwhile end as failed tasks, by their own exit code if there is one",
       () =>
         Effect.gen(function* () {
+          const before = spills()
           const capture = { overflow: "spill", limit: 1000 } as const
           const remove = 'rm "$(readlink /proc/$$/fd/1)"'
           const error = yield* failure(run(`echo text; ${remove}`, { capture }))
           assert.strictEqual(error.reason, "LaunchFailed")
           assert.include(error.message, "cannot be read back: No such file or directory")
+          for (const instead of [`mkfifo "$f"`, `ln -s /etc/passwd "$f"`, `mkdir "$f"`]) {
+            const script = `f=$(readlink /proc/$$/fd/1); rm "$f"; ${instead}`
+            assert.strictEqual((yield* failure(run(script, { capture }))).reason, "LaunchFailed")
+          }
           const exit = yield* failure(run(`echo why >&2; ${remove}; exit 3`, { capture }))
           assert.deepStrictEqual([exit.reason, exit.exitCode], ["Exit", 3])
           const all = 'rm -r "$(dirname "$(readlink /proc/$$/fd/1)")"'
           assert.strictEqual((yield* failure(run(all, { capture }))).reason, "LaunchFailed")
           assert.strictEqual((yield* run("echo next")).stdout, "next\n")
+          assert.deepStrictEqual(spills(), before)
         })
     )
 

@@ -1,6 +1,9 @@
 """What runs on the cluster, 3: programs, through a launch agent of the worker's own. See functions.py for the whole."""
 import asyncio
+import errno
 import os
+import shutil
+import stat
 import sys
 import tempfile
 
@@ -75,7 +78,8 @@ def umask():
 
 
 def located(header, absolute):
-    """Paths in a request, as this machine finds them."""
+    """Paths in a request, as this machine finds them. Dask may run it again: its sandbox may be there."""
+    header.pop("freshSandbox", None)
     for name in ("cwd", "stdout", "stderr", "stdinFile"):
         if name in header:
             header[name] = absolute(header[name])
@@ -116,31 +120,40 @@ class Spill:
         for stream in streams:
             if stream not in header:
                 header[stream] = self.files[stream] = os.path.join(self.directory, stream)
+        header["exclusive"] = list(self.files)
 
     def back(self, answer):
-        """What is small enough is given back, in pieces, and its file removed. Fails where a file cannot be read."""
+        """What is small enough is given back, in pieces; the other files stay, and the answer names them."""
+        stay = False
         for stream, path in self.files.items():
-            with open(path, "rb") as file:
-                if os.fstat(file.fileno()).st_size > self.limit:
-                    answer[stream + "Path"] = path
-                    continue
-                answer.pop(stream + "Path", None)
-                for piece in iter(lambda: file.read(PIECE), b""):
-                    yield stream, piece
-            os.unlink(path)
-        self.clean()
+            answer.pop(stream + "Path", None)
+            try:
+                # the program may have put something else there: a link is not followed, a FIFO not waited for
+                with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
+                    found = os.fstat(file.fileno())
+                    if not stat.S_ISREG(found.st_mode):
+                        raise OSError(errno.EINVAL, "%s is not a file any more" % path)
+                    if found.st_size > self.limit:
+                        answer[stream + "Path"] = path
+                        stay = True
+                        continue
+                    for piece in iter(lambda: file.read(PIECE), b""):
+                        yield stream, piece
+            except OSError as problem:
+                answer["unreadable"] = problem.strerror or "it cannot be read"
+            if stay:
+                self.remove(path)
+        if not stay:
+            self.clean()
 
-    def clean(self, all=False):
-        if all:
-            for path in self.files.values():
-                try:
-                    os.unlink(path)
-                except OSError:
-                    pass
+    def remove(self, path):
         try:
-            os.rmdir(self.directory)
+            os.unlink(path)
         except OSError:
-            pass  # files that the result names stay
+            pass
+
+    def clean(self):
+        shutil.rmtree(self.directory, ignore_errors=True)
 
 
 class Agent(asyncio.SubprocessProtocol):

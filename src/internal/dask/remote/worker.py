@@ -348,12 +348,12 @@ class WorkerSide(WorkerPlugin):
             agent = await self.agency()
         except Exception as problem:
             if spill is not None:
-                spill.clean(True)
+                spill.clean()
             answer = {"type": "lost", "id": task.id, "message": "no launch agent: %s" % describe(problem)}
             return [encode(answer)], answer
         if task.stopped:
             if spill is not None:
-                spill.clean(True)
+                spill.clean()
             return [], {}
         live, frames, ended = header.get("live"), [], self.loop.create_future()
 
@@ -384,13 +384,10 @@ class WorkerSide(WorkerPlugin):
                 answer[stream + "Path"] = header[stream]
         if spill is not None:
             if answer["type"] == "ended":
-                try:
-                    frames += [encode({"type": "output", "id": task.id, "stream": stream}, [piece])
-                               for stream, piece in spill.back(answer)]
-                except OSError as problem:
-                    answer["unreadable"] = problem.strerror or "it cannot be read"
+                frames += [encode({"type": "output", "id": task.id, "stream": stream}, [piece])
+                           for stream, piece in spill.back(answer)]
             else:
-                spill.clean(True)
+                spill.clean()
         if answer.get("code") != 0 and answer.get("stderrPath") is not None:
             parts.append(tail_of(answer["stderrPath"]))
             answer["tail"] = len(parts) - 1
