@@ -26,7 +26,7 @@ export const load = (): Programs => {
     frame,
     ...here(
       ...["remote/values", "remote/functions", "remote/programs", "remote/worker", "remote/scheduler", "remote/own"],
-      "remote/sealed"
+      ...["remote/items", "remote/sealed"]
     )
   )
   programs = {

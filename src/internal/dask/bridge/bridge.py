@@ -81,11 +81,14 @@ class Bridge(Ends):
     async def watch(self):
         """A scheduler that is gone takes all tasks with it; the client would go on trying for a while."""
         while not self.over.is_set():
-            comm = self.client.scheduler_comm
-            if self.client.status != "running" or comm is None or comm.comm.closed():
+            if not self.connected():
                 self.end("its scheduler is gone")
                 return
             await asyncio.sleep(0.1)
+
+    def connected(self):
+        comm = self.client.scheduler_comm
+        return self.client.status == "running" and comm is not None and not comm.comm.closed()
 
     def end(self, why):
         if not self.over.is_set():

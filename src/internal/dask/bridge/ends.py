@@ -147,6 +147,8 @@ class Ends:
                 self.channel.pass_on(*frames)
                 self.ended(task)
         except Exception as problem:
+            if not self.connected():
+                return  # so it failed here, and the loss of the scheduler ends all tasks
             name = type(problem).__name__
             reason = "Lost" if name in ("KilledWorker", "NoValidWorkerError") else "Rejected"
             self.finish(task, {

@@ -20,6 +20,8 @@ SPOKEN = 20
 SPANS = 200
 # Seconds between two looks at the tasks that no worker can take.
 LOOK = 1.0
+# Seconds that a worker of an own cluster may take to start anew, before tasks that wait for it are reported.
+ANEW = 5.0
 
 
 class SchedulerSide(SchedulerPlugin):
@@ -27,6 +29,7 @@ class SchedulerSide(SchedulerPlugin):
         self.name, self.client = name, client
         self.patience = patience  # seconds that a task waits while no worker can take it, or None
         self.unserved = {}  # those by key, and since when
+        self.reported = 0  # how many of them
         self.gone = False
         self.own = own  # the cluster is this backend's alone
         self.told = weakref.WeakSet()  # tasks whose end is told; their client releases them somewhat later
@@ -58,9 +61,10 @@ class SchedulerSide(SchedulerPlugin):
             del since[key]
         if late:
             scheduler.client_releases_keys(keys=late, client=self.client)
-        if late or len(since) != len(self.unserved):
-            self.tell(unserved=len(since), workers=len(scheduler.workers), late=late)
-        self.unserved = since
+        count = sum(now - began >= (ANEW if self.own else 0) for began in since.values())
+        if late or count != self.reported:
+            self.tell(unserved=count, workers=len(scheduler.workers), late=late)
+        self.unserved, self.reported = since, count
 
     def tidy(self):
         """Dask keeps a span for every time that it had nothing to do, for ever: of an own cluster, the old ones go."""

@@ -1,4 +1,4 @@
-"""What runs on the cluster, 7: what it depends on is its own. See functions.py for the whole.
+"""What runs on the cluster, 8: what it depends on is its own. See functions.py for the whole.
 
 The functions of a user share this interpreter, and may replace what is in any module: `json`, `os`, `builtins`. This
 module has builtins of its own from the start (BOOT in shipping.py); the others it knows by their names as they are
