@@ -29,12 +29,16 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Schema from "effect/Schema"
 import * as SynchronizedRef from "effect/SynchronizedRef"
-import { Defaults } from "./Defaults.js"
 import type { BackendError } from "./Errors.js"
 import { ConfigurationError } from "./Errors.js"
 import type * as ExecutionBackend from "./ExecutionBackend.js"
+import { defaultsOf } from "./internal/engine/limits.js"
+import { describe } from "./internal/engine/outcome.js"
+import { copyData } from "./internal/options/copies.js"
+import type { Checks } from "./internal/options/values.js"
+import { count, duration, fields, flag, nameOf } from "./internal/options/values.js"
 import { backends as ours } from "./internal/registry/backends.js"
-import { build, probe } from "./internal/registry/entry.js"
+import { build, checkEntry, probe } from "./internal/registry/entry.js"
 import type * as Task from "./Task.js"
 
 /** Why a backend could not be chosen or built. */
@@ -57,17 +61,17 @@ export interface Entry<in out A = any, in out I = any> {
   /** What users call it. */
   readonly name: string
   /** One line for people: see `entries`. */
-  readonly description?: string
+  readonly description?: string | undefined
   /**
    * Decodes what `get` is given as options; nothing given is `{}`. Unknown keys are refused by name, whatever the
    * schema's own parse options say. Default: no options but those of `config`, as they are there.
    */
-  readonly options?: Schema.Schema<A, I>
+  readonly options?: Schema.Schema<A, I> | undefined
   /**
    * Read for the options that `get` is not given, and then decoded as those are. One that answers `undefined`, as with
    * `Config.withDefault(undefined)`, says nothing. One that fails refuses the backend and names its key.
    */
-  readonly config?: Configs<I>
+  readonly config?: Configs<I> | undefined
   /**
    * Makes the layer from the decoded options; a promise of one is for what should load only when it is chosen or
    * probed: `(options) => import("./MyBackend.js").then((_) => _.layer(options))`. A promise that is rejected, as for a
@@ -79,7 +83,7 @@ export interface Entry<in out A = any, in out I = any> {
    * for "not available", and text that it gives is a note for people. Default: builds the layer as `Config` has it,
    * without other options, and closes it.
    */
-  readonly probe?: Effect.Effect<void | string, BackendError>
+  readonly probe?: Effect.Effect<void | string, BackendError> | undefined
 }
 
 /** What `discover` found out about one backend. `note`: what is not as good as it could be here, and why. */
@@ -89,14 +93,14 @@ export type Availability =
 
 export interface RegisterOptions {
   /** Takes the place of an entry of the same name. Default: false, which refuses. */
-  readonly replace?: boolean
+  readonly replace?: boolean | undefined
 }
 
 export interface DiscoverOptions {
   /** Longest wait for the answer of one probe. Default 10 seconds. */
-  readonly timeout?: Duration.DurationInput
+  readonly timeout?: Duration.DurationInput | undefined
   /** Probes at the same time. Default 4. */
-  readonly concurrency?: number
+  readonly concurrency?: number | undefined
 }
 
 /** What a registry does. The functions of this module of the same names use the registry in the context. */
@@ -107,7 +111,7 @@ export interface Service {
   ) => Effect.Effect<void, ConfigurationError>
   readonly list: Effect.Effect<ReadonlyArray<string>>
   readonly entries: Effect.Effect<ReadonlyArray<Entry>>
-  readonly discover: (options?: DiscoverOptions) => Effect.Effect<ReadonlyArray<Availability>>
+  readonly discover: (options?: DiscoverOptions) => Effect.Effect<ReadonlyArray<Availability>, ConfigurationError>
   readonly get: (name?: string, options?: unknown) => Layer.Layer<Chosen, Refusal>
 }
 
@@ -176,11 +180,12 @@ export const entries: Effect.Effect<ReadonlyArray<Entry>, never, BackendRegistry
 
 /**
  * Probes all backends, some at a time: which of them run here, and why the others do not. A probe that fails, dies or
- * does not answer in time is a reason and hinders no other. In the order of `list`.
+ * does not answer in time is a reason and hinders no other. In the order of `list`. Fails with `ConfigurationError`, which
+ * names the field, when one of these options cannot be honoured.
  */
 export const discover = (
   options?: DiscoverOptions
-): Effect.Effect<ReadonlyArray<Availability>, never, BackendRegistry> =>
+): Effect.Effect<ReadonlyArray<Availability>, ConfigurationError, BackendRegistry> =>
   Effect.flatMap(BackendRegistry, (registry) => registry.discover(options))
 
 /**
@@ -202,20 +207,37 @@ export const get = (name?: string, options?: unknown): Layer.Layer<Chosen, Refus
 const refuse = (reason: ConfigurationError["reason"], message: string) =>
   new ConfigurationError({ configKey: "backend", reason, details: { message } })
 
+const discovery: Checks<DiscoverOptions> = { timeout: duration({ positive: true }), concurrency: count(1) }
+const discoverFields = fields(discovery, "an option of discover")
+const registration: Checks<RegisterOptions> = { replace: flag }
+const registerFields = fields(registration, "an option of register")
+
 type Entries = ReadonlyMap<string, Entry>
 
-const added = (known: Entries, entry: Entry, replace: boolean): Effect.Effect<Entries, ConfigurationError> => {
-  if (typeof entry.name !== "string" || entry.name === "") {
-    return refuse("InvalidOption", "the name of a backend must be a non-empty string")
-  }
+const added = (known: Entries, given: Entry, replace: boolean): Effect.Effect<Entries, ConfigurationError> => {
+  const wrong = checkEntry(given)
+  if (wrong !== undefined) return wrong
+  const entry = { ...given }
   return known.has(entry.name) && !replace
     ? refuse("DuplicateBackend", `${entry.name} is registered already; choose another name, or say { replace: true }`)
     : Effect.succeed(new Map([...known, [entry.name, entry]]))
 }
 
+/** As they are now: the layer may be built later. */
+const keep = (options: unknown): Effect.Effect<unknown, ConfigurationError> => {
+  try {
+    return Effect.succeed(copyData(options))
+  } catch (cause) {
+    return refuse("InvalidOption", `its options cannot be read: ${describe(cause)}`)
+  }
+}
+
 const chosen = (entries: Entries, given: string | undefined, options: unknown) =>
   Effect.gen(function* () {
-    const name = given ?? (yield* Defaults).backend
+    const name = given ?? (yield* defaultsOf).backend
+    if (typeof name !== "string" || name === "") {
+      return yield* refuse("InvalidOption", `the name of a backend must be a non-empty string, not ${nameOf(name)}`)
+    }
     const entry = entries.get(name)
     if (entry !== undefined) return build(entry, options)
     const known = entries.size === 0 ? "none" : [...entries.keys()].join(", ")
@@ -233,15 +255,30 @@ export const layer = (...initial: ReadonlyArray<Entry>): Layer.Layer<BackendRegi
         yield* Effect.reduce(initial, first, (known, entry) => added(known, entry, false))
       )
       return {
-        register: (entry, { replace = false } = {}) =>
-          SynchronizedRef.updateEffect(all, (known) => added(known, entry, replace)),
+        register: (entry, options = {}) =>
+          Effect.suspend(() => {
+            const wrong = registerFields("", options)
+            if (wrong !== undefined) return wrong
+            const { replace = false } = options
+            return SynchronizedRef.updateEffect(all, (known) => added(known, entry, replace))
+          }),
         list: Effect.map(all, (known) => [...known.keys()]),
         entries: Effect.map(all, (known) => [...known.values()]),
-        discover: ({ concurrency = 4, timeout = "10 seconds" } = {}) =>
-          Effect.flatMap(all, (known) =>
-            Effect.forEach(known.values(), (entry) => probe(entry, timeout), { concurrency })
-          ),
-        get: (name, options) => Layer.unwrapEffect(Effect.flatMap(all, (known) => chosen(known, name, options)))
+        discover: (options = {}) =>
+          Effect.suspend(() => {
+            const wrong = discoverFields("", options)
+            if (wrong !== undefined) return Effect.fail(wrong)
+            const { concurrency = 4, timeout = "10 seconds" } = options
+            return Effect.flatMap(all, (known) =>
+              Effect.forEach(known.values(), (entry) => probe(entry, timeout), { concurrency })
+            )
+          }),
+        get: (name, options) => {
+          const kept = keep(options)
+          return Layer.unwrapEffect(
+            Effect.flatMap(all, (known) => Effect.flatMap(kept, (options) => chosen(known, name, options)))
+          )
+        }
       }
     })
   )

@@ -23,15 +23,17 @@ import type { ConfigError } from "effect/ConfigError"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import * as Defaults from "./Defaults.js"
-import { ConfigurationError } from "./Errors.js"
+import type { ConfigurationError } from "./Errors.js"
 import * as ExecutionBackend from "./ExecutionBackend.js"
+import { defaultsOf, limitChecks, limitsIn } from "./internal/engine/limits.js"
 import type { Launcher } from "./internal/launch/launcher.js"
 import { runExecutable } from "./internal/launch/run.js"
 import * as launchers from "./internal/launch/select.js"
+import type { Checks } from "./internal/options/values.js"
+import { count, duration, fields, millisOf, oneOf, some, text } from "./internal/options/values.js"
 import { settings as makeSettings } from "./TaskOptions.js"
 
 const type = Defaults.BackendType.CONCURRENT
@@ -42,26 +44,26 @@ const allKinds: ReadonlyArray<Kinds> = ["executable", "function"]
 
 export interface Options<K extends Kinds = Kinds> extends ExecutionBackend.Options {
   /** Tasks at the same time. Default `Defaults.maxWorkers`: 4. */
-  readonly maxWorkers?: number
+  readonly maxWorkers?: number | undefined
   /** Runs only these, so that another layer can serve the others. Default: all. */
-  readonly kinds?: ReadonlyArray<K>
+  readonly kinds?: ReadonlyArray<K> | undefined
   /**
    * Of a long queue, so many programs are handed to the launch agents before there are slots for them, so that a slot is
    * not idle between two of them. Equals may overtake each other by as many then. Those with a timeout are not handed
    * over early. Default 3 times `maxWorkers`, at most 64; 0: none.
    */
-  readonly ahead?: number
+  readonly ahead?: number | undefined
   /** Between TERM and KILL. Default 5 seconds. */
-  readonly killGrace?: Duration.DurationInput
+  readonly killGrace?: Duration.DurationInput | undefined
   /**
    * What starts programs: launch agents, Node itself, or agents where a Python 3.8 or later is found (`"auto"`, the
    * default; that Node was taken is logged once).
    */
-  readonly launcher?: "auto" | "agent" | "node"
+  readonly launcher?: "auto" | "agent" | "node" | undefined
   /** The Python for launch agents. Default: the first suitable one of the usual names. */
-  readonly python?: string
+  readonly python?: string | undefined
   /** Where tasks with `sandbox: true` get their directories. Default `rhapsody.sandboxes` in the current directory. */
-  readonly sandboxes?: string
+  readonly sandboxes?: string | undefined
 }
 
 /** Settings of a task that only this backend understands: its own `killGrace`. */
@@ -92,35 +94,32 @@ const run =
     })
   }
 
-const invalid = (configKey: string, message: string) =>
-  new ConfigurationError({ configKey, reason: "InvalidOption", details: { message } })
+const checks: Checks<Options> = {
+  ...limitChecks,
+  maxWorkers: count(1),
+  kinds: some("kinds", allKinds),
+  ahead: count(),
+  killGrace: duration({ finite: true }),
+  launcher: oneOf("auto", "agent", "node"),
+  python: text("the name or path of a Python", false),
+  sandboxes: text("the path of a directory", false)
+}
+const optionFields = fields(checks, "an option of ConcurrentBackend")
 
 /** The driver alone: to put something of your own around `run`. */
 export const driver = <const K extends Kinds = Kinds>(
   options: Options<K> = {}
 ): Effect.Effect<ExecutionBackend.Driver<K>, ConfigurationError, Scope.Scope> =>
   Effect.gen(function* () {
-    const maxWorkers = options.maxWorkers ?? (yield* Defaults.Defaults).maxWorkers
-    if (!Number.isInteger(maxWorkers) || maxWorkers < 1) {
-      return yield* invalid("maxWorkers", `must be an integer, 1 or more, not ${maxWorkers}`)
-    }
-    const kinds = options.kinds ?? (allKinds as ReadonlyArray<K>)
-    const foreign = kinds.find((kind) => !allKinds.includes(kind))
-    if (foreign !== undefined) return yield* invalid("kinds", `must be some of ${allKinds.join(", ")}, not ${foreign}`)
-    const killGrace = Duration.decodeUnknown(options.killGrace ?? "5 seconds")
-    if (Option.isNone(killGrace)) return yield* invalid("killGrace", `must be a duration such as "5 seconds"`)
-    const choice = options.launcher ?? "auto"
-    if (!["auto", "agent", "node"].includes(choice)) {
-      return yield* invalid("launcher", `must be auto, agent or node, not ${choice}`)
-    }
-    const sandboxes = options.sandboxes ?? "rhapsody.sandboxes"
-    if (typeof sandboxes !== "string" || sandboxes === "" || sandboxes.includes("\0")) {
-      return yield* invalid("sandboxes", "must be the path of a directory")
-    }
-    const ahead = options.ahead ?? Math.min(3 * maxWorkers, 64)
-    if (!Number.isSafeInteger(ahead) || ahead < 0) {
-      return yield* invalid("ahead", `must be an integer, 0 or more, not ${ahead}`)
-    }
+    const wrong = optionFields("", options)
+    if (wrong !== undefined) return yield* wrong
+    const { maxWorkers = (yield* defaultsOf).maxWorkers } = options
+    const killGrace = millisOf(options.killGrace ?? "5 seconds")!
+    const {
+      ahead = Math.min(3 * maxWorkers, 64),
+      launcher: choice = "auto",
+      sandboxes = "rhapsody.sandboxes"
+    } = options
     const launcher = yield* launchers.make({
       launcher: choice,
       python: options.python,
@@ -128,7 +127,7 @@ export const driver = <const K extends Kinds = Kinds>(
     })
     return {
       type,
-      kinds,
+      kinds: options.kinds?.slice() ?? (allKinds as ReadonlyArray<K>),
       concurrency: maxWorkers,
       reportsExecuting: true,
       // stopping a program is bounded by the launcher; a handler may do as it likes
@@ -143,7 +142,7 @@ export const driver = <const K extends Kinds = Kinds>(
       check: ({ program }) => {
         return program._tag === "executable" ? launcher.check(program) : Effect.void
       },
-      run: run(launcher, Duration.toMillis(killGrace.value), sandboxes),
+      run: run(launcher, killGrace, sandboxes),
       kill: launcher.kill
     }
   })
@@ -151,7 +150,7 @@ export const driver = <const K extends Kinds = Kinds>(
 export const layer = <const K extends Kinds = Kinds>(
   options: Options<K> = {}
 ): Layer.Layer<ExecutionBackend.ExecutionBackend<K>, ConfigurationError> =>
-  ExecutionBackend.layer(driver(options), options)
+  ExecutionBackend.layer(driver(options), limitsIn(options))
 
 /** The same with options from `Config`, each on its own or all together. */
 export const layerConfig = <const K extends Kinds = Kinds>(

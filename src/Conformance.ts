@@ -66,7 +66,7 @@ export interface Row {
 /** Why a backend does not do what a row asks, and, where it refuses, the proof that it does so typed. */
 export interface Exception {
   readonly reason: string
-  readonly refusal?: Effect.Effect<unknown, unknown>
+  readonly refusal?: Effect.Effect<unknown, unknown> | undefined
 }
 
 /** A backend under test. */
@@ -81,22 +81,22 @@ export interface Subject {
    */
   readonly work: Make
   /** It starts real programs on this machine: then the rows of processes apply. */
-  readonly programs?: boolean
+  readonly programs?: boolean | undefined
   /** Tasks at the same time, where the others wait for a slot. Default: all that it gets. */
-  readonly slots?: number
+  readonly slots?: number | undefined
   /** Kills its engine under a layer of it, for an engine that can be lost. */
-  readonly lose?: Effect.Effect<unknown, unknown, any>
+  readonly lose?: Effect.Effect<unknown, unknown, any> | undefined
   /** Options of tasks that change how its engine treats them: the row of secrets runs with each of them as well. */
-  readonly options?: ReadonlyArray<Options<any>>
+  readonly options?: ReadonlyArray<Options<any>> | undefined
   /** A service that becomes ready, from a backend that runs the kind `"service"`. */
-  readonly service?: Service<unknown, unknown, any>
+  readonly service?: Service<unknown, unknown, any> | undefined
   /**
    * A command that runs one task and ends in order on SIGTERM, as `NodeRuntime.runMain` does: `sh -c` of the script in
    * its variable `RHAPSODY_SCRIPT`; without one, a tree of processes of which two sleep for ever, by `sleep`.
    */
-  readonly orchestrator?: readonly [executable: string, ...args: ReadonlyArray<string>]
+  readonly orchestrator?: readonly [executable: string, ...args: ReadonlyArray<string>] | undefined
   /** By the id of the row. */
-  readonly exceptions?: Readonly<Record<string, Exception>>
+  readonly exceptions?: Readonly<Record<string, Exception>> | undefined
 }
 
 /** Longest time of a row, as a multiple of `Patience`. */

@@ -30,78 +30,78 @@
 import * as path from "node:path"
 import * as Config from "effect/Config"
 import type { ConfigError } from "effect/ConfigError"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
-import * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import * as Defaults from "./Defaults.js"
 import type { BatchDriver } from "./Driver.js"
-import type { BackendError } from "./Errors.js"
-import { ConfigurationError } from "./Errors.js"
+import type { BackendError, ConfigurationError } from "./Errors.js"
 import * as ExecutionBackend from "./ExecutionBackend.js"
+import { checkOptions, kinds } from "./internal/dask/checks.js"
 import * as internal from "./internal/dask/driver.js"
 import { Settings } from "./internal/dask/place.js"
+import { limitsIn } from "./internal/engine/limits.js"
 import { interpreters } from "./internal/launch/python.js"
 import { snapshot } from "./internal/launch/select.js"
+import { millisOf } from "./internal/options/values.js"
 import { settings as makeSettings } from "./TaskOptions.js"
 
 const type = Defaults.BackendType.DASK
 
 /** The kinds of this version. */
 export type Kinds = internal.Kinds
-const allKinds: ReadonlyArray<Kinds> = ["executable", "python"]
 
 export interface Options<K extends Kinds = Kinds> extends ExecutionBackend.Options {
   /**
    * Of a running scheduler, such as `"tls://head:8786"`; it is left running. Default: a cluster of this layer's own, which
    * no other user of the machine can use: its messages go over TLS with certificates made for it.
    */
-  readonly address?: string
+  readonly address?: string | undefined
   /** Path of the PEM file with the authority that signed the certificate of the scheduler at `address`; needs `cert`. */
-  readonly ca?: string
+  readonly ca?: string | undefined
   /** Path of the PEM file with this client's certificate; needs `ca`. */
-  readonly cert?: string
+  readonly cert?: string | undefined
   /** Path of the PEM file with the key of `cert`. Default: it is in the file of `cert`. */
-  readonly key?: string
+  readonly key?: string | undefined
   /**
    * `true`: a cluster of this layer's own uses no TLS. Every user of the machine can then run code as you; a warning in
    * the log says so. Default `false`.
    */
-  readonly insecure?: boolean
+  readonly insecure?: boolean | undefined
   /** Worker processes of an own cluster. What is not said here and below is Dask's own default. */
-  readonly workers?: number
+  readonly workers?: number | undefined
   /** Tasks at the same time in each worker of an own cluster. */
-  readonly threadsPerWorker?: number
+  readonly threadsPerWorker?: number | undefined
   /** Of each worker of an own cluster: bytes, or as Dask writes it: `"4GB"`, `"auto"`. */
-  readonly memoryLimit?: number | string
+  readonly memoryLimit?: number | string | undefined
   /**
    * What each worker of an own cluster has, for tasks that ask for it: `{ GPU: 1 }`. Without being named it has `CPU`, its
    * threads or its share of the machine's cores, whichever is more, and `MEMORY`, its `memoryLimit` in bytes.
    */
-  readonly workerResources?: Readonly<Record<string, number>>
+  readonly workerResources?: Readonly<Record<string, number>> | undefined
   /** `false`: the workers of an own cluster are threads of one process. Default `true`. */
-  readonly processes?: boolean
+  readonly processes?: boolean | undefined
   /**
    * Address of the dashboard of an own cluster, such as `":8787"`, which listens on this machine alone; with a host,
    * `"0.0.0.0:8787"`, on its interfaces. It shows tasks and logs without a login to every user who can reach it. Default:
    * there is none.
    */
-  readonly dashboardAddress?: string
+  readonly dashboardAddress?: string | undefined
   /**
    * The Python that has `dask` and `distributed`, of the same version as the cluster's, and `cryptography` for a cluster
    * of its own. Modules of the current directory and of PYTHONPATH are not used. Default: `python3`.
    */
-  readonly python?: string
+  readonly python?: string | undefined
   /**
    * Directories of the workers where modules of tasks are looked for first. Workers of an own cluster find only these
    * and installed packages.
    */
-  readonly path?: ReadonlyArray<string>
+  readonly path?: ReadonlyArray<string> | undefined
   /** Runs only these, so that another layer can serve the others. Default: all. */
-  readonly kinds?: ReadonlyArray<K>
+  readonly kinds?: ReadonlyArray<K> | undefined
   /** Of a program, between TERM and KILL. Default 5 seconds. */
-  readonly killGrace?: Duration.DurationInput
+  readonly killGrace?: Duration.DurationInput | undefined
   /**
    * What becomes of a synchronous Python function that runs when it shall stop. `"wait"`, the default: `cancel` fails
    * with CancelUnsupported and the function goes on; whatever else ends the task waits for it, for `stopGrace` at most,
@@ -109,20 +109,20 @@ export interface Options<K extends Kinds = Kinds> extends ExecutionBackend.Optio
    * end in a place that is not free before. `"restart"`: its worker process is killed and started anew: the function has
    * stopped, and Dask runs again whatever else that worker had, which may be work of others.
    */
-  readonly cancelRunning?: "wait" | "abandon" | "restart"
+  readonly cancelRunning?: "wait" | "abandon" | "restart" | undefined
   /** Bytes of JSON that the result of a function may have. Default 16 MiB, at most 60 MiB. */
-  readonly resultLimit?: number
+  readonly resultLimit?: number | undefined
   /** How long a scheduler may take to answer. Default 30 seconds. */
-  readonly connectTimeout?: Duration.DurationInput
+  readonly connectTimeout?: Duration.DurationInput | undefined
   /**
    * How long a task waits while no worker can take it, because there is none, or none that has what it asks for; then
    * BackendError Unavailable. Its own `timeout` counts from its start. Tasks that wait are in the log, and in the
    * `details` of `ExecutionBackend.state`. Raise it for a cluster whose workers wait in the queue of a batch system;
    * `Duration.infinity` is no limit. Default 10 minutes.
    */
-  readonly noWorkersTimeout?: Duration.DurationInput
+  readonly noWorkersTimeout?: Duration.DurationInput | undefined
   /** Where programs with `sandbox: true` get their directories, on their worker. Default `rhapsody.sandboxes`. */
-  readonly sandboxes?: string
+  readonly sandboxes?: string | undefined
 }
 
 /**
@@ -145,70 +145,6 @@ export interface Options<K extends Kinds = Kinds> extends ExecutionBackend.Optio
  * ```
  */
 export const settings = makeSettings(type, Settings)
-
-const invalid = (configKey: string, message: string) =>
-  new ConfigurationError({ configKey, reason: "InvalidOption", details: { message } })
-
-const own = [
-  ...(["workers", "threadsPerWorker", "memoryLimit", "workerResources", "processes"] as const),
-  ...(["dashboardAddress", "insecure"] as const)
-]
-const joined = ["ca", "cert", "key"] as const
-
-const count = (key: string, value: number | undefined) =>
-  value === undefined || (Number.isInteger(value) && value >= 1)
-    ? undefined
-    : invalid(key, `must be an integer, 1 or more, not ${value}`)
-
-const wrongTls = (options: Options): ConfigurationError | undefined => {
-  const { address, ca, cert, insecure } = options
-  if (insecure !== undefined && typeof insecure !== "boolean") return invalid("insecure", "must be true or false")
-  const given = joined.find((key) => options[key] !== undefined)
-  if (given === undefined) return undefined
-  const bad = joined.find((key) => options[key] !== undefined && !isPath(options[key]))
-  if (bad !== undefined) return invalid(bad, "must be the path of a PEM file")
-  if (address === undefined) {
-    return invalid(given, "is for a scheduler that runs, and no address is given; a cluster of its own makes its own")
-  }
-  if (!address.startsWith("tls://")) {
-    return invalid("address", `must begin with tls:// where ${given} is given, and is ${address}`)
-  }
-  if (ca === undefined) return invalid("ca", `is missing; Dask needs ca and cert, and ${given} is given`)
-  return cert === undefined ? invalid("cert", `is missing; Dask needs ca and cert, and ${given} is given`) : undefined
-}
-
-const isPath = (u: unknown): boolean => typeof u === "string" && u !== "" && !/[\0\n]/.test(u)
-
-/** The first option that cannot be honoured. */
-const wrong = (options: Options): ConfigurationError | undefined => {
-  const { address, cancelRunning, memoryLimit, resultLimit, workerResources } = options
-  if (address !== undefined) {
-    if (typeof address !== "string" || address === "") return invalid("address", "must be that of a scheduler")
-    const idle = own.find((key) => options[key] !== undefined)
-    if (idle !== undefined) return invalid(idle, "is for a cluster of its own, and an address is given; leave one out")
-  }
-  const badTls = wrongTls(options)
-  if (badTls !== undefined) return badTls
-  const foreign = (options.kinds ?? []).find((kind) => !allKinds.includes(kind))
-  if (foreign !== undefined) return invalid("kinds", `must be some of ${allKinds.join(", ")}, not ${foreign}`)
-  if (cancelRunning !== undefined && !["wait", "abandon", "restart"].includes(cancelRunning)) {
-    return invalid("cancelRunning", `must be wait, abandon or restart, not ${cancelRunning}`)
-  }
-  if (resultLimit !== undefined && !(resultLimit >= 1 && resultLimit <= maxResult)) {
-    return invalid("resultLimit", `must be from 1 to ${maxResult} bytes, not ${resultLimit}`)
-  }
-  if (typeof memoryLimit === "number" && !(memoryLimit > 0)) return invalid("memoryLimit", "must be more than 0 bytes")
-  for (const [name, value] of Object.entries(workerResources ?? {})) {
-    if (!(Number.isFinite(value) && value > 0))
-      return invalid(`workerResources.${name}`, "must be more than 0, and finite")
-  }
-  if (options.path?.every((one) => typeof one === "string" && one !== "" && !one.includes("\0")) === false) {
-    return invalid("path", "must be paths of directories")
-  }
-  return count("workers", options.workers) ?? count("threadsPerWorker", options.threadsPerWorker)
-}
-
-const maxResult = 60 * 1024 * 1024
 
 /** `":8787"`: Dask would open it on all interfaces. */
 const dashboard = (address: string | undefined): string | null =>
@@ -241,29 +177,21 @@ export const driver = <const K extends Kinds = Kinds>(
   options: Options<K> = {}
 ): Effect.Effect<BatchDriver<K>, ConfigurationError | BackendError, Scope.Scope> =>
   Effect.gen(function* () {
-    const refusal = wrong(options)
-    if (refusal !== undefined) return yield* refusal
-    const duration = (key: "killGrace" | "connectTimeout" | "noWorkersTimeout", fallback: Duration.DurationInput) =>
-      Option.match(Duration.decodeUnknown(options[key] ?? fallback), {
-        onNone: () => Effect.fail(invalid(key, `must be a duration such as "5 seconds"`)),
-        onSome: (duration) => Effect.succeed(Duration.toMillis(duration))
-      })
-    const killGrace = yield* duration("killGrace", "5 seconds")
-    const timeout = yield* duration("connectTimeout", "30 seconds")
-    const noWorkersTimeout = yield* duration("noWorkersTimeout", "10 minutes")
+    const wrong = checkOptions(options)
+    if (wrong !== undefined) return yield* wrong
     return (yield* internal.make(
       {
         python: options.python ?? interpreters[0]!,
         env: snapshot(),
         cluster: clusterOf(options),
-        timeout,
-        noWorkersTimeout,
-        path: options.path ?? [],
+        timeout: millisOf(options.connectTimeout ?? "30 seconds")!,
+        noWorkersTimeout: millisOf(options.noWorkersTimeout ?? "10 minutes")!,
+        path: options.path?.slice() ?? [],
         resultLimit: options.resultLimit ?? 16 * 1024 * 1024,
-        killGrace,
+        killGrace: millisOf(options.killGrace ?? "5 seconds")!,
         deaf: options.cancelRunning ?? "wait",
         sandboxes: options.sandboxes ?? "rhapsody.sandboxes",
-        kinds: options.kinds ?? allKinds
+        kinds: options.kinds?.slice() ?? kinds
       },
       settings
     )) as BatchDriver<K>
@@ -283,7 +211,7 @@ export const layer = <const K extends Kinds = Kinds>(
       const log = options.dashboardAddress === undefined ? Effect.logDebug : Effect.logInfo
       return log(`Dask: scheduler at ${scheduler}, dashboard at ${dashboard}`)
     }),
-    options
+    limitsIn(options)
   )
 
 /** The same with options from `Config`, each on its own or all together. */

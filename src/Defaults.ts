@@ -18,6 +18,8 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
+import { integer, span, string } from "./internal/options/config.js"
+import { defaultChecks, over } from "./internal/options/defaults.js"
 
 /** Names of the backends that this library has or will have; a registry may know more. */
 export const BackendType = {
@@ -48,26 +50,47 @@ export const values: Values = {
   timeout: undefined
 }
 
-/** Read when a backend's layer is built. A `Context.Reference`: nobody has to provide it. */
+/** Some of the defaults; what is undefined says nothing. */
+export interface Given {
+  readonly backend?: string | undefined
+  readonly maxWorkers?: number | undefined
+  readonly retryAttempts?: number | undefined
+  readonly retryDelay?: Duration.DurationInput | undefined
+  readonly timeout?: Duration.DurationInput | undefined
+}
+
+/**
+ * Read when a backend's layer is built. A `Context.Reference`: nobody has to provide it. One that cannot be honoured, or
+ * that is unknown, refuses the backend with `ConfigurationError` InvalidOption: `Defaults.maxWorkers`.
+ */
 export class Defaults extends Context.Reference<Defaults>()("effect-rhapsody/Defaults", {
   defaultValue: (): Values => values
 }) {}
 
-/** Replaces some of the defaults for the layers that it is provided to. */
-export const layer = (some: Partial<Values>): Layer.Layer<Defaults> => Layer.succeed(Defaults, { ...values, ...some })
+/**
+ * Replaces some of the defaults for the layers that it is provided to: `retryAttempts` of 0 or more, `maxWorkers` of 1
+ * or more, a `timeout` of more than zero. What cannot be honoured is refused by the backends: see `Defaults`.
+ */
+export const layer = (some: Given): Layer.Layer<Defaults> => Layer.sync(Defaults, () => over(values, some))
 
-/** The same from `Config`: `MAX_WORKERS`, `RETRY_ATTEMPTS`, `RETRY_DELAY`, `TIMEOUT`, `BACKEND` under a prefix. */
+const variable = <A>(config: Config.Config<A>): Config.Config<A | undefined> =>
+  Config.map(Config.option(config), Option.getOrUndefined)
+
+/**
+ * The same from `Config`: `MAX_WORKERS`, `RETRY_ATTEMPTS`, `RETRY_DELAY`, `TIMEOUT`, `BACKEND` under a prefix. A variable
+ * that cannot be honoured, an empty one too, is a `ConfigError` that names it.
+ */
 export const layerConfig = (prefix = "RHAPSODY"): Layer.Layer<Defaults, ConfigError> =>
   Layer.effect(
     Defaults,
     Config.all({
-      backend: Config.nonEmptyString("BACKEND").pipe(Config.withDefault(values.backend)),
-      maxWorkers: Config.integer("MAX_WORKERS").pipe(Config.withDefault(values.maxWorkers)),
-      retryAttempts: Config.integer("RETRY_ATTEMPTS").pipe(Config.withDefault(values.retryAttempts)),
-      retryDelay: Config.duration("RETRY_DELAY").pipe(Config.withDefault(values.retryDelay)),
-      timeout: Config.option(Config.duration("TIMEOUT")).pipe(Config.map(Option.getOrUndefined))
+      backend: variable(string("BACKEND", defaultChecks.backend)),
+      maxWorkers: variable(integer("MAX_WORKERS", defaultChecks.maxWorkers)),
+      retryAttempts: variable(integer("RETRY_ATTEMPTS", defaultChecks.retryAttempts)),
+      retryDelay: variable(span("RETRY_DELAY", defaultChecks.retryDelay)),
+      timeout: variable(span("TIMEOUT", defaultChecks.timeout))
     }).pipe(
       Config.nested(prefix),
-      Effect.map((read): Values => read)
+      Effect.map((read): Values => over(values, read))
     )
   )

@@ -160,30 +160,30 @@ export interface Spec {
 export interface ProcessExit {
   /** The code; for a death by signal leave it out and name the `signal`. */
   readonly exitCode?: number | undefined
-  readonly signal?: string
-  readonly stdout?: Text
-  readonly stderr?: Text
-  readonly stdoutTail?: Text // the end of what went to a file
-  readonly stderrTail?: Text
+  readonly signal?: string | undefined
+  readonly stdout?: Text | undefined
+  readonly stderr?: Text | undefined
+  readonly stdoutTail?: Text | undefined // the end of what went to a file
+  readonly stderrTail?: Text | undefined
   readonly stdoutPath?: string | undefined
   readonly stderrPath?: string | undefined
   /** Where it ran, when that is not said by the task. */
   readonly cwd?: string | undefined
-  readonly wallMillis?: number
-  readonly usage?: Usage
+  readonly wallMillis?: number | undefined
+  readonly usage?: Usage | undefined
   /**
    * It printed more on this stream than `capture.limit` allows: it was killed for that (SIGKILL), or its result cannot be
    * decoded. The task ends as OutputLimit, unless the program itself ended badly.
    */
-  readonly overflow?: "stdout" | "stderr"
+  readonly overflow?: "stdout" | "stderr" | undefined
   /** Why its output cannot be read back from a file: LaunchFailed, unless the program ended badly. */
-  readonly unreadable?: string
+  readonly unreadable?: string | undefined
   /** Why the shell that runs the lines of `prepare` did not come to the program, and facts of it: LaunchFailed. */
-  readonly unreached?: Readonly<Record<string, unknown>>
+  readonly unreached?: Readonly<Record<string, unknown>> | undefined
   /** Bytes that were printed beyond the limit and not kept. */
-  readonly dropped?: Dropped
+  readonly dropped?: Dropped | undefined
   /** Some of its processes could not be killed, and are still there. */
-  readonly survivors?: boolean
+  readonly survivors?: boolean | undefined
 }
 
 /** How an attempt ended, encoded, so that it can cross processes. */
@@ -224,37 +224,39 @@ export interface Common<out K extends Kind = Kind> {
    */
   readonly honours?: ReadonlyArray<HonouredOption> | undefined
   /** Refuses at submission what this engine can never run, naming the field; leaves no trace. */
-  readonly check?: (spec: Omit<Spec, "uid" | "attempt">) => Effect.Effect<void, ConfigurationError | BackendError>
+  readonly check?:
+    | ((spec: Omit<Spec, "uid" | "attempt">) => Effect.Effect<void, ConfigurationError | BackendError>)
+    | undefined
   /**
    * Stands in where no handler of a function task is provided, for an engine that needs none or has it elsewhere.
    * Without it, such a task is refused.
    */
-  readonly handler?: (task: Any) => HandlerService
+  readonly handler?: ((task: Any) => HandlerService) | undefined
   /** What `Task.settings` made; without it, every task that carries settings is refused. */
-  readonly settings?: SettingsConstructor<never>
+  readonly settings?: SettingsConstructor<never> | undefined
   /**
    * `false`: running work cannot be stopped; `cancel` of it fails with CancelUnsupported. Default `true`. A function is
    * asked about an attempt that runs.
    */
-  readonly cancelable?: boolean | ((attempt: AttemptKey) => boolean)
+  readonly cancelable?: (boolean | ((attempt: AttemptKey) => boolean)) | undefined
   /** Longest wait for work that was told to stop. Default 5 seconds. */
-  readonly stopGrace?: Duration.DurationInput
+  readonly stopGrace?: Duration.DurationInput | undefined
   /**
    * Starts a service and returns when it is ready; the scope stops it. Needed from a backend that runs the kind
    * `"service"`.
    */
-  readonly serve?: (spec: Spec) => Effect.Effect<Serving, TaskError | BackendError, Scope.Scope>
+  readonly serve?: ((spec: Spec) => Effect.Effect<Serving, TaskError | BackendError, Scope.Scope>) | undefined
   /** The engine's own names of states, and what each means here: data of this backend instance. */
-  readonly nativeStates?: Readonly<Record<string, TaskState>>
+  readonly nativeStates?: Readonly<Record<string, TaskState>> | undefined
   /** Facts about the engine that a user may need, such as its address; `ExecutionBackend.state` asks. No secrets. */
-  readonly details?: () => Readonly<Record<string, string>>
+  readonly details?: (() => Readonly<Record<string, string>>) | undefined
   /**
    * Never returns while the engine lives; returns when it is lost, with why. Every live task ends with that error then,
    * unless its result was there first, and nothing more is accepted. What runs is interrupted: the driver of an engine
    * that is gone has nothing to wait for. Asked once, when the backend is made, and interrupted when it closes; a defect
    * is a loss too. In the batch form, the end of `updates` says the same.
    */
-  readonly lost?: Effect.Effect<BackendError>
+  readonly lost?: Effect.Effect<BackendError> | undefined
   /**
    * How the engine would bring a file to a task, for an engine that resolves data dependencies by itself; leaves no
    * trace. None: not this file. The task is handed over with the answer among its `links`, without waiting for the
@@ -309,21 +311,23 @@ export interface Driver<out K extends Kind = Kind> extends Common<K> {
    */
   readonly run: (spec: Spec, report: Report) => Effect.Effect<Outcome, TaskError | BackendError>
   /** `true`: a task is EXECUTING when the driver says so through `report`. Default: when `run` is called. */
-  readonly reportsExecuting?: boolean
+  readonly reportsExecuting?: boolean | undefined
   /**
    * Kinds for which interruption of `run` ends within a bound of the driver's own. They need no fiber for the attempt;
    * all other attempts get one and are abandoned, and reported as not stopped, `stopGrace` after they were told to stop.
    */
-  readonly boundedStop?: ReadonlyArray<K>
+  readonly boundedStop?: ReadonlyArray<K> | undefined
   /**
    * Of a long queue, `run` is called for up to `count` attempts that `takes` says yes to before there are slots for them,
    * so that the engine need not wait for this process between two programs. The driver sees to it that they do not start
    * before they may: `Report.early`. It needs `reportsExecuting` and `boundedStop`; attempts with a timeout are never
    * early. Default: none.
    */
-  readonly ahead?: { readonly count: number; readonly takes: (spec: Omit<Spec, "uid" | "attempt">) => boolean }
+  readonly ahead?:
+    | { readonly count: number; readonly takes: (spec: Omit<Spec, "uid" | "attempt">) => boolean }
+    | undefined
   /** Kills everything that runs, at once and without grace: what `terminate` asks for after it told all to stop. */
-  readonly kill?: Effect.Effect<void>
+  readonly kill?: Effect.Effect<void> | undefined
 }
 
 /** An attempt by its two names: the engine must give both back. */
@@ -370,7 +374,7 @@ export interface BatchDriver<out K extends Kind = Kind> extends Common<K> {
    */
   readonly cancel: (attempts: ReadonlyArray<AttemptKey>) => Effect.Effect<void, BackendError>
   /** Kills everything that runs, at once and without grace: what `terminate` asks for after it told all to stop. */
-  readonly kill?: Effect.Effect<void>
+  readonly kill?: Effect.Effect<void> | undefined
   /** All that the engine says, from the first submission on. Its end, or its failure, is the loss of the engine: `lost`. */
   readonly updates: Stream.Stream<Update, BackendError>
 }

@@ -104,9 +104,9 @@ export interface Ended<out I extends Anything> {
 
 export interface AwaitOptions {
   /** Longest wait; then BackendError Timeout, with how many have ended. Cancels nothing. Default: no limit. */
-  readonly timeout?: Duration.DurationInput
+  readonly timeout?: Duration.DurationInput | undefined
   /** Fail with the first error instead of answering with it. Default: false. */
-  readonly failFast?: boolean
+  readonly failFast?: boolean | undefined
 }
 
 export interface Service {
@@ -146,7 +146,7 @@ export interface SubmitMany {
   ): Effect.Effect<Array<FiberOf<I>>, Refusal, I["Context"]>
   <I extends Anything>(
     tasks: Iterable<I>,
-    options?: { readonly atomic?: false }
+    options?: { readonly atomic?: false | undefined }
   ): Effect.Effect<Array<Either.Either<FiberOf<I>, Refusal>>, never, I["Context"]>
 }
 
@@ -197,7 +197,10 @@ const oneBackend = new ConfigurationError({
  * Submits several: in order, each answered with its fiber or with why it was refused; the others go on. With `atomic`,
  * all of them are accepted or none is. Interrupted, it cancels what it had submitted.
  */
-export const submitMany: SubmitMany = (tasks: Iterable<Anything>, options?: { readonly atomic?: boolean }): any =>
+export const submitMany: SubmitMany = (
+  tasks: Iterable<Anything>,
+  options?: { readonly atomic?: boolean | undefined }
+): any =>
   Effect.suspend(() => {
     const all = [...tasks]
     return Effect.flatMap(
@@ -231,7 +234,7 @@ const eachTo = (backends: ReadonlyArray<Service>, tasks: ReadonlyArray<Anything>
  */
 export const submitAll = <I extends Anything, E, R>(
   tasks: Stream.Stream<I, E, R>,
-  { buffer = 1024 }: { readonly buffer?: number } = {}
+  { buffer = 1024 }: { readonly buffer?: number | undefined } = {}
 ): Stream.Stream<Ended<I>, E, R | I["Context"]> => service.submitAll(tasks, submitScoped, buffer)
 
 /** Starts a service and returns when it is ready; it is stopped when the scope closes. */
@@ -316,15 +319,15 @@ export const onStateChange = (
 /** Limits of a backend. */
 export interface Options {
   /** Live tasks; `submit` waits beyond it. Default 10,000. */
-  readonly admission?: number
+  readonly admission?: number | undefined
   /** Live tasks submitted by running tasks, which do not wait; beyond it BackendError Rejected. Default: `admission`. */
-  readonly nestedAdmission?: number
+  readonly nestedAdmission?: number | undefined
   /** Tasks remembered after their end. Default 10,000. */
-  readonly history?: number
+  readonly history?: number | undefined
   /** Events kept for a subscriber that does not read. Default 4 times `admission`. */
-  readonly eventBuffer?: number
+  readonly eventBuffer?: number | undefined
   /** Longest wait for a handler that was told to stop. Default: the driver's, or 5 seconds. */
-  readonly stopGrace?: Duration.DurationInput
+  readonly stopGrace?: Duration.DurationInput | undefined
 }
 
 /** The service over a driver, for as long as the scope is open. Use `layer` unless you build a layer of your own. */

@@ -30,6 +30,9 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type { ConfigurationError } from "./Errors.js"
 import * as ExecutionBackend from "./ExecutionBackend.js"
+import { limitChecks, limitsIn } from "./internal/engine/limits.js"
+import type { Checks } from "./internal/options/values.js"
+import { callback, fields } from "./internal/options/values.js"
 import type * as Task from "./Task.js"
 
 /** All but services, which are there to be talked to. */
@@ -42,9 +45,9 @@ export interface Options extends ExecutionBackend.Options {
    * Or an Effect of it, whose failure is the task's own error, encoded. What it throws ends the task as `TaskError`
    * Defect. Default: `""` for an executable, the payload for the others.
    */
-  readonly answer?: (spec: ExecutionBackend.Spec) => unknown
+  readonly answer?: ((spec: ExecutionBackend.Spec) => unknown) | undefined
   /** Settings of the backend that this one stands for, e.g. `ConcurrentBackend.settings`. Default: none are taken. */
-  readonly settings?: Task.SettingsConstructor<never>
+  readonly settings?: Task.SettingsConstructor<never> | undefined
 }
 
 const exited = (stdout: unknown): ExecutionBackend.Outcome =>
@@ -100,13 +103,19 @@ export const driver = ({ answer, settings }: Options = {}): ExecutionBackend.Dri
   run: run(answer)
 })
 
+const checks: Checks<Options> = { ...limitChecks, answer: callback, settings: callback }
+const optionFields = fields(checks, "an option of NoopBackend")
+
 /** What the layer stands for: a backend, and the handlers of all function tasks. */
 export type Provides = ExecutionBackend.ExecutionBackend<Kinds> | Task.Handler<string>
 
 /** Any number of tasks at the same time. Fails with `ConfigurationError` when a limit cannot be honoured. */
 export const layer = (options: Options = {}): Layer.Layer<Provides, ConfigurationError> =>
   // the driver stands in for every handler, which no context could hold
-  ExecutionBackend.layer(driver(options), options) as Layer.Layer<any, ConfigurationError>
+  ExecutionBackend.layer(
+    Effect.suspend(() => optionFields("", options) ?? Effect.succeed(driver(options))),
+    limitsIn(options)
+  ) as Layer.Layer<any, ConfigurationError>
 
 /** The same with options from `Config`, each on its own or all together. */
 export const layerConfig = (

@@ -51,13 +51,13 @@ export type Kind = typeof Kind.Type
 export interface Command {
   /** A path, or a name that is looked up in the task's own PATH. */
   readonly executable: Text
-  readonly args?: ReadonlyArray<Text>
+  readonly args?: ReadonlyArray<Text> | undefined
   /** Given to the program as its standard input: text, bytes or a file; without it, the input is empty. */
-  readonly stdin?: Text | InputFile
+  readonly stdin?: Text | InputFile | undefined
   /** As the option of the same name, which wins where both name a variable. */
-  readonly env?: Env
+  readonly env?: Env | undefined
   /** As the option of the same name, which wins. */
-  readonly cwd?: string
+  readonly cwd?: string | undefined
 }
 
 /**
@@ -218,10 +218,10 @@ interface Schemas<
   Error extends Schema.Schema.All
 > extends DefinitionOptions<Error["Type"]> {
   /** Fields of the input. Default: none. */
-  readonly payload?: Fields
-  readonly success?: Success
+  readonly payload?: Fields | undefined
+  readonly success?: Success | undefined
   /** The task's own failures. Default: none; what else can go wrong is a `TaskError`. */
-  readonly error?: Error & NotReserved<Error["Type"]>
+  readonly error?: (Error & NotReserved<Error["Type"]>) | undefined
 }
 
 /** What a success schema may decode: standard output as text, as bytes, or the whole `Output`. */
@@ -248,9 +248,9 @@ export const executable = <
      * Recognises a failure of the task's own; `undefined` leaves it a `TaskError` Exit or Signal. Asked when the program
      * ended with a code that is not in `exitCodes`, or was killed by a signal that is not this library's.
      */
-    readonly failure?: (output: Output, payload: Schema.Struct.Type<Fields>) => Error["Type"] | undefined
+    readonly failure?: ((output: Output, payload: Schema.Struct.Type<Fields>) => Error["Type"] | undefined) | undefined
     /** Codes that count as success. Default: 0 alone. */
-    readonly exitCodes?: ReadonlyArray<number>
+    readonly exitCodes?: ReadonlyArray<number> | undefined
   }
 ): Task<Name, "executable", Fields, Success, Error> => {
   const { command, exitCodes, failure, ...rest } = options
@@ -346,11 +346,13 @@ export const python = <
   options: Schemas<Fields, Success, Error> & {
     readonly callable: `${string}:${string}`
     /** How the payload is handed over. Default `"kwargs"`. */
-    readonly call?: PythonCall
+    readonly call?: PythonCall | undefined
     /** Directories where modules are looked for first, on the machine that runs the task. */
-    readonly path?: ReadonlyArray<string>
+    readonly path?: ReadonlyArray<string> | undefined
     /** Recognises a failure of the task's own; `undefined` leaves it a `TaskError` Defect. */
-    readonly failure?: (exception: PythonException, payload: Schema.Struct.Type<Fields>) => Error["Type"] | undefined
+    readonly failure?:
+      | ((exception: PythonException, payload: Schema.Struct.Type<Fields>) => Error["Type"] | undefined)
+      | undefined
   }
 ): Task<Name, "python", Fields, Success, Error> => {
   const { call, callable, failure, path, ...rest } = options
@@ -375,7 +377,7 @@ export const service = <
 >(
   name: Name,
   options: Omit<Schemas<Fields, Info, typeof Schema.Never>, "error" | "success"> & {
-    readonly info?: Info
+    readonly info?: Info | undefined
     readonly command: (payload: Schema.Struct.Type<Fields>) => Command
     readonly ready: RegExp
   }

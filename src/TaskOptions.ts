@@ -28,15 +28,15 @@ export type Env = Readonly<Record<string, Text | Redacted.Redacted<string> | und
  * task is one slot there.
  */
 export interface Resources {
-  readonly cores?: number
-  readonly gpus?: number
+  readonly cores?: number | undefined
+  readonly gpus?: number | undefined
   /** Bytes. */
-  readonly memory?: number
+  readonly memory?: number | undefined
   /** MPI ranks. */
-  readonly ranks?: number
-  readonly nodes?: number
+  readonly ranks?: number | undefined
+  readonly nodes?: number | undefined
   /** The time to ask a scheduler for. It ends nothing here: that is `timeout`. */
-  readonly walltime?: Duration.DurationInput
+  readonly walltime?: Duration.DurationInput | undefined
 }
 
 /**
@@ -45,11 +45,11 @@ export interface Resources {
  */
 export interface Retry<in E = unknown> {
   /** Further attempts at most. Without `times`, the schedule decides. */
-  readonly times?: number
+  readonly times?: number | undefined
   /** The delays; its input is the error. */
-  readonly schedule?: Schedule.Schedule<unknown, E | TaskError>
+  readonly schedule?: Schedule.Schedule<unknown, E | TaskError> | undefined
   /** Try again only after these errors. */
-  readonly while?: (error: E | TaskError) => boolean | Effect.Effect<boolean>
+  readonly while?: ((error: E | TaskError) => boolean | Effect.Effect<boolean>) | undefined
 }
 
 /**
@@ -72,33 +72,33 @@ export interface OutputChunk {
  */
 export interface Capture {
   /** Bytes kept in memory per stream. Default 64 MiB. */
-  readonly limit?: number
+  readonly limit?: number | undefined
   /** What more than that leads to. Default `"fail"`. */
-  readonly overflow?: Overflow
+  readonly overflow?: Overflow | undefined
   /** Write standard output to this file (created or truncated) instead of memory; relative to the task's cwd. */
-  readonly stdout?: string
-  readonly stderr?: string
+  readonly stdout?: string | undefined
+  readonly stderr?: string | undefined
   /** Standard error goes where standard output goes, in the order of writing. */
-  readonly merged?: boolean
+  readonly merged?: boolean | undefined
   /**
    * Called with what is printed to memory, while the program runs, piece by piece and in order: for progress, a log, a
    * parser. The program waits when this is slower than it prints. What is seen here is kept for the result as well.
    */
-  readonly onChunk?: (chunk: OutputChunk) => Effect.Effect<void>
+  readonly onChunk?: ((chunk: OutputChunk) => Effect.Effect<void>) | undefined
 }
 
 /** Limits of the system for a program and what it starts, soft and hard; sizes in bytes. */
 export interface Limits {
-  readonly addressSpace?: number
-  readonly coreSize?: number
-  readonly cpuSeconds?: number
-  readonly dataSize?: number
-  readonly fileSize?: number
-  readonly lockedMemory?: number
-  readonly openFiles?: number
+  readonly addressSpace?: number | undefined
+  readonly coreSize?: number | undefined
+  readonly cpuSeconds?: number | undefined
+  readonly dataSize?: number | undefined
+  readonly fileSize?: number | undefined
+  readonly lockedMemory?: number | undefined
+  readonly openFiles?: number | undefined
   /** Of the user, as the system counts it. */
-  readonly processes?: number
-  readonly stackSize?: number
+  readonly processes?: number | undefined
+  readonly stackSize?: number | undefined
 }
 
 /**
@@ -147,34 +147,34 @@ export const settings = <A, I>(backend: string, schema: Schema.Schema<A, I>): Se
  * that fit every task leave it out.
  */
 export interface DefinitionOptions<in E = unknown> {
-  readonly resources?: Resources
-  readonly retry?: Retry<E>
+  readonly resources?: Resources | undefined
+  readonly retry?: Retry<E> | undefined
   /** Longest time of one attempt, from the moment it has its slot; the process tree is gone when it is told. */
-  readonly timeout?: Duration.DurationInput
+  readonly timeout?: Duration.DurationInput | undefined
   /** Tasks that wait for a slot start in the order of priority, the highest first; equals in order of submission. */
-  readonly priority?: number
-  readonly env?: Env
+  readonly priority?: number | undefined
+  readonly env?: Env | undefined
   /** Working directory. Default: that of this process. */
-  readonly cwd?: string
-  readonly capture?: Capture
+  readonly cwd?: string | undefined
+  readonly capture?: Capture | undefined
   /**
    * Lines that bash runs before the program, which then runs in the environment they leave: `module load gromacs`,
    * `source env/bin/activate`. They read nothing of the
    * program's input. The first that fails is the end of the task, as is one after which the shell does not come to the
    * program (`exit 0`): LaunchFailed, with its number and exit code.
    */
-  readonly prepare?: ReadonlyArray<string>
+  readonly prepare?: ReadonlyArray<string> | undefined
   /**
    * `true`: the task gets a directory of its own, named by its uid, in the backend's sandbox directory. It is its cwd
    * unless it names one, its path is in RHAPSODY_SANDBOX, and it is kept.
    */
-  readonly sandbox?: boolean
-  readonly limits?: Limits
+  readonly sandbox?: boolean | undefined
+  readonly limits?: Limits | undefined
   /** Added to the niceness of this process: 19 is the humblest. */
-  readonly nice?: number
+  readonly nice?: number | undefined
   /** Default `"kill"`. */
-  readonly leftovers?: Leftovers
-  readonly settings?: Settings
+  readonly leftovers?: Leftovers | undefined
+  readonly settings?: Settings | undefined
 }
 
 /** Options of an instance. */
@@ -183,5 +183,5 @@ export interface Options<in E = unknown> extends DefinitionOptions<E> {
    * Name of this unit of work, unique in its backend among live tasks and the last 10,000 that ended. It names files
    * too: at most 200 characters, no slash, no control character. Default: `task.000001` and so on.
    */
-  readonly uid?: string
+  readonly uid?: string | undefined
 }

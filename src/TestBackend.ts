@@ -40,6 +40,7 @@ import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
 import type { BackendError, ConfigurationError, TaskErrorReason } from "./Errors.js"
 import * as ExecutionBackend from "./ExecutionBackend.js"
+import { limitsIn } from "./internal/engine/limits.js"
 import type { Answer } from "./internal/testBackend.js"
 import { make } from "./internal/testBackend.js"
 import type * as Task from "./Task.js"
@@ -199,19 +200,19 @@ export const lose: Effect.Effect<void, never, TestBackend> = Effect.flatMap(Test
 export interface Options<Stubs extends ReadonlyArray<Stub<any>> = ReadonlyArray<Stub<any>>>
   extends ExecutionBackend.Options {
   /** Of two for the same name, the last counts. Default: none. */
-  readonly stubs?: Stubs
+  readonly stubs?: Stubs | undefined
   /** Attempts at the same time. Default `"unbounded"`. */
-  readonly concurrency?: number | "unbounded"
+  readonly concurrency?: number | "unbounded" | undefined
   /**
    * `false`: as an engine that cannot stop what runs. Stubs go on until their own end, cancelling fails with
    * `BackendError` CancelUnsupported, and closing and `lose` wait for them at most `stopGrace`, by the clock. Default
    * `true`.
    */
-  readonly cancelable?: boolean
+  readonly cancelable?: boolean | undefined
   /** Settings of the backend that this one stands for, e.g. `ConcurrentBackend.settings`. Default: none are taken. */
-  readonly settings?: Task.SettingsConstructor<never>
+  readonly settings?: Task.SettingsConstructor<never> | undefined
   /** So many of the newest submissions are kept. Default 10,000. */
-  readonly record?: number
+  readonly record?: number | undefined
 }
 
 /** The backend, its control, and the handlers that stubs of function tasks take the place of. */
@@ -236,7 +237,7 @@ export const layer: {
     // for each that is built, a record of its own
     Effect.map(make(options), ({ driver, handlers, service }) =>
       Layer.mergeAll(
-        ExecutionBackend.layer(driver, options),
+        ExecutionBackend.layer(driver, limitsIn(options)),
         Layer.succeed(TestBackend, service),
         Layer.succeedContext(handlers)
       )

@@ -317,7 +317,7 @@ describe("options from Config", () => {
       "concurrent",
       { "RHAPSODY.CONCURRENT.KILL_GRACE": "soon" },
       "RHAPSODY.CONCURRENT.KILL_GRACE",
-      'Expected a duration but received "soon"'
+      'must be a duration such as "30 seconds", not soon'
     ],
     "of concurrent, out of range": [
       "concurrent",
@@ -360,8 +360,8 @@ describe("options from Config", () => {
       const error = yield* refusal(BackendRegistry.get("concurrent"))
       assert.strictEqual(
         error.message,
-        'RHAPSODY.CONCURRENT.MAX_WORKERS: Expected an integer value but received "x"; ' +
-          'RHAPSODY.CONCURRENT.KILL_GRACE: Expected a duration but received "y"; ' +
+        'RHAPSODY.CONCURRENT.MAX_WORKERS: must be a number, not "x"; ' +
+          'RHAPSODY.CONCURRENT.KILL_GRACE: must be a duration such as "30 seconds", not y; ' +
           "or give maxWorkers, killGrace as an option"
       )
       assert.isTrue(ConfigError.isConfigError(error.cause))

@@ -55,11 +55,13 @@ describe("maxWorkers", () => {
   for (const maxWorkers of [0, -1, 1.5, Number.NaN, Infinity, "4" as unknown as number]) {
     it.live(`of ${JSON.stringify(maxWorkers)} (${maxWorkers}) is refused`, () =>
       Effect.gen(function* () {
-        const message = `maxWorkers: must be an integer, 1 or more, not ${maxWorkers}`
-        const expected = ["InvalidOption", "maxWorkers", message]
-        assert.deepStrictEqual(yield* refused(ConcurrentBackend.layer({ maxWorkers })), expected)
-        const defaults = Defaults.layer({ maxWorkers })
-        assert.deepStrictEqual(yield* refused(Layer.provide(ConcurrentBackend.layer(), defaults)), expected)
+        const expected = (key: string) => {
+          const found = typeof maxWorkers === "string" ? "a string" : maxWorkers
+          return ["InvalidOption", key, `${key}: must be an integer, 1 or more, not ${found}`]
+        }
+        assert.deepStrictEqual(yield* refused(ConcurrentBackend.layer({ maxWorkers })), expected("maxWorkers"))
+        const byDefault = Layer.provide(ConcurrentBackend.layer(), Defaults.layer({ maxWorkers }))
+        assert.deepStrictEqual(yield* refused(byDefault), expected("Defaults.maxWorkers"))
       })
     )
   }
@@ -125,7 +127,7 @@ describe("other options", () => {
       assert.deepStrictEqual(launcher, [
         "InvalidOption",
         "launcher",
-        "launcher: must be auto, agent or node, not agents"
+        "launcher: must be auto or agent or node, not agents"
       ])
       for (const sandboxes of ["", "a\0", 7 as unknown as string]) {
         const wrong = yield* refused(ConcurrentBackend.layer({ sandboxes }))

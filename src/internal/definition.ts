@@ -47,9 +47,9 @@ class Service extends Unit {
 }
 
 interface Schemas extends DefinitionOptions<any> {
-  readonly payload?: Schema.Struct.Fields
-  readonly success?: Schema.Schema.AnyNoContext
-  readonly error?: Schema.Schema.All
+  readonly payload?: Schema.Struct.Fields | undefined
+  readonly success?: Schema.Schema.AnyNoContext | undefined
+  readonly error?: Schema.Schema.All | undefined
 }
 
 export const define = (

@@ -13,6 +13,9 @@ import type { HandlerService, Kind } from "../Task.js"
 import type { Failure, Match, Options, Service, Stub, Submission } from "../TestBackend.js"
 import type { Issue } from "./codec.js"
 import { handlerTag } from "./definition.js"
+import { limitChecks } from "./engine/limits.js"
+import type { Check, Checks } from "./options/values.js"
+import { callback, count, fields, flag, isRecord, list, mustBe } from "./options/values.js"
 
 const type = "test"
 
@@ -84,11 +87,26 @@ class Log {
   }
 }
 
+const isStub: Check = (key, value) =>
+  isRecord(value) && "task" in value && "answer" in value
+    ? undefined
+    : mustBe(key, "what TestBackend.stub makes", value)
+
+const checks: Checks<Options> = {
+  ...limitChecks,
+  stubs: list("an array of stubs", isStub),
+  // the driver's are checked with the driver
+  concurrency: () => undefined,
+  cancelable: flag,
+  settings: callback,
+  record: count()
+}
+const optionFields = fields(checks, "an option of TestBackend")
+
 export const make = Effect.fnUntraced(function* (options: Options) {
+  const wrong = optionFields("", options)
+  if (wrong !== undefined) return yield* wrong
   const { cancelable = true, concurrency = "unbounded", record = 10_000, settings, stubs = [] } = options
-  if (!(Number.isSafeInteger(record) && record >= 0)) {
-    return yield* refuse("record", "InvalidOption", `must be an integer, 0 or more, not ${record}`)
-  }
   const byName = new Map(stubs.map((stub) => [stub.task.name, stub]))
   const seen = new Log(record)
   const failures: Array<{ readonly match: Match; readonly failure: Failure }> = []

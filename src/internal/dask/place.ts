@@ -6,18 +6,17 @@ import { ConfigurationError } from "../../Errors.js"
 import type { Resources } from "../../TaskOptions.js"
 import type { Worker } from "./messages.js"
 
-const exact = { exact: true } as const
 /** Of text that is no Unicode, Dask's own messages cannot be made: it would lose its connection. */
 const Text = Schema.NonEmptyString.pipe(Schema.filter((text) => !/\p{Surrogate}/u.test(text) || "is no Unicode text"))
 const Positive = Schema.Number.pipe(Schema.positive(), Schema.finite())
 
 export const Settings = Schema.Struct({
-  resources: Schema.optionalWith(Schema.Record({ key: Text, value: Positive }), exact),
-  workers: Schema.optionalWith(Schema.NonEmptyArray(Text), exact),
-  allowOtherWorkers: Schema.optionalWith(Schema.Boolean, exact),
-  priority: Schema.optionalWith(Schema.Number.pipe(Schema.finite()), exact),
-  retries: Schema.optionalWith(Schema.Int.pipe(Schema.nonNegative()), exact),
-  key: Schema.optionalWith(Text.pipe(Schema.maxLength(500)), exact)
+  resources: Schema.optional(Schema.Record({ key: Text, value: Positive })),
+  workers: Schema.optional(Schema.NonEmptyArray(Text)),
+  allowOtherWorkers: Schema.optional(Schema.Boolean),
+  priority: Schema.optional(Schema.Number.pipe(Schema.finite())),
+  retries: Schema.optional(Schema.Int.pipe(Schema.nonNegative())),
+  key: Schema.optional(Text.pipe(Schema.maxLength(500)))
 })
 export type Settings = typeof Settings.Type
 

@@ -14,7 +14,6 @@ import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
 import * as Scope from "effect/Scope"
-import * as Defaults from "../../Defaults.js"
 import type { AnyDriver, Driver } from "../../Driver.js"
 import { isBatch } from "../../Driver.js"
 import type { BackendErrorReason } from "../../Errors.js"
@@ -34,7 +33,7 @@ import type { Prepared } from "./entry.js"
 import { Entry } from "./entry.js"
 import { Events } from "./events.js"
 import * as Lifecycle from "./lifecycle.js"
-import { limitsOf } from "./limits.js"
+import { defaultsOf, limitsOf } from "./limits.js"
 import { Machine, Waiter } from "./machine.js"
 import * as Nesting from "./nesting.js"
 import { backendError as backendFailure } from "./outcome.js"
@@ -58,7 +57,7 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
   const limits = yield* limitsOf(driver, options)
   const scope = yield* Effect.scope
   const clock = yield* Effect.clock
-  const defaults = yield* Defaults.Defaults
+  const defaults = yield* defaultsOf
   const deadlines = yield* Deadlines.make
   const events = new Events(limits.eventBuffer)
   let closing = false

@@ -1,11 +1,14 @@
 /** The bounds of a backend, with their defaults, or what is wrong with one. */
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
+import * as Defaults from "../../Defaults.js"
 import type { AnyDriver } from "../../Driver.js"
-import { everyOption, isBatch } from "../../Driver.js"
-import { ConfigurationError } from "../../Errors.js"
+import { isBatch } from "../../Driver.js"
+import type { ConfigurationError } from "../../Errors.js"
 import type { Options } from "../../ExecutionBackend.js"
+import { checkDefaults, over } from "../options/defaults.js"
+import { checkDriver } from "../options/driver.js"
+import type { Checks } from "../options/values.js"
+import { count, duration, fields, millisOf } from "../options/values.js"
 import type { Limits } from "./machine.js"
 
 /** 10,000 waiting tasks take some 27 MB. */
@@ -18,31 +21,40 @@ interface All extends Limits {
   readonly grace: number
 }
 
-const refuse = (configKey: string, message: string) =>
-  Effect.fail(new ConfigurationError({ configKey, reason: "InvalidOption", details: { message } }))
+/** The defaults that a backend is built with, checked. */
+export const defaultsOf: Effect.Effect<Defaults.Values, ConfigurationError> = Effect.flatMap(
+  Defaults.Defaults,
+  (given) => checkDefaults(given) ?? Effect.succeed(over(Defaults.values, given))
+)
+
+/** What the common options of a layer take. */
+export const limitChecks: Checks<Options> = {
+  admission: count(1),
+  nestedAdmission: count(1),
+  history: count(),
+  eventBuffer: count(1),
+  stopGrace: duration({ finite: true })
+}
+const limitFields = fields(limitChecks, "an option of a backend")
+
+/** Those that are the engine's, of all options of a layer. */
+export const limitsIn = (options: Options): Options => {
+  try {
+    const { admission, eventBuffer, history, nestedAdmission, stopGrace } = options
+    return { admission, eventBuffer, history, nestedAdmission, stopGrace }
+  } catch {
+    return {} // it cannot be read: its driver is refused
+  }
+}
 
 export const limitsOf = (driver: AnyDriver, options: Options): Effect.Effect<All, ConfigurationError> =>
   Effect.suspend(() => {
+    const wrong = checkDriver(driver) ?? limitFields("", options)
+    if (wrong !== undefined) return Effect.fail(wrong)
     const { admission = defaultAdmission, eventBuffer = 4 * admission, history = 10_000 } = options
     const { nestedAdmission: nested = admission } = options
-    const asked = isBatch(driver) ? "unbounded" : driver.concurrency
-    const concurrency = asked === "unbounded" ? Number.POSITIVE_INFINITY : asked
+    const concurrency = isBatch(driver) || driver.concurrency === "unbounded" ? Infinity : driver.concurrency
     const ahead = isBatch(driver) ? 0 : (driver.ahead?.count ?? 0)
-    const counts = { concurrency, ahead, admission, nestedAdmission: nested, eventBuffer, history }
-    for (const [key, value] of Object.entries(counts)) {
-      const least = key === "history" || key === "ahead" ? 0 : 1
-      const endless = key === "concurrency" && asked === "unbounded"
-      if (!endless && !(Number.isSafeInteger(value) && value >= least)) {
-        return refuse(key, `must be an integer, ${least} or more, not ${value}`)
-      }
-    }
-    const stopGrace = Duration.decodeUnknown(options.stopGrace ?? driver.stopGrace ?? "5 seconds")
-    if (Option.isNone(stopGrace) || !Duration.isFinite(stopGrace.value)) {
-      return refuse("stopGrace", 'must be a finite duration such as "5 seconds"')
-    }
-    const unknown = (driver.honours ?? []).find((option) => !everyOption.includes(option))
-    if (unknown !== undefined) return refuse("honours", `must be some of ${everyOption.join(", ")}, not ${unknown}`)
-    if (driver.kinds.length === 0) return refuse("kinds", "a backend runs at least one kind of task")
-    const grace = Duration.toMillis(stopGrace.value)
+    const grace = millisOf(options.stopGrace ?? driver.stopGrace ?? "5 seconds")!
     return Effect.succeed({ concurrency, ahead, admission, nested, history, eventBuffer, grace })
   })

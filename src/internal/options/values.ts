@@ -6,6 +6,7 @@ import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import type { ConfigurationErrorReason } from "../../Errors.js"
 import { ConfigurationError } from "../../Errors.js"
+import { describe } from "../engine/outcome.js"
 
 export type Refusal = ConfigurationError | undefined
 
@@ -89,6 +90,17 @@ export const oneOf =
       ? undefined
       : refuse(key, "InvalidOption", `must be ${values.join(" or ")}, not ${shown(value)}`)
 
+/** Any of several names. */
+export const some =
+  (what: string, values: ReadonlyArray<unknown>): Check =>
+  (key, given) => {
+    if (!Array.isArray(given)) return mustBe(key, `an array of ${what}`, given)
+    const other = given.findIndex((one) => !values.includes(one))
+    return other === -1
+      ? undefined
+      : refuse(key, "InvalidOption", `must be some of ${values.join(", ")}, not ${shown(given[other])}`)
+  }
+
 export const flag = oneOf(true, false)
 
 export const callback: Check = (key, value) =>
@@ -125,17 +137,22 @@ export const fields =
   <T>(checks: Checks<T>, what: string, shape = "an object"): Check =>
   (key, value) => {
     if (!isRecord(value)) return mustBe(key === "" ? "options" : key, shape, value)
-    for (const name of Object.keys(value)) {
-      const inner = value[name]
-      if (inner === undefined) continue
-      const at = key === "" ? name : `${key}.${name}`
-      if (!Object.hasOwn(checks, name)) {
-        return refuse(at, "InvalidOption", `is not ${what}; known: ${Object.keys(checks).join(", ")}`)
+    let at = key === "" ? "options" : key
+    try {
+      for (const name of Object.keys(value)) {
+        at = key === "" ? name : `${key}.${name}`
+        const inner = value[name]
+        if (inner === undefined) continue
+        if (!Object.hasOwn(checks, name)) {
+          return refuse(at, "InvalidOption", `is not ${what}; known: ${Object.keys(checks).join(", ")}`)
+        }
+        const wrong = checks[name as keyof T](at, inner)
+        if (wrong !== undefined) return wrong
       }
-      const wrong = checks[name as keyof T](at, inner)
-      if (wrong !== undefined) return wrong
+      return undefined
+    } catch (cause) {
+      return refuse(at, "InvalidOption", `cannot be read: ${describe(cause)}`, cause)
     }
-    return undefined
   }
 
 /** Milliseconds; undefined for what is no duration, is NaN or is negative, of which Effect makes zero. */

@@ -1,8 +1,7 @@
 /** The backends of this library, by name. Their modules are imported when they are chosen or probed, not here. */
 import * as Config from "effect/Config"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
-import * as Option from "effect/Option"
 import * as Record from "effect/Record"
 import * as Schema from "effect/Schema"
 import type { Entry } from "../../BackendRegistry.js"
@@ -13,18 +12,23 @@ import { BackendError } from "../../Errors.js"
 import * as ExecutionBackend from "../../ExecutionBackend.js"
 import type * as NoopBackend from "../../NoopBackend.js"
 import * as Task from "../../Task.js"
+import { integer, span } from "../options/config.js"
+import type { Check } from "../options/values.js"
+import { duration, millisOf, mustBe } from "../options/values.js"
 
-const DurationInput = Schema.declare((u): u is Duration.DurationInput => Option.isSome(Duration.decodeUnknown(u)), {
+const DurationInput = Schema.declare((u): u is Duration.DurationInput => millisOf(u) !== undefined, {
   message: () => `must be a duration such as "5 seconds", or milliseconds`
 })
 
+const isNumber: Check = (key, value) => (Number.isFinite(value) ? undefined : mustBe(key, "a number", value))
+
 // Shapes alone: which values make sense is for the backend to say, in one place.
 const limits = {
-  admission: Schema.optionalWith(Schema.Number, { exact: true }),
-  nestedAdmission: Schema.optionalWith(Schema.Number, { exact: true }),
-  history: Schema.optionalWith(Schema.Number, { exact: true }),
-  eventBuffer: Schema.optionalWith(Schema.Number, { exact: true }),
-  stopGrace: Schema.optionalWith(DurationInput, { exact: true })
+  admission: Schema.optional(Schema.Number),
+  nestedAdmission: Schema.optional(Schema.Number),
+  history: Schema.optional(Schema.Number),
+  eventBuffer: Schema.optional(Schema.Number),
+  stopGrace: Schema.optional(DurationInput)
 }
 
 /** `RHAPSODY_CONCURRENT_MAX_WORKERS` and the like; what is not there is not said. */
@@ -33,11 +37,11 @@ const variable = <A>(backend: string, config: Config.Config<A>) =>
 const under = (backend: string, configs: Record<string, Config.Config<unknown>>) =>
   Record.map(configs, (config) => variable(backend, config))
 const limitConfigs: Record<string, Config.Config<unknown>> = {
-  admission: Config.integer("ADMISSION"),
-  nestedAdmission: Config.integer("NESTED_ADMISSION"),
-  history: Config.integer("HISTORY"),
-  eventBuffer: Config.integer("EVENT_BUFFER"),
-  stopGrace: Config.duration("STOP_GRACE")
+  admission: integer("ADMISSION", isNumber),
+  nestedAdmission: integer("NESTED_ADMISSION", isNumber),
+  history: integer("HISTORY", isNumber),
+  eventBuffer: integer("EVENT_BUFFER", isNumber),
+  stopGrace: span("STOP_GRACE", duration())
 }
 
 const Version = Task.executable("Version", {
@@ -51,23 +55,21 @@ const Concurrent: Entry<ConcurrentBackend.Options, any> = {
   description: "executables and functions on this machine",
   options: Schema.Struct({
     ...limits,
-    maxWorkers: Schema.optionalWith(Schema.Number, { exact: true }),
-    ahead: Schema.optionalWith(Schema.Number, { exact: true }),
+    maxWorkers: Schema.optional(Schema.Number),
+    ahead: Schema.optional(Schema.Number),
     // any kind here, for the backend tells those that it runs
-    kinds: Schema.optionalWith(Schema.Array(Task.Kind as unknown as Schema.Schema<ConcurrentBackend.Kinds>), {
-      exact: true
-    }),
-    killGrace: Schema.optionalWith(DurationInput, { exact: true }),
-    launcher: Schema.optionalWith(Schema.Literal("auto", "agent", "node"), { exact: true }),
-    python: Schema.optionalWith(Schema.String, { exact: true }),
-    sandboxes: Schema.optionalWith(Schema.String, { exact: true })
+    kinds: Schema.optional(Schema.Array(Task.Kind as unknown as Schema.Schema<ConcurrentBackend.Kinds>)),
+    killGrace: Schema.optional(DurationInput),
+    launcher: Schema.optional(Schema.Literal("auto", "agent", "node")),
+    python: Schema.optional(Schema.String),
+    sandboxes: Schema.optional(Schema.String)
   }),
   config: under("CONCURRENT", {
     ...limitConfigs,
-    maxWorkers: Config.integer("MAX_WORKERS"),
-    ahead: Config.integer("AHEAD"),
+    maxWorkers: integer("MAX_WORKERS", isNumber),
+    ahead: integer("AHEAD", isNumber),
     kinds: Config.array(Config.string(), "KINDS"),
-    killGrace: Config.duration("KILL_GRACE"),
+    killGrace: span("KILL_GRACE", duration()),
     launcher: Config.string("LAUNCHER"),
     python: Config.string("PYTHON"),
     sandboxes: Config.string("SANDBOXES")
@@ -105,28 +107,26 @@ const Dask: Entry<DaskBackend.Options, any> = {
   description: "executables and Python functions on the workers of a Dask cluster, its own or one that runs",
   options: Schema.Struct({
     ...limits,
-    address: Schema.optionalWith(Schema.String, { exact: true }),
-    ca: Schema.optionalWith(Schema.String, { exact: true }),
-    cert: Schema.optionalWith(Schema.String, { exact: true }),
-    key: Schema.optionalWith(Schema.String, { exact: true }),
-    insecure: Schema.optionalWith(Schema.Boolean, { exact: true }),
-    workers: Schema.optionalWith(Schema.Number, { exact: true }),
-    threadsPerWorker: Schema.optionalWith(Schema.Number, { exact: true }),
-    memoryLimit: Schema.optionalWith(Schema.Union(Schema.Number, Schema.String), { exact: true }),
-    workerResources: Schema.optionalWith(Schema.Record({ key: Schema.String, value: Schema.Number }), { exact: true }),
-    processes: Schema.optionalWith(Schema.Boolean, { exact: true }),
-    dashboardAddress: Schema.optionalWith(Schema.String, { exact: true }),
-    python: Schema.optionalWith(Schema.String, { exact: true }),
-    path: Schema.optionalWith(Schema.Array(Schema.String), { exact: true }),
-    kinds: Schema.optionalWith(Schema.Array(Task.Kind as unknown as Schema.Schema<DaskBackend.Kinds>), {
-      exact: true
-    }),
-    killGrace: Schema.optionalWith(DurationInput, { exact: true }),
-    cancelRunning: Schema.optionalWith(Schema.Literal("wait", "abandon", "restart"), { exact: true }),
-    resultLimit: Schema.optionalWith(Schema.Number, { exact: true }),
-    connectTimeout: Schema.optionalWith(DurationInput, { exact: true }),
-    noWorkersTimeout: Schema.optionalWith(DurationInput, { exact: true }),
-    sandboxes: Schema.optionalWith(Schema.String, { exact: true })
+    address: Schema.optional(Schema.String),
+    ca: Schema.optional(Schema.String),
+    cert: Schema.optional(Schema.String),
+    key: Schema.optional(Schema.String),
+    insecure: Schema.optional(Schema.Boolean),
+    workers: Schema.optional(Schema.Number),
+    threadsPerWorker: Schema.optional(Schema.Number),
+    memoryLimit: Schema.optional(Schema.Union(Schema.Number, Schema.String)),
+    workerResources: Schema.optional(Schema.Record({ key: Schema.String, value: Schema.Number })),
+    processes: Schema.optional(Schema.Boolean),
+    dashboardAddress: Schema.optional(Schema.String),
+    python: Schema.optional(Schema.String),
+    path: Schema.optional(Schema.Array(Schema.String)),
+    kinds: Schema.optional(Schema.Array(Task.Kind as unknown as Schema.Schema<DaskBackend.Kinds>)),
+    killGrace: Schema.optional(DurationInput),
+    cancelRunning: Schema.optional(Schema.Literal("wait", "abandon", "restart")),
+    resultLimit: Schema.optional(Schema.Number),
+    connectTimeout: Schema.optional(DurationInput),
+    noWorkersTimeout: Schema.optional(DurationInput),
+    sandboxes: Schema.optional(Schema.String)
   }),
   config: under("DASK", {
     ...limitConfigs,
@@ -135,19 +135,19 @@ const Dask: Entry<DaskBackend.Options, any> = {
     cert: Config.string("CERT"),
     key: Config.string("KEY"),
     insecure: Config.boolean("INSECURE"),
-    workers: Config.integer("WORKERS"),
-    threadsPerWorker: Config.integer("THREADS_PER_WORKER"),
+    workers: integer("WORKERS", isNumber),
+    threadsPerWorker: integer("THREADS_PER_WORKER", isNumber),
     memoryLimit: Config.string("MEMORY_LIMIT"),
     processes: Config.boolean("PROCESSES"),
     dashboardAddress: Config.string("DASHBOARD_ADDRESS"),
     python: Config.string("PYTHON"),
     path: Config.array(Config.string(), "PATH"),
     kinds: Config.array(Config.string(), "KINDS"),
-    killGrace: Config.duration("KILL_GRACE"),
+    killGrace: span("KILL_GRACE", duration()),
     cancelRunning: Config.string("CANCEL_RUNNING"),
-    resultLimit: Config.integer("RESULT_LIMIT"),
-    connectTimeout: Config.duration("CONNECT_TIMEOUT"),
-    noWorkersTimeout: Config.duration("NO_WORKERS_TIMEOUT"),
+    resultLimit: integer("RESULT_LIMIT", isNumber),
+    connectTimeout: span("CONNECT_TIMEOUT", duration()),
+    noWorkersTimeout: span("NO_WORKERS_TIMEOUT", duration()),
     sandboxes: Config.string("SANDBOXES")
   }),
   layer: (options) => dask().then(({ layer }) => layer(options)),

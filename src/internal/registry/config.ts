@@ -52,11 +52,11 @@ const overheard = (
  */
 export const read = (
   configs: Configs<any>,
-  given: object,
+  given: Readonly<Record<string, unknown>>,
   remedy: (keys: ReadonlyArray<string>) => string
 ): Effect.Effect<Read, ConfigurationError> => {
   const all: Readonly<Record<string, Config.Config<unknown> | undefined>> = configs
-  const wanted = Object.keys(all).filter((key) => all[key] !== undefined && !Object.hasOwn(given, key))
+  const wanted = Object.keys(all).filter((key) => all[key] !== undefined && given[key] === undefined)
   return Effect.configProviderWith((provider) =>
     Effect.validateAll(wanted, (key) => {
       let origin: string | undefined

@@ -12,6 +12,8 @@ import type { Availability, BackendLayer, Chosen, Entry, Refusal } from "../../B
 import { BackendError, ConfigurationError } from "../../Errors.js"
 import { describe } from "../engine/outcome.js"
 import { firstIssue } from "../issue.js"
+import type { Checks } from "../options/values.js"
+import { callback, fields, isRecord, mustBe, text } from "../options/values.js"
 import { read, refusal } from "./config.js"
 
 const wrong = (name: string, key: string, message: string) =>
@@ -21,6 +23,29 @@ const wrong = (name: string, key: string, message: string) =>
     details: { message }
   })
 
+const entryFields: Checks<Entry> = {
+  name: text("the name of a backend: text that is not empty", false),
+  description: text(),
+  options: (key, value) => (Schema.isSchema(value) ? undefined : mustBe(key, "a Schema", value)),
+  config: (key, value) => (isRecord(value) ? undefined : mustBe(key, "an object of Configs", value)),
+  layer: callback,
+  probe: (key, value) => (Effect.isEffect(value) ? undefined : mustBe(key, "an Effect", value))
+}
+const checkFields = fields(entryFields, "a field of an entry")
+
+/** The name is that of a backend, as everywhere in a registry. */
+export const checkEntry = (entry: Entry): ConfigurationError | undefined => {
+  const wrong = checkFields("entry", entry)
+  if (wrong === undefined && entry.layer !== undefined && entry.name !== undefined) return undefined
+  const { configKey, details } =
+    wrong ?? mustBe(entry.name === undefined ? "entry.name" : "entry.layer", "there", undefined)
+  return new ConfigurationError({
+    configKey: configKey === "entry.name" ? "backend" : configKey,
+    reason: "InvalidOption",
+    details
+  })
+}
+
 const none = Schema.Struct({})
 
 // A struct without fields accepts every object, and no parse option tells it otherwise.
@@ -29,12 +54,16 @@ const isEmpty = ({ ast }: Schema.Schema.All) => {
   return AST.isTypeLiteral(from) && from.propertySignatures.length === 0 && from.indexSignatures.length === 0
 }
 
-const isObject = (u: unknown): u is object => typeof u === "object" && u !== null
+/** What is undefined says nothing: `Config` may. */
+const said = (options: Readonly<Record<string, unknown>>): Readonly<Record<string, unknown>> =>
+  Object.values(options).includes(undefined)
+    ? Object.fromEntries(Object.entries(options).filter(([, value]) => value !== undefined))
+    : options
 
 /** What was given and what `Config` adds to it, decoded; and of an option by its key, where it comes from. */
 const optionsOf = ({ config, name, options: schema = none }: Entry, options: unknown) =>
   Effect.gen(function* () {
-    const given = isObject(options) ? options : {}
+    const given = isRecord(options) ? said(options) : {}
     const byConfigAlone = config !== undefined && isEmpty(schema)
     const [key] = isEmpty(schema) ? Object.keys(given) : []
     if (key !== undefined) {
@@ -52,7 +81,7 @@ const optionsOf = ({ config, name, options: schema = none }: Entry, options: unk
       const from = origins.get(key.replace(/[.[].*/s, ""))
       return from === undefined ? "" : `; it comes from ${from}`
     }
-    const all = isObject(options) ? { ...values, ...options } : options
+    const all = isRecord(options) ? { ...values, ...given } : options
     if (byConfigAlone) return { decoded: all, origin }
     const decoded = yield* Effect.mapError(decode(all), (issue) => {
       const { key, message } = firstIssue(issue)

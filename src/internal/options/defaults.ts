@@ -1,0 +1,28 @@
+/** Defaults: what each may be, and one set over another. */
+import * as Duration from "effect/Duration"
+import type { Given, Values } from "../../Defaults.js"
+import { define } from "./copies.js"
+import type { Checks, Refusal } from "./values.js"
+import { count, duration, fields, millisOf, text } from "./values.js"
+
+export const defaultChecks: Checks<Values> = {
+  backend: text("the name of a backend", false),
+  maxWorkers: count(1),
+  retryAttempts: count(),
+  retryDelay: duration({ finite: true }),
+  timeout: duration({ positive: true })
+}
+
+/** Names the default: `Defaults.maxWorkers`. */
+export const checkDefaults = (given: unknown): Refusal => fields(defaultChecks, "one of Defaults")("Defaults", given)
+
+/** What is undefined says nothing. What is wrong stays as it is, for whoever reads it to refuse. */
+export const over = (values: Values, some: Given): Values => {
+  const all = { ...values }
+  for (const [key, value] of Object.entries(some)) {
+    if (value === undefined) continue
+    const millis = key === "retryDelay" || key === "timeout" ? millisOf(value) : undefined
+    define(all, key, millis === undefined || Duration.isDuration(value) ? value : Duration.millis(millis))
+  }
+  return all
+}

@@ -1,0 +1,81 @@
+/** What is wrong with a driver, before anything stands on it. */
+import * as Effect from "effect/Effect"
+import type { AnyDriver } from "../../Driver.js"
+import { everyOption } from "../../Driver.js"
+import { describe } from "../engine/outcome.js"
+import type { Check, Refusal } from "./values.js"
+import { callback, count, duration, flag, mustBe, nameOf, oneOf, refuse, some, text } from "./values.js"
+
+const kinds = ["executable", "function", "worker", "python", "service"]
+
+const checkKinds: Check = (key, value) =>
+  Array.isArray(value) && value.length === 0
+    ? refuse(key, "InvalidOption", "must not be empty: a backend runs at least one kind of task")
+    : some("kinds", kinds)(key, value)
+
+const either =
+  (...checks: ReadonlyArray<Check>): Check =>
+  (key, value) => {
+    const wrong = checks.map((check) => check(key, value))
+    return wrong.includes(undefined) ? undefined : wrong[0]
+  }
+const effect: Check = (key, value) => (Effect.isEffect(value) ? undefined : mustBe(key, "an Effect", value))
+
+const ahead: Check = (key, value) => {
+  const given = value as { readonly count?: unknown; readonly takes?: unknown } | null
+  if (typeof given !== "object" || given === null) return mustBe(key, "an object { count, takes }", value)
+  return count()(key, given.count) ?? callback(`${key}.takes`, given.takes)
+}
+
+/** What may be left out. */
+const optional: Readonly<Record<string, Check>> = {
+  honours: some("options", everyOption),
+  check: callback,
+  handler: callback,
+  cancelable: either(flag, callback),
+  stopGrace: duration({ finite: true }),
+  serve: callback,
+  lost: effect,
+  linkExplicit: callback,
+  linkImplicit: callback,
+  boundedStop: some("kinds", kinds),
+  reportsExecuting: flag,
+  ahead,
+  kill: effect
+}
+/** What must be there, of either form. */
+const needed: Readonly<Record<string, Check>> = { type: text("a name", false), kinds: checkKinds }
+const ofSlots: Readonly<Record<string, Check>> = {
+  concurrency: either(count(1), oneOf("unbounded")),
+  run: callback
+}
+const ofBatch: Readonly<Record<string, Check>> = {
+  submit: callback,
+  cancel: callback,
+  updates: (key, value) => (typeof value === "object" && value !== null ? undefined : mustBe(key, "a Stream", value))
+}
+
+/** It may have other fields, which are its own, and may be of a class. */
+export const checkDriver = (driver: AnyDriver): Refusal => {
+  let at = "driver"
+  try {
+    if (typeof driver !== "object" || driver === null) {
+      return refuse(
+        at,
+        "InvalidOption",
+        `must be what a driver is: type, kinds, and how it runs tasks; not ${nameOf(driver)}`
+      )
+    }
+    const all: Readonly<Record<string, unknown>> = driver as never
+    const form = "updates" in all ? ofBatch : ofSlots
+    for (const [key, check] of Object.entries({ ...needed, ...form, ...optional })) {
+      at = key
+      const value = all[key]
+      const wrong = value === undefined && Object.hasOwn(optional, key) ? undefined : check(key, value)
+      if (wrong !== undefined) return wrong
+    }
+    return undefined
+  } catch (cause) {
+    return refuse(at, "InvalidOption", `cannot be read: ${describe(cause)}`, cause)
+  }
+}
