@@ -91,6 +91,10 @@ describe.skipIf(missing)("A function on Dask that", () => {
         assert.strictEqual(yield* execute(Writes.make()), "text\n")
         assert.strictEqual(content(path.join(home, "wandering.out")), "text\n")
         assert.deepStrictEqual(fs.readdirSync(directory), [])
+        const modules = path.dirname(yield* file)
+        fs.writeFileSync(path.join(modules, "late.py"), "def f(): return 'late'")
+        const late = call("f", {}, { callable: "late:f", path: [path.relative(home, modules)] })
+        assert.strictEqual(yield* execute(late), "late")
       }).pipe(Effect.scoped)
     )
 
@@ -149,6 +153,21 @@ describe.skipIf(missing)("A function on Dask that", () => {
         assert.strictEqual(error.reason, "Defect")
         assert.include(error.message, "its worker sent a message that cannot be read")
         assert.strictEqual((yield* failure(call("f", { a: 1 }))).reason, "Defect")
+      })
+    )
+  })
+
+  layer(DaskBackend.layer({ ...base, workers: 1, threadsPerWorker: 2, processes: false }), {
+    excludeTestServices: true,
+    timeout: 60_000
+  })((it) => {
+    it.effect("replaces all of the module json in the bridge's own process is no loss of that either", () =>
+      Effect.gen(function* () {
+        assert.deepStrictEqual(yield* execute(hostile("json_module")), { value: 1 })
+        yield* works
+        assert.strictEqual((yield* failure(hostile("not_json"))).reason, "InvalidResult")
+        const placed = DaskBackend.settings({ workers: ["0"] })
+        assert.deepStrictEqual(yield* execute(call("f", { a: 2 }, {}, { settings: placed })), [2, 1])
       })
     )
   })

@@ -84,7 +84,7 @@ export class Bridge {
     private readonly lost: (message: string) => void,
     private readonly unserved: (found: Unserved) => void
   ) {
-    const { agent, bootstrap, bridge, module, remote } = load()
+    const { agent, agentArguments, bridge, module, remote } = load()
     const { cluster, env, name, path, python, resultLimit, timeout } = options
     this.channel = new Channel({
       command: python,
@@ -105,7 +105,7 @@ export class Bridge {
         certificates: "local" in cluster && !cluster.local.insecure,
         timeout,
         patience: Number.isFinite(options.noWorkersTimeout) ? options.noWorkersTimeout / 1000 : null,
-        worker: { path, resultLimit, agent, bootstrap }
+        worker: { path, resultLimit, agent, agentArguments }
       },
       silence,
       onOpen: (hello) => {

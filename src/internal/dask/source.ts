@@ -1,7 +1,7 @@
 /** The Python programs of the Dask backend: what the bridge runs, and what it ships to the cluster. */
 import { createHash } from "node:crypto"
 import { agentSource } from "../launch/agent.js"
-import { bootstrap } from "../launch/python.js"
+import { argumentsFor } from "../launch/python.js"
 import { sourceOf } from "../sources.js"
 
 const frame = "bridge/frame"
@@ -15,7 +15,8 @@ export interface Programs {
   readonly remote: string
   /** Of the launch agents on workers. */
   readonly agent: string
-  readonly bootstrap: string
+  /** With which their interpreter is started. */
+  readonly agentArguments: ReadonlyArray<string>
 }
 
 let programs: Programs | undefined
@@ -41,7 +42,7 @@ export const load = (): Programs => {
     module: `effect_rhapsody_${createHash("sha256").update(remote).digest("hex").slice(0, 12)}`,
     remote,
     agent: agentSource(),
-    bootstrap
+    agentArguments: argumentsFor("effect-rhapsody launch agent", agentSource())
   }
   return programs
 }

@@ -160,8 +160,8 @@ class Agent(asyncio.SubprocessProtocol):
     """A launch agent below this worker, and the programs it runs by their numbers. Called by the loop with what comes:
     each turn of it that is spared counts, for the loop is Dask's, too."""
 
-    def __init__(self, source, bootstrap, home):
-        self.source, self.bootstrap, self.home = source, bootstrap, home
+    def __init__(self, source, arguments, home):
+        self.source, self.arguments, self.home = source, arguments, home
         self.programs = {}
         self.decoder = Decoder()
         self.beating = None
@@ -170,13 +170,12 @@ class Agent(asyncio.SubprocessProtocol):
     async def start(self):
         loop = asyncio.get_running_loop()
         self.opened, self.exited = loop.create_future(), loop.create_future()
-        data = self.source.encode()
         self.process, _ = await loop.subprocess_exec(
-            lambda: self, sys.executable, "-I", "-S", "-c", self.bootstrap, str(len(data)),
-            "effect-rhapsody launch agent", stderr=self.home.errors, start_new_session=True, env=self.home.environ,
-            umask=self.home.umask, cwd=None if directory() == self.home.directory else self.home.directory)
+            lambda: self, sys.executable, *self.arguments, stderr=self.home.errors, start_new_session=True,
+            env=self.home.environ, umask=self.home.umask,
+            cwd=None if directory() == self.home.directory else self.home.directory)
         self.input = self.process.get_pipe_transport(0)
-        self.input.write(data)
+        self.input.write(self.source.encode())
         self.send(dict(self.home.surroundings, type="hello", protocol=PROTOCOL, silence=SILENCE * 1000))
         self.beating = asyncio.ensure_future(self.beat())
         try:

@@ -214,9 +214,7 @@ class WorkerSide(WorkerPlugin):
             try:
                 failed, frame = self.outcome(task, spec)
             except BaseException as problem:  # of this module's own, or thrown into this thread from another
-                failed, frame = True, encode({"type": "raised", "id": id, "exception": {
-                    "type": name_of(problem), "module": __name__, "traceback": "",
-                    "message": "its end cannot be reported: %s" % describe(problem)}})
+                failed, frame = True, unreported(id, problem)
             return self.end(task, [frame], failed, spec.get("retries", 0))
         finally:
             self.leave(task)
@@ -291,7 +289,7 @@ class WorkerSide(WorkerPlugin):
                 return self.agent
 
     async def open(self):
-        agent = Agent(self.options["agent"], self.options["bootstrap"], self.home)
+        agent = Agent(self.options["agent"], self.options["agentArguments"], self.home)
         try:
             await agent.start()
             self.agent = agent
@@ -305,7 +303,10 @@ class WorkerSide(WorkerPlugin):
         if task is None:
             return None
         try:
-            frames, answer = await self.run(task, header, blobs)
+            try:
+                frames, answer = await self.run(task, header, blobs)
+            except Exception as problem:  # of this module's own
+                frames, answer = [unreported(id, problem)], {}
             if task.stopped:
                 frames = [encode({"type": "canceled", "id": id, "stopped": not answer.get("survivors", False)})]
             return self.end(task, frames, answer.get("code") != 0 or "unreached" in answer, retries)
@@ -366,6 +367,12 @@ class WorkerSide(WorkerPlugin):
             answer["tail"] = len(parts) - 1
         frames.append(encode(answer, parts))
         return frames, answer
+
+
+def unreported(id, problem):
+    return encode({"type": "raised", "id": id, "exception": {
+        "type": name_of(problem), "module": __name__, "traceback": "",
+        "message": "its end cannot be reported: %s" % describe(problem)}})
 
 
 def below(frames):
