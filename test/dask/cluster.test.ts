@@ -226,6 +226,31 @@ describe.skipIf(missing)("Where there is none", () => {
       })
   )
 
+  it.scopedLive(
+    "a missing cryptography is named with the command that installs it, unless no certificate is needed",
+    () =>
+      Effect.gen(function* () {
+        const environment = path.dirname(yield* file)
+        const run = (command: string, ...args: ReadonlyArray<string>) =>
+          spawnSync(command, args, { encoding: "utf8" }).stdout.trim()
+        run(python, "-m", "venv", "--without-pip", environment)
+        const site = ["-c", "import sysconfig; print(sysconfig.get_path('purelib'))"]
+        const without = path.join(environment, "bin/python")
+        fs.writeFileSync(
+          path.join(run(without, ...site), "sitecustomize.py"),
+          `import site, sys\nsys.modules["cryptography"] = None\nsite.addsitedir(${JSON.stringify(run(python, ...site))})\n`
+        )
+        for (const options of [{}, { processes: false }]) {
+          const error = yield* refusal({ ...options, python: without })
+          assert.deepInclude(error, { _tag: "ConfigurationError", configKey: "python" })
+          assert.include(error.message, "cryptography")
+          assert.include(error.message, "-m pip install dask distributed cryptography")
+        }
+        const layer = DaskBackend.layer({ ...base, python: without, insecure: true, workers: 1, threadsPerWorker: 1 })
+        assert.deepStrictEqual(yield* Effect.provide(execute(call("f", { a: 1 })), layer), [1, 1])
+      })
+  )
+
   it.scopedLive("a scheduler that does not answer is Unavailable, in the time that is given", () =>
     Effect.gen(function* () {
       const error = yield* refusal({ address: "tcp://127.0.0.1:1", connectTimeout: "1 second" })
