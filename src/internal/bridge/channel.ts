@@ -136,13 +136,17 @@ export class Channel {
 
   /** Whether this process waits for it. */
   ref(wanted: boolean): void {
-    const streams = [this.child, this.child.stdout, this.child.stdin, this.child.stderr] as unknown as Array<{
+    const { stderr, stdin, stdout } = this.child
+    const handles = [this.child, stdin, stdout, stderr] as unknown as ReadonlyArray<{
+      readonly destroyed?: boolean
       ref(): void
       unref(): void
     } | null>
-    for (const handle of streams) {
-      if (wanted) handle?.ref()
-      else handle?.unref()
+    for (const handle of handles) {
+      // of one that has ended Node would wait for a connection, with a listener for each call
+      if (handle === null || handle.destroyed === true) continue
+      if (wanted) handle.ref()
+      else handle.unref()
     }
   }
 
@@ -209,11 +213,25 @@ export class Channel {
   private hangUp(): void {
     this.stopTimer()
     this.out = []
-    if (this.exited) return
     this.child.stdin?.destroy()
     this.child.stdout?.destroy()
-    const timer = setTimeout(() => this.child.kill("SIGKILL"), this.open ? exitGrace : startGrace)
-    this.child.once("exit", () => clearTimeout(timer))
+    // with all that it has started in its group: an interpreter may be a script that starts another
+    const timer = setTimeout(() => this.signal("SIGKILL"), this.open ? exitGrace : startGrace)
+    const ended = () => {
+      if (!this.signal(0)) clearTimeout(timer)
+    }
+    if (this.exited) ended()
+    else this.child.once("exit", ended)
+  }
+
+  /** To its group; false when no process is in it. */
+  private signal(signal: NodeJS.Signals | 0): boolean {
+    try {
+      process.kill(-this.child.pid!, signal)
+      return true
+    } catch (cause) {
+      return (cause as NodeJS.ErrnoException).code === "EPERM"
+    }
   }
 
   private gone(): void {

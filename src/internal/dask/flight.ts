@@ -6,8 +6,9 @@ import { Outcome, taskError } from "../../Driver.js"
 import { BackendError } from "../../Errors.js"
 import { encode } from "../bridge/frame.js"
 import type { Asked } from "../launch/agent.js"
-import { ended, feed, next, notStarted, request } from "../launch/agent.js"
+import { ended, feed, next, request } from "../launch/agent.js"
 import type { Chunk, Launch, LaunchFailure } from "../launch/launcher.js"
+import { unstarted } from "../launch/unstarted.js"
 import type { Ended, OfTask } from "./messages.js"
 
 /** An update of one attempt, without its name. */
@@ -71,7 +72,7 @@ export class Flight {
       case "lost":
         return this.exit(Either.left({ reason: "Lost", details: { message: message.message } }))
       case "failed":
-        return this.exit(Either.left(notStarted(message)))
+        return this.exit(Either.left(unstarted(message)))
       case "ended":
         return this.exit(this.asked!.ended(message, blobs))
     }

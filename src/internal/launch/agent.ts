@@ -12,10 +12,11 @@ import type { Message } from "../bridge/frame.js"
 import { sourceOf } from "../sources.js"
 import { concat, launchFailed, tailOf } from "./exit.js"
 import type { Launch, LaunchFailure } from "./launcher.js"
-import type { Ended, Failed, FromAgent } from "./messages.js"
+import type { Ended, FromAgent } from "./messages.js"
 import { isFromAgent } from "./messages.js"
 import { notReached } from "./prepare.js"
-import { argumentsFor } from "./python.js"
+import { argumentsFor, small } from "./python.js"
+import { tooLong, unstarted } from "./unstarted.js"
 
 type End = Either.Either<ProcessExit, LaunchFailure>
 type Stream = "stdout" | "stderr"
@@ -120,6 +121,7 @@ export class Agent {
   private readonly channel: Channel
   private serial = 0
   readonly home = directory()
+  private readonly inherited: NodeJS.ProcessEnv
 
   /** `opened` is called when it is ready, or with why it never will be; `lost` when it ends after that. */
   constructor(
@@ -128,11 +130,12 @@ export class Agent {
     lost: (lost: Lost) => void
   ) {
     let open = false
+    this.inherited = env
     const source = agentSource()
     this.channel = new Channel({
       command: python,
       args: argumentsFor("effect-rhapsody launch agent", source),
-      env,
+      env: small(env),
       source,
       // the environment once more: the interpreter's name may be that of a script that changes it
       hello: { silence: orchestratorSilence, env, pid: process.pid },
@@ -164,8 +167,11 @@ export class Agent {
       this.channel.send(header, blobs)
     } catch (cause) {
       // longer than a frame, as no arguments may be; or this process has no working directory any more
-      const errno = cause instanceof RangeError ? "E2BIG" : (cause as NodeJS.ErrnoException).code
-      running.end = Either.left(launchFailed((cause as Error).message, { errno, cause }))
+      running.end = Either.left(
+        cause instanceof RangeError
+          ? tooLong(launch, this.inherited, cause)
+          : launchFailed((cause as Error).message, { errno: (cause as NodeJS.ErrnoException).code, cause })
+      )
       return running
     }
     if (this.running.size === 0) this.channel.ref(true)
@@ -228,7 +234,7 @@ export class Agent {
         this.end(running, Either.left({ reason: "Lost", details: { message: "it was not started" } }))
         break
       case "failed":
-        this.end(running, Either.left(notStarted(message)))
+        this.end(running, Either.left(unstarted(message)))
         break
       case "output":
         this.output(running, message.stream, blobs)
@@ -328,41 +334,6 @@ export const request = (running: Asked): { readonly header: object; readonly blo
 }
 
 // -------------------------------------------------------------------------------------------------------- what it told
-
-export const notStarted = ({ errno, message, path, what }: Failed): LaunchFailure => {
-  const facts = { errno, path }
-  const why = `${message} (${errno})`
-  switch (what) {
-    case "executable":
-      return launchFailed(`${path}: ${why}${remedy(errno)}`, facts)
-    case "cwd":
-      return launchFailed(`its working directory ${path}: ${why}`, facts)
-    case "stdout":
-    case "stderr":
-      return launchFailed(`its output file ${path} cannot be opened: ${why}`, facts)
-    case "stdin":
-      return launchFailed(`its input file ${path} cannot be opened: ${why}`, facts)
-    case "sandbox":
-      return launchFailed(`its sandbox ${path} cannot be made: ${why}`, facts)
-    case "pipe":
-      return launchFailed(`no pipe for its output: ${why}; lower maxWorkers or raise the limit of open files`, facts)
-    default:
-      return launchFailed(`its ${what} cannot be set: ${why}`, { errno, path: undefined })
-  }
-}
-
-const remedy = (errno: string): string => {
-  switch (errno) {
-    case "ENOENT":
-      return "; give a path, or a name that is in the task's PATH"
-    case "ENOEXEC":
-      return "; it is neither a binary nor a script that begins with #!"
-    case "E2BIG":
-      return "; pass large data on stdin or in a file"
-    default:
-      return ""
-  }
-}
 
 export const ended = (running: Asked, message: Ended, blobs: ReadonlyArray<Uint8Array>): End => {
   const { capture } = running.launch.program

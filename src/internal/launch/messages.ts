@@ -15,7 +15,13 @@ export const Failed = Schema.Struct({
   what: Schema.String,
   path: Schema.String,
   errno: Schema.String,
-  message: Schema.String
+  message: Schema.String,
+  /** Of the executable: what is there under its name, and which interpreter its first line names. */
+  found: Schema.optional(Schema.Literal("directory", "file")),
+  interpreter: Schema.optional(Schema.String),
+  /** Where arguments and variables are too long: the longest of them, and its bytes. */
+  longest: Schema.optional(Schema.String),
+  size: Schema.optional(Schema.Number)
 })
 
 /** It was handed over early and cancelled before it was started. */

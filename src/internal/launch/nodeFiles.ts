@@ -12,14 +12,6 @@ export const openNameless = (): number => {
   return fd
 }
 
-export const isDirectory = (file: string): boolean => {
-  try {
-    return fs.statSync(file).isDirectory()
-  } catch {
-    return false
-  }
-}
-
 /** For reading, too: a result may be decoded from it. */
 export const openOutput = (file: string): number =>
   fs.statSync(file, { throwIfNoEntry: false })?.isFIFO() === true ? openFifo(file) : fs.openSync(file, "w+")
@@ -52,13 +44,4 @@ export const openInput = (file: string): number => {
     })
   }
   return fs.openSync(file, "r")
-}
-
-export const mayEnter = (directory: string): boolean => {
-  try {
-    fs.accessSync(directory, fs.constants.X_OK)
-    return true
-  } catch {
-    return false
-  }
 }

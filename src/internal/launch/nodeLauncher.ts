@@ -19,10 +19,16 @@ import { ChildProcess } from "./nodeProcess.js"
 
 // ignoreBOM keeps a byte order mark, which is three bytes like any others here
 const utf8 = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true })
-const text = (value: Text): string => (typeof value === "string" ? value : utf8.decode(value))
+/** Bytes that no argument or variable may have on any system: what is longer is reported as such. */
+const longest = 64 * 1024 * 1024
+
+const text = (value: Text): string => {
+  if (value.length > longest) throw Object.assign(new Error("Argument list too long"), { code: "E2BIG" })
+  return typeof value === "string" ? value : utf8.decode(value)
+}
 
 const undecodable = (value: Text): boolean => {
-  if (typeof value === "string") return false
+  if (typeof value === "string" || value.length > longest) return false
   try {
     utf8.decode(value)
     return false
@@ -87,11 +93,17 @@ const untrack = (child: ChildProcess) => {
 
 const spawn = (inherited: NodeJS.ProcessEnv, launch: Launch) =>
   Effect.async<ChildProcess, LaunchFailure>((resume) => {
-    const child = new ChildProcess(launch, text, environment(inherited, launch), (failure) => {
-      if (failure !== undefined) return resume(Effect.fail(failure))
-      track(child)
-      resume(Effect.succeed(child))
-    })
+    const child = new ChildProcess(
+      launch,
+      text,
+      inherited,
+      () => environment(inherited, launch),
+      (failure) => {
+        if (failure !== undefined) return resume(Effect.fail(failure))
+        track(child)
+        resume(Effect.succeed(child))
+      }
+    )
   })
 
 /** Between two programs nothing is won here by knowing the next. */

@@ -12,8 +12,9 @@ import type { Text } from "../../TaskOptions.js"
 import { concat, launchFailed, tailOf, tailSize } from "./exit.js"
 import { groupLives } from "./group.js"
 import type { Launch, LaunchFailure } from "./launcher.js"
-import { isDirectory, mayEnter, openInput, openNameless, openOutput } from "./nodeFiles.js"
+import { openInput, openNameless, openOutput } from "./nodeFiles.js"
 import { notReached } from "./prepare.js"
+import { notSpawned } from "./unstarted.js"
 
 /** How long pipes may stay open after the program ended: somebody who left its group may hold them for ever. */
 const pipeGrace = 1000
@@ -73,12 +74,12 @@ export class ChildProcess {
   constructor(
     private readonly launch: Launch,
     text: (text: Text) => string,
-    env: NodeJS.ProcessEnv,
+    inherited: NodeJS.ProcessEnv,
+    env: () => NodeJS.ProcessEnv,
     started: (failure: LaunchFailure | undefined) => void
   ) {
     const { program } = this
     const { cwd } = program
-    const executable = text(program.executable)
     const opened: Array<number> = []
     const close = () => {
       for (const fd of opened) fs.closeSync(fd)
@@ -110,15 +111,16 @@ export class ChildProcess {
     }
     try {
       // detached: a session and a process group of its own, so that the whole tree can be told to stop
-      this.child = spawn(executable, program.args.map(text), { cwd, env, stdio, detached: true })
+      const executable = text(program.executable)
+      this.child = spawn(executable, program.args.map(text), { cwd, env: env(), stdio, detached: true })
     } catch (cause) {
-      failed(this.notSpawned(executable, cause as Error))
+      failed(notSpawned(launch, inherited, cause as NodeJS.ErrnoException))
       return
     }
     const { child } = this
     child.once("error", (cause) => {
       if (child.pid !== undefined) return // a signal that could not be sent
-      failed(this.notSpawned(executable, cause))
+      failed(notSpawned(launch, inherited, cause))
     })
     if (child.pid === undefined) return
     close()
@@ -290,21 +292,6 @@ export class ChildProcess {
     this.child?.stdout?.destroy()
     this.child?.stderr?.destroy()
     ;(this.child?.stdio[3] as Readable | null | undefined)?.destroy()
-  }
-
-  /** The system tells of a missing directory as of a missing program. */
-  private notSpawned(executable: string, cause: Error): LaunchFailure {
-    const { cwd } = this.program
-    if (cwd !== undefined && !isDirectory(cwd)) {
-      const why = fs.existsSync(cwd) ? "is not a directory" : "does not exist"
-      return launchFailed(`its working directory ${cwd} ${why}`, facts(cause, cwd))
-    }
-    if (cwd !== undefined && !mayEnter(cwd)) {
-      return launchFailed(`its working directory ${cwd} may not be entered: ${cause.message}`, facts(cause, cwd))
-    }
-    const missing = (cause as NodeJS.ErrnoException).code === "ENOENT"
-    const remedy = missing ? "; give a path, or a name that is in the task's PATH" : ""
-    return launchFailed(`${executable}: ${cause.message}${remedy}`, facts(cause, executable))
   }
 
   /** False when nobody is in the group. */

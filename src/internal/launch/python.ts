@@ -23,6 +23,31 @@ while len(source) < int(sys.argv[1]):
 exec(compile(source, sys.argv[2], "exec"))
 `
 
+/** Bytes of variables that an interpreter is started with, at most, however low the limit of the system is. */
+const room = 64 * 1024
+/** Bytes of one variable beyond which the system starts nothing. */
+const longestVariable = 32 * 1024
+const needed = /^(PATH|HOME|TMPDIR|LANG|LC_.*|LD_.*|PYENV_.*)$/
+
+/**
+ * Variables for an interpreter that is given the others later: too many of them, or one that is too long, would keep it
+ * from starting. The shortest are kept, and those that it may need to start.
+ */
+export const small = (env: NodeJS.ProcessEnv): NodeJS.ProcessEnv => {
+  const kept: NodeJS.ProcessEnv = Object.create(null)
+  let left = room
+  const sizes = Object.entries(env).map(([name, value = ""]) => {
+    const size = Buffer.byteLength(name) + Buffer.byteLength(value) + 2
+    return { name, value, size, order: needed.test(name) ? 0 : size }
+  })
+  for (const { name, size, value } of sizes.sort((a, b) => a.order - b.order)) {
+    left -= size
+    if (size <= longestVariable && left >= 0) kept[name] = value
+    else left += size
+  }
+  return kept
+}
+
 /** Nothing of the user's is imported. */
 const alone: ReadonlyArray<string> = ["-I", "-S"]
 

@@ -38,7 +38,7 @@ export const snapshot = (): NodeJS.ProcessEnv => ({ ...process.env })
 const withAgents = (
   { names = interpreters, orchestratorSilence, python, silence, time, width }: Options,
   env: NodeJS.ProcessEnv
-): Effect.Effect<Launcher, string, Scope.Scope> => {
+): Effect.Effect<Launcher, ReadonlyArray<string>, Scope.Scope> => {
   const attempt = (python: string) =>
     Effect.mapError(
       agentLauncher.make({
@@ -52,10 +52,16 @@ const withAgents = (
       ({ message }) => message
     )
   if (process.platform !== "linux")
-    return Effect.fail(`the launch agent runs on Linux, and this is ${process.platform}`)
-  return Effect.mapError(Effect.validateFirst(python === undefined ? names : [python], attempt), (reasons) =>
-    [...new Set(reasons)].join("; ")
-  )
+    return Effect.fail([`the launch agent runs on Linux, and this is ${process.platform}`])
+  return Effect.mapError(Effect.validateFirst(python === undefined ? names : [python], attempt), (reasons) => [
+    ...new Set(reasons)
+  ])
+}
+
+/** Of what an interpreter printed the last line alone, which says what it was. */
+const oneLine = (reason: string): string => {
+  const [first, ...rest] = reason.split("\n")
+  return rest.length === 0 ? first! : first!.replace(/; its stderr ends with:$/, `: ${rest.at(-1)}`)
 }
 
 export const make = (options: Options): Effect.Effect<Launcher, ConfigurationError, Scope.Scope> =>
@@ -67,12 +73,12 @@ export const make = (options: Options): Effect.Effect<Launcher, ConfigurationErr
     if (options.launcher === "agent" || options.python !== undefined) {
       return yield* Effect.mapError(
         withAgents(options, env),
-        (message) =>
+        (reasons) =>
           new ConfigurationError({
             configKey: options.python === undefined ? "launcher" : "python",
             reason: "InvalidOption",
             details: {
-              message: `no launch agent can be started; install Python 3.8 or later, or use "node": ${message}`
+              message: `no launch agent can be started; install Python 3.8 or later, or use "node": ${reasons.join("; ")}`
             }
           })
       )
@@ -82,12 +88,12 @@ export const make = (options: Options): Effect.Effect<Launcher, ConfigurationErr
     let killed = false
     let deciding: Deferred.Deferred<Launcher> | undefined
     const decide = withAgents(options, env).pipe(
-      Effect.catchAll((reason) =>
-        Effect.as(
-          Effect.logWarning(
-            `programs are launched through Node, slower and with the limits in its documentation; for the launch agent, install Python 3.8 or later: ${reason}`
-          ),
-          nodeLauncher.make(env)
+      Effect.catchAll((reasons) =>
+        Effect.logWarning(
+          `programs are launched through Node, slower and with the limits in its documentation; for the launch agent, install Python 3.8 or later: ${reasons.map(oneLine).join("; ")}`
+        ).pipe(
+          Effect.zipRight(Effect.logDebug(`no launch agent: ${reasons.join("; ")}`)),
+          Effect.as(nodeLauncher.make(env))
         )
       ),
       Scope.extend(scope),

@@ -102,6 +102,8 @@ class Agent(Starting, Outputs, Endings):
                 timeout = YOUNG
             else:
                 timeout = self.patience()
+            if self.moved and not self.messages:
+                self.go_home()
             before = now()
             events = self.epoll.poll(timeout)
             for fd, _ in events:
@@ -121,6 +123,14 @@ class Agent(Starting, Outputs, Endings):
             elif now() - self.heard > self.silence:
                 sys.stderr.write("the orchestrator said nothing for %d seconds\n" % self.silence)
                 break
+
+    def go_home(self):
+        """Where this process rests, for the last program's directory may be one that is to be removed or unmounted."""
+        try:
+            os.fchdir(self.home)
+            self.moved = False
+        except OSError:
+            os.chdir("/")  # it may not be entered any more: a program that needs it is told
 
     def patience(self):
         """Seconds until something has to be looked at."""

@@ -1,6 +1,7 @@
 """The launch agent, 2: how a program is started and given its input. See agent.py for the whole."""
 import errno
 import fcntl
+import json
 import os
 import resource
 import select
@@ -61,17 +62,18 @@ class Launch:
 class Failed(Exception):
     """A program that could not be started: what was tried, on which path."""
 
-    def __init__(self, what, path, cause):
+    def __init__(self, what, path, cause, facts={}):
+        if not isinstance(cause, OSError):
+            cause = OSError(errno.EINVAL, str(cause))
         self.what, self.path, self.errno, self.text = what, path, cause.errno or 0, cause.strerror or str(cause)
+        self.facts = facts
 
 
 def attempt(what, path, action, *args):
     try:
         return action(*args)
-    except OSError as problem:
+    except (OSError, ValueError) as problem:
         raise Failed(what, path, problem)
-    except ValueError as problem:
-        raise Failed(what, path, OSError(errno.EINVAL, str(problem)))
 
 
 def value_of(part, blobs):
@@ -90,7 +92,32 @@ def resolve(name, env):
             if os.access(path, os.X_OK):
                 return path
             number = errno.EACCES
-    raise Failed("executable", name, OSError(number, os.strerror(number)))
+    raise Failed("executable", name, OSError(number, os.strerror(number)),
+                 {"found": "file"} if number == errno.EACCES else {})
+
+
+def facts_of(number, executable, argv, env):
+    """Why a program may have been refused that was found."""
+    if number == errno.E2BIG:
+        names = ["executable"] + ["args[%d]" % i for i in range(len(argv) - 1)]
+        sizes = [(len(word), name) for word, name in zip(argv, names)]
+        sizes += [(len(name) + 1 + len(value), "the variable " + os.fsdecode(name)) for name, value in env.items()]
+        size, name = max(sizes)
+        return {"longest": name, "size": size}
+    try:
+        if modes.S_ISDIR(os.stat(executable).st_mode):
+            return {"found": "directory"}
+        if not os.access(executable, os.X_OK):
+            return {"found": "file"}
+        fd = os.open(executable, os.O_RDONLY | os.O_NONBLOCK)
+        try:
+            line = os.read(fd, 256).partition(b"\n")[0]
+        finally:
+            os.close(fd)
+        words = line[2:].strip(b" \t").split(None if b"\r" not in line else b" ") if line[:2] == b"#!" else []
+        return dict({"interpreter": os.fsdecode(words[0])} if words else {}, found="file")
+    except OSError:
+        return {}
 
 
 def is_fifo(path):
@@ -123,7 +150,7 @@ class Starting:
             launch = Launch(header)
             self.spawn(launch, header, blobs, opened)
         except Failed as problem:
-            self.unstarted(launch, problem.what, problem.path, problem.errno, problem.text)
+            self.unstarted(launch, problem.what, problem.path, problem.errno, problem.text, problem.facts)
         except Exception as problem:  # the trouble of one is not that of the others
             if launch is not None and launch.id in self.launches:
                 raise
@@ -133,7 +160,7 @@ class Starting:
             for fd in opened:
                 os.close(fd)
 
-    def unstarted(self, launch, what, path, number, text):
+    def unstarted(self, launch, what, path, number, text, facts={}):
         for stream in launch.streams:
             self.release(stream)
         for fd in (launch.file, launch.way):
@@ -143,7 +170,7 @@ class Starting:
             self.close_input(launch)
         self.tell({
             "type": "failed", "id": launch.id, "what": what, "path": os.fsdecode(path),
-            "errno": errno.errorcode.get(number, str(number)), "message": text,
+            "errno": errno.errorcode.get(number, str(number)), "message": text, **facts,
         })
 
     def spawn(self, launch, header, blobs, opened):
@@ -177,8 +204,12 @@ class Starting:
         launch.born = now()
         if setup is None:
             actions = [(os.POSIX_SPAWN_DUP2, fd, to) for to, fd in enumerate(standard)]
-            launch.pid = attempt("executable", argv[0], lambda: os.posix_spawn(
-                executable, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=self.ignored))
+            try:
+                launch.pid = os.posix_spawn(
+                    executable, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=self.ignored)
+            except (OSError, ValueError) as problem:
+                facts = facts_of(getattr(problem, "errno", 0), executable, argv, env)
+                raise Failed("executable", argv[0], problem, facts)
         else:
             self.fork(launch, executable, argv, env, standard, setup)
         if launch.pid in self.spared:
@@ -290,7 +321,8 @@ class Starting:
         except BaseException as problem:
             number = getattr(problem, "errno", None) or errno.EINVAL
             text = getattr(problem, "strerror", None) or str(problem)
-            os.write(told, b"\0".join((what.encode(), path, b"%d" % number, text.encode())))
+            facts = facts_of(number, executable, argv, env) if what == "executable" else {}
+            os.write(told, b"\0".join((what.encode(), path, b"%d" % number, text.encode(), json.dumps(facts).encode())))
         finally:
             os._exit(127)
 
@@ -305,9 +337,9 @@ class Starting:
         self.unhandle(fd)
         os.close(fd)
         if data:
-            what, path, number, text = data.split(b"\0")
+            what, path, number, text, facts = data.split(b"\0")
             self.forget(launch)
-            self.unstarted(launch, what.decode(), path, int(number), text.decode())
+            self.unstarted(launch, what.decode(), path, int(number), text.decode(), json.loads(facts))
         elif launch.ended is None:
             self.started(launch)
 
