@@ -61,8 +61,8 @@ export interface Command {
 }
 
 /**
- * How a Python function gets its payload: each field as a keyword argument (`"kwargs"`), the fields in their order as
- * positional ones (`"args"`), the whole as one dictionary (`"object"`), or a payload of two fields, `args` and `kwargs`,
+ * How a Python function gets its payload: each field as a keyword argument (`"kwargs"`), the fields in the order of the
+ * schema as positional ones (`"args"`; one that is left out before one that is given is refused), the whole as one dictionary (`"object"`), or a payload of two fields, `args` and `kwargs`,
  * as what they say (`"both"`).
  */
 export type PythonCall = "kwargs" | "args" | "object" | "both"
@@ -313,11 +313,11 @@ export const worker = <
 
 /**
  * Calls a Python function by reference, `"package.module:callable"`, where the backend runs its Python: an existing one
- * needs no change. Payload and result cross as JSON, through the schemas; the function may be asynchronous.
+ * needs no change. Payload and result cross as JSON, through the schemas; a result that can be awaited is awaited.
  *
  * An exception fails with `TaskError` Defect, with its `type`, `module` and `traceback` in the details, unless `failure`
- * recognises it; a module that does not load, or does not have it, with LaunchFailed; a result that JSON cannot tell, or
- * that is no value of the success schema, with InvalidResult. `None` is the result of a task without success schema.
+ * recognises it; a module that does not load, or does not have it, with LaunchFailed; a result that JSON would change, or
+ * that is not a value of the success schema, with InvalidResult. `None` is the result of a task without success schema.
  *
  * @example
  * ```ts
