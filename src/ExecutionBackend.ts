@@ -299,6 +299,8 @@ export const state: Effect.Effect<BackendState, never, Any> = Effect.flatMap(
  * Every change of state from now on: the subscription exists when this returns. A subscriber that is slower than its
  * buffer is long gets an `EventsDropped` with their number in place of the newest events; it slows nobody. When nothing
  * moves because all slots are held by handlers that wait, a `Standstill` says so. The stream ends with the backend.
+ * When the scope closes, no event follows, and closing waits until the reader has read what is buffered, at most for
+ * `stopGrace`. What a reader that was interrupted has not read is counted in the log.
  */
 export const events: Effect.Effect<Stream.Stream<TaskEvent>, never, Any | Scope.Scope> = Effect.flatMap(
   ExecutionBackend,

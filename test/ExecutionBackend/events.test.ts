@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Chunk, Deferred, Effect, Exit, Fiber, Layer, Redacted, Schema, Scope, Stream, TestClock } from "effect"
+import { Chunk, Deferred, Effect, Exit, Fiber, Layer, Logger, Redacted, Schema, Scope, Stream, TestClock } from "effect"
 import { ExecutionBackend, StateChange, TaskEvent } from "effect-rhapsody"
 import { executables, idle, isChange, nothingLeft, ok, Program } from "../support.js"
 
@@ -110,5 +110,118 @@ describe("events", () => {
         assert.notInclude(text, "hunter2")
       }
     }).pipe(Effect.provide(executables(({ program }) => Effect.die(new Error(JSON.stringify(program))))))
+  )
+})
+
+describe("closing a subscription", () => {
+  const ended = (event: TaskEvent) => isChange(event) && event.state === "COMPLETED"
+  const logged = () => {
+    const log: Array<string> = []
+    return {
+      log,
+      layer: Logger.replace(
+        Logger.defaultLogger,
+        Logger.make(({ message }) => log.push(String(message)))
+      )
+    }
+  }
+
+  /** Reads slowly: every event takes several turns. */
+  const slow = (seen: Array<TaskEvent>) => (event: TaskEvent) =>
+    Effect.zipRight(
+      Effect.repeatN(Effect.yieldNow(), 50),
+      Effect.sync(() => {
+        seen.push(event)
+      })
+    )
+  const readers: Record<
+    string,
+    (seen: Array<TaskEvent>) => Effect.Effect<unknown, never, ExecutionBackend.Any | Scope.Scope>
+  > = {
+    "a stream in a fiber of its scope": (seen) =>
+      Effect.flatMap(ExecutionBackend.events, (events) => Effect.forkScoped(Stream.runForEach(events, slow(seen)))),
+    "a stream in a fiber of the caller": (seen) =>
+      Effect.flatMap(ExecutionBackend.events, (events) => Effect.fork(Stream.runForEach(events, slow(seen)))),
+    "a stream with a buffer of its own": (seen) =>
+      Effect.flatMap(ExecutionBackend.events, (events) =>
+        Effect.forkScoped(Stream.runForEach(Stream.buffer(events, { capacity: 2 }), slow(seen)))
+      ),
+    onStateChange: (seen) => ExecutionBackend.onStateChange(slow(seen))
+  }
+  for (const [name, read] of Object.entries(readers)) {
+    for (const interrupted of [false, true]) {
+      it.effect(
+        `${interrupted ? "by an interruption " : ""}waits until all is read by ${name}, or says what was not`,
+        () =>
+          Effect.gen(function* () {
+            const { layer, log } = logged()
+            const seen: Array<TaskEvent> = []
+            const submitted = yield* Deferred.make<void>()
+            const fiber = yield* read(seen).pipe(
+              Effect.zipRight(submit(5)),
+              Effect.zipRight(Deferred.succeed(submitted, undefined)),
+              Effect.zipRight(interrupted ? Effect.never : Effect.void),
+              Effect.scoped,
+              Effect.provide(layer),
+              Effect.fork
+            )
+            yield* Deferred.await(submitted)
+            yield* interrupted ? Fiber.interrupt(fiber) : Fiber.join(fiber)
+            // Effect interrupts the fibers of a fiber that is interrupted, before any scope closes
+            if (interrupted && name === "a stream in a fiber of the caller") {
+              assert.deepStrictEqual(log, [
+                "A reader of the events of backend fake was interrupted with 20 events unread."
+              ])
+              return
+            }
+            if (name === "a stream with a buffer of its own") assert.isAtLeast(seen.filter(ended).length, 4)
+            else assert.deepStrictEqual([seen.length, seen.filter(ended).length], [20, 5])
+            assert.deepStrictEqual(log, [])
+          }).pipe(Effect.provide(executables(() => ok)))
+      )
+    }
+  }
+
+  it.live("is bounded when the reader never comes back, and says how much was not read", () =>
+    Effect.gen(function* () {
+      const { layer, log } = logged()
+      yield* ExecutionBackend.onStateChange(() => Effect.never).pipe(
+        Effect.zipRight(submit(5)),
+        Effect.scoped,
+        Effect.provide(layer)
+      )
+      assert.deepStrictEqual(log, ["A reader of the events of backend fake was interrupted with 20 events unread."])
+    }).pipe(Effect.provide(executables(() => ok, {}, { stopGrace: "50 millis" })))
+  )
+
+  it.effect("says what a reader did not read that was interrupted before, and nothing of one that had enough", () =>
+    Effect.gen(function* () {
+      const { layer, log } = logged()
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          const events = yield* ExecutionBackend.events
+          const reader = yield* Effect.fork(Stream.runForEach(events, () => Effect.never))
+          yield* submit(5)
+          yield* Effect.repeatN(Effect.yieldNow(), 50)
+          yield* Fiber.interrupt(reader)
+          assert.deepStrictEqual(log, [])
+        })
+      ).pipe(Effect.provide(layer))
+      assert.strictEqual(log.length, 1)
+      assert.include(log[0], "was interrupted with 20 events unread")
+      yield* Effect.scoped(
+        Effect.gen(function* () {
+          const events = yield* ExecutionBackend.events
+          const unused = yield* ExecutionBackend.events
+          assert.isDefined(unused)
+          const reader = yield* Effect.fork(Stream.runDrain(yield* ExecutionBackend.events))
+          yield* submit(5)
+          yield* Stream.runHead(events)
+          yield* Effect.repeatN(Effect.yieldNow(), 50)
+          yield* Fiber.interrupt(reader)
+        })
+      ).pipe(Effect.provide(layer))
+      assert.strictEqual(log.length, 1)
+    }).pipe(Effect.provide(executables(() => ok)))
   )
 })

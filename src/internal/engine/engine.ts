@@ -59,7 +59,8 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
   const clock = yield* Effect.clock
   const defaults = yield* defaultsOf
   const deadlines = yield* Deadlines.make
-  const events = new Events(limits.eventBuffer)
+  let grace = limits.grace
+  const events = new Events(driver.type, limits.eventBuffer, () => grace)
   let closing = false
   let lost: BackendError | undefined
 
@@ -69,7 +70,6 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
     granted: (entry) => entry.resume?.(step()),
     told: (entry, word) => entry.told?.(word)
   })
-  let grace = limits.grace
   const attempts = isBatch(driver)
     ? Batch.make(
         driver,
