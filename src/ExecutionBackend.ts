@@ -102,6 +102,12 @@ export interface Ended<out I extends Anything> {
   readonly exit: Exit.Exit<I["Success"], I["Error"] | TaskError | Refusal>
 }
 
+/** How tasks ended, by uid: those that had ended before, in the order of ending, then the others in the order of submission. */
+export interface Completions extends ReadonlyMap<string, Exit.Exit<unknown, unknown>> {
+  /** So many more had ended before, and the backend does not remember how: see `Options.history`. */
+  readonly forgotten: number
+}
+
 export interface AwaitOptions {
   /** Longest wait; then BackendError Timeout, with how many have ended. Cancels nothing. Default: no limit. */
   readonly timeout?: Duration.DurationInput | undefined
@@ -127,9 +133,7 @@ export interface Service {
   readonly cancel: (target: string | TaskFiber<unknown, unknown>) => Effect.Effect<boolean, BackendError>
   readonly cancelAll: Effect.Effect<number>
   readonly terminate: Effect.Effect<void>
-  readonly awaitAll: (
-    options?: AwaitOptions
-  ) => Effect.Effect<ReadonlyMap<string, Exit.Exit<unknown, unknown>>, TaskError | BackendError>
+  readonly awaitAll: (options?: AwaitOptions) => Effect.Effect<Completions, TaskError | BackendError>
   readonly taskState: (uid: string) => Effect.Effect<Option.Option<TaskState>>
   readonly taskStates: Effect.Effect<ReadonlyMap<string, TaskState>>
   readonly state: Effect.Effect<BackendState>
@@ -271,12 +275,19 @@ export const terminate: Effect.Effect<void, never, Any> = Effect.flatMap(
 )
 
 /**
- * Waits for the tasks that are live now: how each of them ended, by uid. In a handler it does not wait for the handler's
- * own task, nor for tasks that wait for that one: those that submitted it, join it, or wait for all themselves.
+ * Waits until the tasks that are live now have ended, and answers with how each of them ended, and each that was submitted
+ * (`submit`, `submitMany`) and ended since the last answer: so it makes no difference whether a task ends before or after
+ * the call. Of those, the last `history` are remembered; how many more there were is in `forgotten`. A task of `execute`,
+ * `submitScoped` or `submitAll` is answered for while it lives: its end has another reader.
+ *
+ * What a call has answered with, later calls do not answer with again. Each of several calls at the same time answers with
+ * all that it found. A call that is interrupted or late has not answered. With `failFast` it fails with the first error
+ * that it finds, which is answered with that.
+ *
+ * In a handler it does not wait for the handler's own task, nor for tasks that wait for that one: those that submitted it,
+ * join it, or wait for all themselves.
  */
-export const awaitAll = (
-  options?: AwaitOptions
-): Effect.Effect<ReadonlyMap<string, Exit.Exit<unknown, unknown>>, TaskError | BackendError, Any> =>
+export const awaitAll = (options?: AwaitOptions): Effect.Effect<Completions, TaskError | BackendError, Any> =>
   Effect.flatMap(ExecutionBackend, (backend) => backend.awaitAll(options))
 
 /** The states of all tasks that are live or among the last 10,000 that ended. */
@@ -324,7 +335,10 @@ export interface Options {
   readonly admission?: number | undefined
   /** Live tasks submitted by running tasks, which do not wait; beyond it BackendError Rejected. Default: `admission`. */
   readonly nestedAdmission?: number | undefined
-  /** Tasks remembered after their end. Default 10,000. */
+  /**
+   * Tasks remembered after their end: their states, and for `awaitAll` their results. Default 10,000; less where results
+   * are large.
+   */
   readonly history?: number | undefined
   /** Events kept for a subscriber that does not read. Default 4 times `admission`. */
   readonly eventBuffer?: number | undefined

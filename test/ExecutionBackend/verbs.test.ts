@@ -769,6 +769,78 @@ describe("awaitAll", () => {
     })
   )
 
+  describe("answers for what ended before the call", () => {
+    const done = (...uids: ReadonlyArray<string>) =>
+      Effect.forEach(uids, (uid) => Effect.flatMap(ExecutionBackend.submit(program(uid)), Fiber.await))
+    const answers = Effect.map(ExecutionBackend.awaitAll(), (exits) => [
+      [...exits].map(([uid, exit]) => `${uid} ${endOf(exit)}`),
+      exits.forgotten
+    ])
+    const outcomes = executables(
+      ({ uid }) => {
+        if (uid.startsWith("never")) return Effect.never
+        return uid.startsWith("bad") ? Effect.succeed(ExecutionBackend.Outcome.exited({ exitCode: 1 })) : ok
+      },
+      { concurrency: 8 },
+      { history: 3 }
+    )
+
+    it.effect("as for what ends after it, once, in order; a call that is late has not answered", () =>
+      Effect.gen(function* () {
+        yield* done("a", "bad")
+        assert.deepStrictEqual(yield* answers, [["a ok", "bad Exit"], 0])
+        assert.deepStrictEqual(yield* answers, [[], 0])
+        yield* done("b")
+        yield* ExecutionBackend.submitMany([program("c")])
+        const never = yield* ExecutionBackend.submit(program("never"))
+        const late = yield* Effect.fork(Effect.flip(ExecutionBackend.awaitAll({ timeout: "1 second" })))
+        yield* settle
+        yield* TestClock.adjust("1 second")
+        assert.include((yield* Fiber.join(late)).message, "2/3 completed")
+        const both = yield* Effect.replicateEffect(Effect.fork(answers), 2)
+        yield* settle
+        yield* Fiber.interrupt(never)
+        for (const answer of yield* Fiber.joinAll(both)) {
+          assert.deepStrictEqual(answer, [["b ok", "c ok", "never interrupted"], 0])
+        }
+        assert.deepStrictEqual(yield* answers, [[], 0])
+      }).pipe(Effect.provide(outcomes))
+    )
+
+    it.effect("as far as the history goes, and counts the others; not for what another reads", () =>
+      Effect.gen(function* () {
+        yield* done("a", "b", "c", "d", "e")
+        yield* ExecutionBackend.execute(program("executed"))
+        yield* Effect.scoped(Effect.flatMap(ExecutionBackend.submitScoped(program("scoped")), Fiber.join))
+        assert.deepStrictEqual(yield* answers, [["c ok", "d ok", "e ok"], 2])
+        yield* done("f")
+        assert.deepStrictEqual(yield* answers, [["f ok"], 0])
+        // what is waited for is answered for, however many
+        const fibers = yield* Effect.forEach(["never1", "never2", "never3", "never4", "never5"], (uid) =>
+          ExecutionBackend.submit(program(uid))
+        )
+        const waiting = yield* Effect.fork(answers)
+        yield* settle
+        yield* Fiber.interruptAll(fibers)
+        const [all, forgotten] = yield* Fiber.join(waiting)
+        assert.deepStrictEqual([(all as Array<string>).length, forgotten], [5, 0])
+        assert.deepStrictEqual(yield* answers, [[], 0])
+      }).pipe(Effect.provide(outcomes))
+    )
+
+    it.effect("failFast fails with each error once", () =>
+      Effect.gen(function* () {
+        yield* done("a", "bad1", "bad2")
+        const fast = Effect.flip(ExecutionBackend.awaitAll({ failFast: true }))
+        for (const uid of ["bad1", "bad2"]) {
+          const error = yield* fast
+          assert.isTrue(error instanceof TaskError && error.taskUid === uid)
+        }
+        assert.deepStrictEqual([...(yield* ExecutionBackend.awaitAll({ failFast: true })).keys()], ["a"])
+      }).pipe(Effect.provide(outcomes))
+    )
+  })
+
   it.effect("of nothing is nothing, at once", () =>
     Effect.gen(function* () {
       assert.strictEqual((yield* ExecutionBackend.awaitAll()).size, 0)
@@ -799,7 +871,11 @@ describe("awaitAll", () => {
         yield* first.release
         assert.deepStrictEqual(
           [...(yield* Fiber.join(again))].map(([uid, exit]) => [uid, endOf(exit)]),
-          [["held", "ok"]]
+          [
+            ["a", "ok"],
+            ["b", "ok"],
+            ["held", "ok"]
+          ]
         )
       }).pipe(Effect.provide(executables(({ uid }) => (uid === "held" ? first.run : ok), { concurrency: 4 })))
     })

@@ -154,9 +154,13 @@ export const ending = (subject: Subject): ReadonlyArray<Needing> => {
     ),
     row(
       "await-all",
-      "waiting for all: how each ended; a timeout says how many and cancels nothing, and waiting again is possible",
+      "waiting for all: how each ended, before the call or after; a timeout says how many and cancels nothing",
       Effect.gen(function* () {
         yield* same((yield* ExecutionBackend.awaitAll()).size, 0, "ends when there is no task")
+        const early = yield* submit(echo(1))
+        yield* soon(Fiber.await(early), "the early one")
+        yield* same([...(yield* ExecutionBackend.awaitAll()).keys()], [early.uid], "what ended before the call")
+        yield* same((yield* ExecutionBackend.awaitAll()).size, 0, "what was answered for before")
         const held = yield* running
         const late = yield* Effect.flip(ExecutionBackend.awaitAll({ timeout: "50 millis" }))
         yield* same(late.reason, "Timeout", "reason")

@@ -27,6 +27,7 @@ import { isTerminal } from "../../TaskState.js"
 import * as Attempt from "./attempt.js"
 import { background } from "./background.js"
 import * as Batch from "./batch.js"
+import { Completions } from "./completions.js"
 import { ancestors, forgetAncestors, outside } from "./current.js"
 import * as Deadlines from "./deadlines.js"
 import type { Prepared } from "./entry.js"
@@ -51,6 +52,8 @@ interface Submitter {
   readonly parent: Entry | undefined
   readonly owner: Scope.Scope
   readonly ready: Entry["ready"]
+  /** How it ends is kept for `awaitAll`: no caller and no scope waits for it. */
+  readonly kept: boolean
 }
 
 export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriver<K>, options: Options) {
@@ -61,6 +64,7 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
   const deadlines = yield* Deadlines.make
   let grace = limits.grace
   const events = new Events(driver.type, limits.eventBuffer, () => grace)
+  const completions = new Completions(limits.history)
   let closing = false
   let lost: BackendError | undefined
 
@@ -113,11 +117,14 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
     return entry
   }
   /** Forks the fiber of a live task, uninterruptible, into its owner. */
-  const launch = (entry: Entry, prepared: Prepared, { owner }: Submitter) =>
+  const launch = (entry: Entry, prepared: Prepared, { kept, owner }: Submitter) =>
     Effect.map(outside(Effect.forkIn(body(entry, prepared), owner)), (fiber) => {
       entry.fiber = fiber
       // whatever went wrong inside this library: the slot comes back, and the end is told
-      fiber.addObserver(() => finish(entry, "FAILED"))
+      fiber.addObserver((exit) => {
+        finish(entry, "FAILED")
+        if (kept) completions.add({ uid: entry.uid, task: entry.name, exit, awaited: entry.awaited })
+      })
       if (entry.depth > 0 && entry.depth % ancestors === 0) forgetAncestors(fiber)
       // told to stop before it had a fiber to be told by
       if (entry.canceled !== undefined) fiber.unsafeInterruptAsFork(FiberId.none)
@@ -164,9 +171,14 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
     prepare(driver, defaults, instance, fiber.getFiberRef(FiberRef.currentContext) as Context.Context<never>, service)
 
   /** Runs uninterruptible: only what may last is interruptible as the caller is. */
-  const submitInto = (instance: Unit, owner: Scope.Scope, restore: Restore, ready?: Entry["ready"]) =>
+  const submitInto = (
+    instance: Unit,
+    owner: Scope.Scope,
+    restore: Restore,
+    { kept = false, ready }: { readonly kept?: boolean; readonly ready?: Entry["ready"] } = {}
+  ) =>
     Effect.withFiberRuntime<TaskFiber<any, any>, Refusal>((fiber) => {
-      const by: Submitter = { fiber, parent: parentOf(fiber), owner, ready }
+      const by: Submitter = { fiber, parent: parentOf(fiber), owner, ready, kept }
       return paced(() => prepareAndEnter(instance, by, restore), restore)
     })
   const prepareAndEnter = (instance: Unit, by: Submitter, restore: Restore) => {
@@ -180,7 +192,7 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
   /** All or none: places for all of them are taken at once. */
   const submitTogether = (instances: ReadonlyArray<Unit>, owner: Scope.Scope, restore: Restore) =>
     Effect.withFiberRuntime<ReadonlyArray<TaskFiber<any, any>>, Refusal>((fiber) => {
-      const by: Submitter = { fiber, parent: parentOf(fiber), owner, ready: undefined }
+      const by: Submitter = { fiber, parent: parentOf(fiber), owner, ready: undefined, kept: true }
       const nested = by.parent !== undefined
       const count = instances.length
       return Effect.flatMap(restore(Effect.forEach(instances, (one) => paced(() => prepareIn(fiber, one)))), (all) => {
@@ -307,6 +319,7 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
     deadlines,
     fibers,
     standstill,
+    completions,
     status,
     submitInto,
     submitTogether,

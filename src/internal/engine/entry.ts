@@ -40,6 +40,8 @@ export class Entry extends Job implements Handle {
   /** How its program ended when it was told to stop. */
   remains: ProcessExit | undefined
   timedOut = false
+  /** A call of `awaitAll` waits for it. */
+  awaited = false
   stopped = true
   /** Its engine has said how the attempt ended: the loss of that engine changes nothing any more. */
   answered = false

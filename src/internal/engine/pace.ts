@@ -22,6 +22,8 @@ class Pace {
   private since = 0
   /** So many go on after a turn: as many as the time allowed. */
   private batch = 64
+  /** The last turn was not enough for all that waited. */
+  private behind = false
   private readonly waiting = new Set<() => void>()
 
   /** Goes on, in order of coming: at once, or after a turn when the last one was too long ago. */
@@ -38,7 +40,9 @@ class Pace {
   })
   private readonly next = () => {
     const now = performance.now()
-    this.batch = now - this.since > budget ? Math.max(1, this.batch >>> 1) : Math.min(largestBatch, 2 * this.batch)
+    if (this.behind) {
+      this.batch = now - this.since > budget ? Math.max(1, this.batch >>> 1) : Math.min(largestBatch, 2 * this.batch)
+    }
     this.since = now
     let left = this.batch
     for (const go of this.waiting) {
@@ -46,7 +50,8 @@ class Pace {
       this.waiting.delete(go)
       go()
     }
-    if (this.waiting.size > 0) immediately(this.next)
+    this.behind = this.waiting.size > 0
+    if (this.behind) immediately(this.next)
   }
 }
 

@@ -1,7 +1,6 @@
 /** The verbs of the service, over the engine. */
 import * as Cause from "effect/Cause"
 import * as Chunk from "effect/Chunk"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
@@ -11,31 +10,18 @@ import * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { AnyDriver } from "../../Driver.js"
 import { isBatch } from "../../Driver.js"
-import { BackendError, isBackendError, isTaskError, TaskError } from "../../Errors.js"
-import type { AwaitOptions, Ended, Refusal, Running, Service } from "../../ExecutionBackend.js"
+import type { Ended, Refusal, Running, Service } from "../../ExecutionBackend.js"
 import type { Instance, Kind, Unit } from "../../Task.js"
 import type { TaskFiber } from "../../TaskFiber.js"
 import { isTaskFiber, TypeId } from "../../TaskFiber.js"
 import type { TaskState } from "../../TaskState.js"
+import * as AwaitAll from "./awaitAll.js"
 import type { Engine } from "./engine.js"
-import type { Entry } from "./entry.js"
 
 type Any = Instance<any, any, any>
 
 export const make = (driver: AnyDriver, engine: Engine): Service => {
-  const {
-    cancelEntry,
-    deadlines,
-    events,
-    fibers,
-    machine,
-    parentOf,
-    stopAll,
-    submitInto,
-    submitTogether,
-    unstoppable,
-    waiting
-  } = engine
+  const { cancelEntry, events, fibers, machine, stopAll, submitInto, submitTogether, unstoppable } = engine
 
   const execute = (task: Any) =>
     Effect.uninterruptibleMask((restore) =>
@@ -48,7 +34,7 @@ export const make = (driver: AnyDriver, engine: Engine): Service => {
     Effect.uninterruptibleMask((restore) => {
       const accepted: Array<TaskFiber<any, any>> = []
       return Effect.forEach(tasks, (task) =>
-        Effect.either(Effect.tap(submitInto(task, fibers, restore), (fiber) => accepted.push(fiber)))
+        Effect.either(Effect.tap(submitInto(task, fibers, restore, { kept: true }), (fiber) => accepted.push(fiber)))
       ).pipe(
         // whoever is interrupted gets no fibers: what was accepted for him ends with him
         Effect.zipLeft(restore(Effect.void)),
@@ -73,7 +59,7 @@ export const make = (driver: AnyDriver, engine: Engine): Service => {
           info ??= exit
           resume?.(info)
         }
-        const fiber = yield* submitInto(task, owner, restore, (value) => ready(Exit.succeed(value)))
+        const fiber = yield* submitInto(task, owner, restore, { ready: (value) => ready(Exit.succeed(value)) })
         fiber.addObserver(ready)
         const wait = Effect.async<unknown, unknown>((done) => {
           if (info !== undefined) return done(info)
@@ -83,54 +69,6 @@ export const make = (driver: AnyDriver, engine: Engine): Service => {
         return { uid: fiber.uid, info: value, exited: Effect.zipRight(Fiber.join(fiber), Effect.never) }
       })
     )
-
-  /** A task is live a moment before it has its fiber. */
-  const forked = (entry: Entry): Effect.Effect<void> =>
-    entry.fiber === undefined ? Effect.flatMap(Effect.yieldNow(), () => forked(entry)) : Effect.void
-
-  const awaitAll = ({ failFast = false, timeout }: AwaitOptions = {}) =>
-    Effect.withFiberRuntime<ReadonlyMap<string, Exit.Exit<unknown, unknown>>, TaskError | BackendError>((caller) => {
-      // a task that asks does not wait for itself, nor for those that wait for it
-      const by = parentOf(caller)
-      const own = by === undefined ? undefined : machine.dependents(by)
-      const entries = [...machine.live.values()].filter((entry) => !own?.has(entry))
-      const exits = new Map<string, Exit.Exit<unknown, unknown>>()
-      const ended = Effect.async<void, TaskError | BackendError>((resume) => {
-        const observers = entries.map((entry) => {
-          const observer = (exit: Exit.Exit<unknown, unknown>) => {
-            exits.set(entry.uid, exit)
-            const error = failFast ? failureOf(entry, exit) : undefined
-            if (error !== undefined) resume(Effect.fail(error))
-            else if (exits.size === entries.length) resume(Effect.void)
-          }
-          entry.fiber?.addObserver(observer)
-          return observer
-        })
-        if (entries.length === 0) resume(Effect.void)
-        return Effect.sync(() => {
-          for (const [i, entry] of entries.entries()) entry.fiber?.removeObserver(observers[i]!)
-        })
-      })
-      const observed = Effect.zipRight(Effect.forEach(entries, forked, { discard: true }), ended)
-      const all = by === undefined ? observed : waiting(by, entries, observed)
-      const inOrder = () =>
-        new Map(entries.flatMap(({ uid }) => (exits.has(uid) ? [[uid, exits.get(uid)!] as const] : [])))
-      if (timeout === undefined) return Effect.map(all, inOrder)
-      const late = Effect.flatMap(deadlines.sleep(Duration.toMillis(timeout)), () =>
-        Effect.fail(
-          new BackendError({
-            backendType: driver.type,
-            reason: "Timeout",
-            details: {
-              message: `${exits.size}/${entries.length} completed`,
-              completed: exits.size,
-              total: entries.length
-            }
-          })
-        )
-      )
-      return Effect.map(Effect.raceFirst(all, late), inOrder)
-    })
 
   const onStateChange: Service["onStateChange"] = (callback) =>
     Effect.flatMap(events.subscribe, (stream) =>
@@ -173,7 +111,7 @@ export const make = (driver: AnyDriver, engine: Engine): Service => {
     type: driver.type,
     kinds: new Set<Kind>(driver.kinds),
     nativeStates: driver.nativeStates ?? {},
-    submit: (task: Any) => Effect.uninterruptibleMask((restore) => submitInto(task, fibers, restore)),
+    submit: (task: Any) => Effect.uninterruptibleMask((restore) => submitInto(task, fibers, restore, { kept: true })),
     submitScoped: (task: Any) =>
       Effect.uninterruptibleMask((restore) =>
         Effect.flatMap(Effect.scope, (owner) => submitInto(task, owner, restore))
@@ -195,7 +133,7 @@ export const make = (driver: AnyDriver, engine: Engine): Service => {
       )
     ),
     terminate: engine.terminate,
-    awaitAll,
+    awaitAll: AwaitAll.make(driver.type, engine),
     taskState: (uid) =>
       Effect.sync(() =>
         Option.fromNullable<TaskState | undefined>(machine.live.get(uid)?.state ?? machine.history.get(uid))
@@ -214,19 +152,6 @@ export const make = (driver: AnyDriver, engine: Engine): Service => {
     events: events.subscribe,
     onStateChange
   } as Service
-}
-
-/** What fail-fast fails with: ours as it is, a user's own inside of one. */
-const failureOf = (entry: Entry, exit: Exit.Exit<unknown, unknown>): TaskError | BackendError | undefined => {
-  if (Exit.isSuccess(exit)) return undefined
-  const error = Cause.squash(exit.cause)
-  if (isTaskError(error) || isBackendError(error)) return error
-  return new TaskError({
-    taskUid: entry.uid,
-    task: entry.name,
-    reason: Cause.isInterrupted(exit.cause) ? "Canceled" : "Failed",
-    cause: error
-  })
 }
 
 /**
