@@ -22,6 +22,7 @@
  */
 import "./internal/needsEffect3.js"
 
+import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { backendMessageOf, configurationMessageOf, messageOf } from "./internal/messages.js"
 
@@ -30,6 +31,17 @@ export type TypeId = typeof TypeId
 
 const Details = Schema.optionalWith(Schema.Record({ key: Schema.String, value: Schema.Unknown }), {
   default: () => ({})
+})
+
+/** Whatever it is; an error of this library stays one, also over a wire, so that the first of a chain can be found. */
+const Cause: Schema.Schema<unknown> = Schema.transform(Schema.Unknown, Schema.Unknown, {
+  strict: true,
+  decode: (wire): unknown =>
+    Option.getOrElse(Schema.decodeUnknownOption(RhapsodyError)(wire), () => Schema.decodeSync(Schema.Defect)(wire)),
+  encode: (cause): unknown => {
+    const ours = isRhapsodyError(cause) ? Schema.encodeOption(RhapsodyError)(cause) : Option.none()
+    return Option.getOrElse(ours, () => Schema.encodeSync(Schema.Defect)(cause))
+  }
 })
 
 /** Why a task did not give its result. */
@@ -86,7 +98,7 @@ export class TaskError extends Schema.TaggedError<TaskError>("effect-rhapsody/Ta
   exitCode: Schema.optional(Schema.Int),
   signal: Schema.optional(Schema.String),
   details: Details,
-  cause: Schema.optional(Schema.Defect)
+  cause: Schema.optional(Cause)
 }) {
   get [TypeId](): TypeId {
     return TypeId
@@ -120,7 +132,7 @@ export class BackendError extends Schema.TaggedError<BackendError>("effect-rhaps
   backendType: Schema.String,
   reason: BackendErrorReason,
   details: Details,
-  cause: Schema.optional(Schema.Defect)
+  cause: Schema.optional(Cause)
 }) {
   get [TypeId](): TypeId {
     return TypeId
@@ -164,7 +176,7 @@ export class ConfigurationError extends Schema.TaggedError<ConfigurationError>("
     configKey: Schema.optional(Schema.String),
     reason: ConfigurationErrorReason,
     details: Details,
-    cause: Schema.optional(Schema.Defect)
+    cause: Schema.optional(Cause)
   }
 ) {
   get [TypeId](): TypeId {

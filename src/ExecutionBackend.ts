@@ -77,9 +77,9 @@ const keys: { readonly [K in Task.Kind]: Context.Tag<ExecutionBackend<K>, Servic
 /** The key of one kind. */
 export const forKind = <K extends Task.Kind>(kind: K): Context.Tag<ExecutionBackend<K>, Service> => keys[kind]
 
-type Anything = Task.Instance<any, any, any>
+type Anything = Task.Instance<any, any, any, any>
 /** The fiber of an instance. */
-export type FiberOf<I extends Anything> = TaskFiber<I["Success"], I["Error"] | TaskError | BackendError>
+export type FiberOf<I extends Anything> = TaskFiber<I["Success"], I["Error"] | TaskError | BackendError, I>
 /** What submission may fail with. Nothing is left behind then. */
 export type Refusal = ConfigurationError | BackendError
 
@@ -99,6 +99,8 @@ export interface Ended<out I extends Anything> {
   readonly uid: string | undefined
   /** Name of the definition. */
   readonly task: string
+  /** What the stream gave, with its payload: `Task.again` makes of it a task to submit once more. */
+  readonly instance: I
   readonly exit: Exit.Exit<I["Success"], I["Error"] | TaskError | Refusal>
 }
 

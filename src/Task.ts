@@ -29,17 +29,19 @@ import type * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type { Outcome } from "./Driver.js"
-import type { ReservedTag } from "./Errors.js"
+import type { ReservedTag, RhapsodyError } from "./Errors.js"
 import type { ExecutionBackend } from "./ExecutionBackend.js"
 import type { Codec } from "./internal/codec.js"
-import { define, handlerTag, InstanceTypeId, ServiceTypeId, TypeId } from "./internal/definition.js"
+import { define, handlerTag, TypeId } from "./internal/definition.js"
 import type { Output, PythonException } from "./Output.js"
+import type { Instance, Service } from "./TaskInstance.js"
 import type { DefinitionOptions, Env, InputFile, Options, Text } from "./TaskOptions.js"
 
 export * from "./Output.js"
+export * from "./TaskInstance.js"
 export * from "./TaskOptions.js"
 
-export { InstanceTypeId, ServiceTypeId, TypeId }
+export { TypeId }
 
 /** The ways to run: a program, an Effect in this process, a CPU-bound export of a module, Python, a long-lived program. */
 export const Kind = Schema.Literal("executable", "function", "worker", "python", "service")
@@ -107,6 +109,11 @@ export type PayloadInput<Fields extends Schema.Struct.Fields> = [keyof Fields] e
   ? void
   : Schema.Simplify<Schema.Struct.Constructor<Fields>>
 
+/** The payload of an instance, as `make` got it. */
+export type Payload<Fields extends Schema.Struct.Fields> = [keyof Fields] extends [never]
+  ? {}
+  : Schema.Simplify<Schema.Struct.Constructor<Fields>>
+
 /** What an instance needs to run: a backend for its kind, and its handler when it is a function. */
 export type Requirements<Name extends string, K extends Kind> =
   | ExecutionBackend<K>
@@ -130,7 +137,7 @@ export interface Task<
     options?: Options<Error["Type"]>
   ): K extends "service"
     ? Service<Success["Type"], Error["Type"], Requirements<Name, K>>
-    : Instance<Success["Type"], Error["Type"], Requirements<Name, K>>
+    : Instance<Success["Type"], Error["Type"], Requirements<Name, K>, Payload<Fields>>
 }
 
 // ---------------------------------------------------------------------------------------------------------- handlers
@@ -167,42 +174,17 @@ export interface FunctionTask<
   /**
    * The implementation. A program that submits the task and is not given this layer does not compile. What the handler
    * needs is taken from where the layer is built; the task itself, which it may submit again, is there.
+   *
+   * It fails with the task's own error, or with an error of this library, as that of a task which it runs itself: then
+   * its own task ends as `TaskError` Failed, with that error as the `cause`, and may be retried.
    */
   toLayer<R = never>(
-    handler: (payload: Schema.Struct.Type<Fields>, info: Info) => Effect.Effect<Success["Type"], Error["Type"], R>
+    handler: (
+      payload: Schema.Struct.Type<Fields>,
+      info: Info
+    ) => Effect.Effect<Success["Type"], Error["Type"] | RhapsodyError, R>
   ): Layer.Layer<Handler<Name>, never, Exclude<R, Handler<Name>>>
 }
-
-// --------------------------------------------------------------------------------------------------------- instances
-
-/** What instances of every kind have. */
-export interface Unit {
-  readonly task: Any
-  readonly payload: Readonly<Record<string, unknown>>
-  readonly options: Options<any>
-}
-
-/** Definition, payload and options: one unit of work. The last three members are types only, as `Schema["Type"]`. */
-export interface Instance<out A, out E, out R> extends Unit {
-  readonly [InstanceTypeId]: typeof InstanceTypeId
-  readonly Success: A
-  readonly Error: E
-  readonly Context: R
-}
-
-/** An instance of a service task: it is started, not awaited. */
-export interface Service<out Info, out E, out R> extends Unit {
-  readonly [ServiceTypeId]: typeof ServiceTypeId
-  readonly Info: Info
-  readonly Error: E
-  readonly Context: R
-}
-
-export const isService = (u: unknown): u is Service<unknown, unknown, unknown> =>
-  typeof u === "object" && u !== null && ServiceTypeId in u
-
-export const isInstance = (u: unknown): u is Instance<unknown, unknown, unknown> =>
-  typeof u === "object" && u !== null && InstanceTypeId in u
 
 // ------------------------------------------------------------------------------------------------------ constructors
 

@@ -10,16 +10,19 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import { NodeInspectSymbol } from "effect/Inspectable"
 import type { BackendError } from "./Errors.js"
+import type { Unit } from "./Task.js"
 import type { TaskState } from "./TaskState.js"
 
 export const TypeId = "~effect-rhapsody/TaskFiber" as const
 export type TypeId = typeof TypeId
 
-export interface TaskFiber<out A, out E = never> extends Fiber.RuntimeFiber<A, E> {
+export interface TaskFiber<out A, out E = never, out I = Unit> extends Fiber.RuntimeFiber<A, E> {
   readonly [TypeId]: Handle
   readonly uid: string
   /** Name of the definition. */
   readonly task: string
+  /** What was submitted, with its payload: to trace an end back to its input, and to submit it again (`Task.again`). */
+  readonly instance: I
 }
 
 /** What a backend keeps of a task, as far as its fiber shows it. */
@@ -54,11 +57,12 @@ const awaited: PropertyDescriptor = {
 }
 
 /** @internal */
-export const decorate = <A, E>(fiber: Fiber.RuntimeFiber<A, E>, handle: Handle): TaskFiber<A, E> => {
+export const decorate = <A, E>(fiber: Fiber.RuntimeFiber<A, E>, handle: Handle, instance: Unit): TaskFiber<A, E> => {
   const target = fiber as any
   target[TypeId] = handle
   target.uid = handle.uid
   target.task = handle.name
+  target.instance = instance
   target.toJSON = toJSON
   target[NodeInspectSymbol] = toJSON
   Object.defineProperty(target, "await", awaited)

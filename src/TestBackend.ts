@@ -38,7 +38,7 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
-import type { BackendError, ConfigurationError, TaskErrorReason } from "./Errors.js"
+import type { BackendError, ConfigurationError, RhapsodyError, TaskErrorReason } from "./Errors.js"
 import * as ExecutionBackend from "./ExecutionBackend.js"
 import { limitsIn } from "./internal/engine/limits.js"
 import type { Answer } from "./internal/testBackend.js"
@@ -87,7 +87,7 @@ export const stub = <
   answer: (
     payload: Schema.Struct.Type<Fields>,
     info: Task.Info
-  ) => Effect.Effect<NoInfer<Success["Type"]>, NoInfer<Error["Type"]>>
+  ) => Effect.Effect<NoInfer<Success["Type"]>, NoInfer<Error["Type"]> | RhapsodyError>
 ): Stub<K extends "function" ? Task.Handler<Name> : never> =>
   unsafeStub(task, (payload, info) => Effect.map(answer(payload, info), (info) => ({ info })))
 

@@ -58,7 +58,8 @@ const hasDefault = (field: unknown): boolean => {
 }
 
 const resultOf = (success: Schema.Schema.All): Codec["result"] => {
-  if ((success as unknown) === Output) return "output"
+  // by name: there may be two copies of this library
+  if ((success as { readonly identifier?: unknown }).identifier === Output.identifier) return "output"
   const accepts = Schema.is(Schema.encodedSchema(success as Schema.Schema.AnyNoContext))
   return accepts(new Uint8Array()) && !accepts("") ? "bytes" : "text"
 }

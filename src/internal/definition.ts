@@ -5,7 +5,8 @@ import { NodeInspectSymbol } from "effect/Inspectable"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import * as Tracer from "effect/Tracer"
-import type { Outcome } from "../Driver.js"
+import { isRhapsodyError, RhapsodyError } from "../Errors.js"
+import type { Outcome } from "../Outcome.js"
 import type { Any, Body, HandlerService, Info } from "../Task.js"
 import type { DefinitionOptions, Options } from "../TaskOptions.js"
 import type { Issue } from "./codec.js"
@@ -80,6 +81,12 @@ export const define = (
   return self
 }
 
+/** An instance of the same payload and options, without its uid. */
+export const anotherOf = (instance: any, own?: Options<any>): any => {
+  const { uid: _, ...options }: Options<any> = instance.options
+  return new instance.constructor(instance.task, instance.payload, merged(options, own))
+}
+
 type HandlerFunction = (payload: any, info: Info) => Effect.Effect<unknown, unknown, any>
 
 const invalid =
@@ -87,18 +94,27 @@ const invalid =
   ({ message }: Issue): Outcome => ({ _tag: "Invalid", reason, message })
 const succeeded = (value: unknown): Outcome => ({ _tag: "Success", value })
 const failed = (error: unknown): Outcome => ({ _tag: "Failure", error })
+const encodeOurs = Schema.encode(RhapsodyError)
 
-const handle = ({ codec }: Any, handler: HandlerFunction, payload: unknown, info: Info) =>
-  Effect.matchEffect(codec.decodePayload(payload), {
+/** What a handler failed with: the task's own error, or one of this library, which every handler may fail with. */
+export const encodeFailure = ({ codec }: Any, error: unknown): Effect.Effect<Outcome> =>
+  isRhapsodyError(error)
+    ? Effect.map(Effect.orDie(encodeOurs(error)), (error) => ({ _tag: "NestedFailure", error }))
+    : Effect.match(codec.encodeError(error), { onSuccess: failed, onFailure: invalid("InvalidResult") })
+
+const handle = (task: Any, handler: HandlerFunction, payload: unknown, info: Info) =>
+  Effect.matchEffect(task.codec.decodePayload(payload), {
     onFailure: (issue) => Effect.succeed(invalid("InvalidPayload")(issue)),
     onSuccess: (decoded) =>
       Effect.matchEffect(
         Effect.suspend(() => handler(decoded, info)),
         {
           onSuccess: (value) =>
-            Effect.match(codec.encodeSuccess(value), { onSuccess: succeeded, onFailure: invalid("InvalidResult") }),
-          onFailure: (error) =>
-            Effect.match(codec.encodeError(error), { onSuccess: failed, onFailure: invalid("InvalidResult") })
+            Effect.match(task.codec.encodeSuccess(value), {
+              onSuccess: succeeded,
+              onFailure: invalid("InvalidResult")
+            }),
+          onFailure: (error) => encodeFailure(task, error)
         }
       )
   })

@@ -12,7 +12,7 @@ import { BackendError, ConfigurationError, isBackendError } from "../Errors.js"
 import type { HandlerService, Kind } from "../Task.js"
 import type { Failure, Match, Options, Service, Stub, Submission } from "../TestBackend.js"
 import type { Issue } from "./codec.js"
-import { handlerTag } from "./definition.js"
+import { encodeFailure, handlerTag } from "./definition.js"
 import { limitChecks } from "./engine/limits.js"
 import type { Check, Checks } from "./options/values.js"
 import { callback, count, fields, flag, isRecord, list, mustBe } from "./options/values.js"
@@ -41,8 +41,7 @@ const ask = ({ answer, task }: Stub<unknown>, { attempt, payload, uid }: Call) =
     const decoded = yield* Effect.mapError(codec.decodePayload(payload), invalid("InvalidPayload"))
     const answered = yield* Effect.either(answer(decoded, { uid, attempt }))
     if (Either.isLeft(answered)) {
-      const error = yield* Effect.mapError(codec.encodeError(answered.left), invalid("InvalidResult"))
-      return { outcome: Drivers.Outcome.failure(error) }
+      return { outcome: yield* encodeFailure(task, answered.left) }
     }
     const { exited, info } = answered.right
     const value = yield* Effect.mapError(codec.encodeSuccess(info), invalid("InvalidResult"))

@@ -43,7 +43,7 @@ export const Sh = Task.executable("Sh", {
   command: ({ script }) => ({ executable: "sh", args: ["-c", script] })
 })
 export const sh = (script: string, options?: Task.Options) => Sh.make({ script }, options)
-export type Program = ReturnType<typeof sh>
+export type Program = Task.Instance<Task.Output, never, ExecutionBackend.ExecutionBackend<"executable">>
 
 /** A command as it is; untyped, for what must be refused at run time. */
 export const command = (command: unknown, options?: Task.Options) =>

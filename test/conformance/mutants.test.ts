@@ -347,7 +347,7 @@ const mutants: Record<string, readonly [subject: Conformance.Subject, ...fails: 
   "takes any command": [
     served(programs, ({ submit }) => ({
       submit: (task) =>
-        Effect.orElse(submit(task), () => submit(Conformance.ExecutableWork.make({ how: "echo", value: 1 })))
+        Effect.orElse(submit(task), () => submit(Conformance.ExecutableWork.make({ how: "echo", value: 1 }))) as any
     })) as Conformance.Subject,
     "bad-command"
   ],

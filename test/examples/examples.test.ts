@@ -15,6 +15,7 @@ describe("examples", () => {
   it("all have a test", () => {
     const all = fs.readdirSync(path.join(root, "examples")).filter((name) => name.endsWith(".ts"))
     expect(all.sort()).toEqual([
+      "campaign.ts",
       "compose.ts",
       "custom-backend.ts",
       "dask-pipeline.ts",
@@ -40,6 +41,14 @@ describe("examples", () => {
       "task task.000003 failed: Timeout, exit code undefined, undefined",
       "wrong retry.times: retry.times: must be an integer, 0 or more",
       "task Simulate (task.000004) was killed by SIGKILL"
+    ])
+  })
+
+  it("campaign: a handler fails with what the tasks that it runs fail with, or with its own error", async () => {
+    expect((await run("campaign")).trimEnd().split("\n").sort()).toEqual([
+      "[3,2,1] 1",
+      "[5,4] Failed: Simulate exited with code 9",
+      "[] Empty"
     ])
   })
 

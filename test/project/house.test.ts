@@ -60,6 +60,14 @@ describe("the house", () => {
     expect(sources.filter((path) => pattern.test(withoutComments(read(path))))).toEqual([])
   })
 
+  // There may be two copies of this library, or of Effect: what they make is told apart by tag and TypeId.
+  it("asks for instances of nothing but what the language has", () => {
+    const asked = (path: string) =>
+      [...withoutComments(read(path)).matchAll(/\binstanceof (\w+)/g)].map(([, name]) => name!)
+    const known = new Set(["Error", "RangeError", "TypeError", "Uint8Array", "URL", "Map", "Set", "Date", "RegExp"])
+    expect(sources.flatMap((path) => asked(path).filter((name) => !known.has(name)))).toEqual([])
+  })
+
   it("reads the environment of the process in the launch agent alone", () => {
     const readers = sources.filter((path) => /\bprocess\.env\b/.test(withoutComments(read(path))))
     expect(readers.filter((path) => !path.startsWith("src/internal/launch"))).toEqual([])

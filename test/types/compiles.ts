@@ -17,7 +17,9 @@ is<Equal<typeof one, One>>()
 
 // one submit and one submitScoped
 const submitted = ExecutionBackend.submit(Mean.make({ values: [] }))
-is<Equal<Effect.Effect.Success<typeof submitted>, TaskFiber.TaskFiber<number, TaskError | BackendError>>>()
+const mean = Mean.make({ values: [] })
+type MeanFiber = TaskFiber.TaskFiber<number, TaskError | BackendError, typeof mean>
+is<Equal<Effect.Effect.Success<typeof submitted>, MeanFiber>>()
 is<Equal<Effect.Effect.Error<typeof submitted>, ConfigurationError | BackendError>>()
 const scoped = ExecutionBackend.submitScoped(Hostname.make())
 is<Equal<Effect.Effect.Context<typeof scoped>, ExecutionBackend.ExecutionBackend<"executable"> | Scope.Scope>>()
@@ -32,6 +34,46 @@ const many = <I extends Task.Instance<any, any, any>>(ts: ReadonlyArray<I>) =>
   Effect.forEach(ts, ExecutionBackend.execute)
 const m = many([Mean.make({ values: [] }), Simulate.make({ seed: 1, steps: 1 })])
 is<Equal<Effect.Effect.Success<typeof m>, Array<number | { readonly energy: number }>>>()
+
+// from an end back to its input: the payload is typed, as it was given
+declare const fiber: MeanFiber
+is<Equal<typeof fiber.instance.payload, { readonly values: ReadonlyArray<number> }>>()
+const ends = ExecutionBackend.submitAll(Stream.make(Simulate.make({ seed: 1, steps: 1 })))
+is<
+  Equal<Stream.Stream.Success<typeof ends>["instance"]["payload"], { readonly seed: number; readonly steps: number }>
+>()
+is<Equal<ReturnType<typeof Hostname.make>["payload"], {}>>()
+export const resubmitted = Effect.flatMap(ExecutionBackend.submit(fiber.instance), Fiber.join)
+is<Equal<Effect.Effect.Success<typeof resubmitted>, number>>()
+const once = Task.again(Simulate.make({ seed: 1, steps: 1 }), {
+  retry: { while: (error) => error._tag === "Diverged" }
+})
+is<Equal<typeof once.payload, { readonly seed: number; readonly steps: number }>>()
+// a fiber whose payload nobody asks for, and one of any task
+export const plain: TaskFiber.TaskFiber<number, TaskError | BackendError> = fiber
+export const any: TaskFiber.TaskFiber<unknown, unknown> = fiber
+const generic = <Fields extends Schema.Struct.Fields>(
+  task: Task.Task<"Generic", "executable", Fields, typeof Schema.String, typeof Schema.Never>,
+  payload: Task.PayloadInput<Fields>
+) => ExecutionBackend.execute(task.make(payload))
+is<Equal<Effect.Effect.Success<ReturnType<typeof generic>>, string>>()
+
+// failure sees the payload, decoded and with its defaults
+Task.executable("Sees", {
+  payload: { when: Schema.Date },
+  error: Schema.String,
+  command: () => ({ executable: "x" }),
+  failure: ({ exitCode, signal }, { when }) => `${exitCode} ${signal} ${when.getTime()}`
+})
+
+// a handler may fail with what the tasks that it runs fail with, without a word
+Task.function("Campaign", { success: Schema.Number }).toLayer(() => ExecutionBackend.execute(mean))
+// and with errors of its own beside these
+Task.function("Typed", { success: Schema.Unknown, error: Schema.String }).toLayer(() =>
+  Effect.catchTag(ExecutionBackend.execute(Simulate.make({ seed: 1, steps: 1 })), "Diverged", ({ step }) =>
+    Effect.fail(`at ${step}`)
+  )
+)
 
 // tuples stay tuples
 const tuple = Effect.all([

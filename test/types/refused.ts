@@ -40,6 +40,12 @@ export const g: Effect.Effect<unknown, never, any> = simulate.pipe(Effect.catchT
 // @ts-expect-error a handler with the wrong result
 export const h = Mean.toLayer(() => Effect.succeed("1"))
 
+// @ts-expect-error a handler that fails with an error of another task, which is not its own
+export const s = Mean.toLayer(() => Effect.as(simulate, 1))
+
+// @ts-expect-error what failed in a stream has the payload that was given, and no other
+export const t = (ended: ExecutionBackend.Ended<ReturnType<typeof Simulate.make>>) => ended.instance.payload.seeds
+
 // @ts-expect-error the schema of an executable decodes text or bytes
 export const i = Task.executable("X", { success: Schema.Number, command: () => ({ executable: "x" }) })
 

@@ -5,7 +5,8 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Schema from "effect/Schema"
 import type { Subject } from "../../Conformance.js"
-import { ConfigurationError, TaskError } from "../../Errors.js"
+import type { ConfigurationError } from "../../Errors.js"
+import { isConfigurationError, isTaskError } from "../../Errors.js"
 import * as ExecutionBackend from "../../ExecutionBackend.js"
 import * as Task from "../../Task.js"
 import { check, same } from "./check.js"
@@ -32,9 +33,7 @@ export const orRefused =
     Effect.catchIf(
       works,
       (error) =>
-        error instanceof ConfigurationError &&
-        error.reason === "UnsupportedOption" &&
-        fields.includes(error.configKey ?? ""),
+        isConfigurationError(error) && error.reason === "UnsupportedOption" && fields.includes(error.configKey ?? ""),
       () => Effect.void
     )
 
@@ -105,7 +104,7 @@ const ofPrograms: ReadonlyArray<
       yield* same(stdout, "prepared, its input", "the variable, and the input")
       for (const line of ["exit 0", "set -n", "exec true"]) {
         const end = yield* Effect.either(run("true", { prepare: ["true", line] }))
-        const reason = Either.isLeft(end) && end.left instanceof TaskError ? end.left.reason : end._tag
+        const reason = Either.isLeft(end) && isTaskError(end.left) ? end.left.reason : end._tag
         yield* same(reason, "LaunchFailed", `the end after ${line}`)
       }
     })

@@ -9,6 +9,7 @@ import * as Redacted from "effect/Redacted"
 import * as Schema from "effect/Schema"
 import * as Stream from "effect/Stream"
 import type { Subject } from "../../Conformance.js"
+import type { TaskError } from "../../Errors.js"
 import { isTaskError } from "../../Errors.js"
 import * as ExecutionBackend from "../../ExecutionBackend.js"
 import * as Task from "../../Task.js"
@@ -91,12 +92,17 @@ export const processes = (subject: Subject): ReadonlyArray<Needing> => {
   return [
     row(
       "exit",
-      "an exit code is exact, and the error has the end of stderr",
-      Effect.forEach([1, 2, 75, 126, 127, 255], (code) =>
-        Effect.flatMap(failure(sh(`echo why >&2; exit ${code}`)), ({ details, exitCode, reason }) =>
-          same([reason, exitCode, details["stderr"]], ["Exit", code, "why"], `exit ${code}`)
+      "an exit code is exact, and the error has the command and the ends of its output",
+      Effect.forEach([1, 2, 75, 126, 127, 255], (code) => {
+        const script = `echo how; echo why >&2; exit ${code}`
+        return Effect.flatMap(failure(sh(script)), ({ details, exitCode, reason }) =>
+          same(
+            [reason, exitCode, details["command"], details["stdout"], details["stderr"]],
+            ["Exit", code, ["sh", "-c", script, "sh"], "how", "why"],
+            `exit ${code}`
+          )
         )
-      )
+      })
     ),
     row(
       "signal",
@@ -106,6 +112,27 @@ export const processes = (subject: Subject): ReadonlyArray<Needing> => {
           same([error.reason, error.signal], ["Signal", `SIG${signal}`], signal)
         )
       )
+    ),
+    row(
+      "last-words",
+      "the error of a program that was cancelled has what it printed until then; that of one that failed, though not all was kept",
+      Effect.gen(function* () {
+        const cwd = yield* folder
+        const script = `trap 'echo stopped; exit 0' TERM; echo ran; : > ready; while :; do sleep 0.01; done`
+        const fiber = yield* ExecutionBackend.submit(sh(script, { cwd }))
+        yield* until(
+          Effect.sync(() => fs.existsSync(path.join(cwd, "ready"))),
+          "the program to run"
+        )
+        yield* ExecutionBackend.cancel(fiber)
+        const { details, reason } = yield* Effect.flip(Fiber.join(fiber)) as Effect.Effect<TaskError>
+        yield* same([reason, details["stdout"]], ["Canceled", "ran\nstopped"], "what was cancelled")
+        const capture = { limit: 10, overflow: "spill" } as const
+        const task = Text.make({ script: "seq 1 1000; echo why >&2; exit 3" }, { capture })
+        const failed = yield* failure(task)
+        const end = String(failed.details["stdout"]).slice(-8)
+        yield* same([failed.reason, failed.exitCode, end], ["Exit", 3, "999\n1000"], "what failed")
+      })
     ),
     row(
       "arguments",

@@ -41,7 +41,7 @@ class TaskScheduler implements Scheduler {
     outer: Scheduler,
     readonly token: Token | undefined
   ) {
-    this.base = outer instanceof TaskScheduler ? outer.base : outer
+    this.base = isTaskScheduler(outer) ? outer.base : outer
   }
   shouldYield(fiber: AnyFiber): number | false {
     return this.base.shouldYield(fiber)
@@ -56,6 +56,10 @@ class TaskScheduler implements Scheduler {
     this.base.scheduleTask(run, priority, fiber)
   }
 }
+
+/** Also of another copy of this library. */
+const isTaskScheduler = (scheduler: Scheduler): scheduler is TaskScheduler =>
+  "base" in scheduler && "token" in scheduler
 
 /** Runs a handler as that of the task. */
 export const inside = <A, E, R>(token: Token, handler: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>

@@ -128,7 +128,7 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
       if (entry.depth > 0 && entry.depth % ancestors === 0) forgetAncestors(fiber)
       // told to stop before it had a fiber to be told by
       if (entry.canceled !== undefined) fiber.unsafeInterruptAsFork(FiberId.none)
-      return decorate(fiber, entry)
+      return decorate(fiber, entry, prepared.instance)
     })
   const start = (prepared: Prepared, by: Submitter) => {
     const refusal = refused(prepared)

@@ -5,7 +5,7 @@ import { NodeInspectSymbol } from "effect/Inspectable"
 import type * as Tracer from "effect/Tracer"
 import type { ProcessExit, Spec } from "../../Driver.js"
 import type { BackendError, TaskError } from "../../Errors.js"
-import type { Any } from "../../Task.js"
+import type { Any, Unit } from "../../Task.js"
 import type { Handle } from "../../TaskFiber.js"
 import { Token } from "./current.js"
 import { Job } from "./machine.js"
@@ -15,6 +15,7 @@ import type { Policy } from "./retry.js"
 export interface Prepared {
   readonly task: Any
   readonly uid: string | undefined
+  readonly instance: Unit
   /** As the definition's own functions see it: with its defaults, not encoded. */
   readonly payload: unknown
   readonly spec: Omit<Spec, "uid" | "attempt">

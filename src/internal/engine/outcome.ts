@@ -4,9 +4,10 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
 import type { Outcome, ProcessExit } from "../../Driver.js"
 import type { BackendErrorReason, TaskErrorReason } from "../../Errors.js"
-import { BackendError, TaskError } from "../../Errors.js"
+import { BackendError, RhapsodyError, TaskError } from "../../Errors.js"
 import { Output } from "../../Output.js"
 import type { Any, Text } from "../../Task.js"
 import type { Issue } from "../codec.js"
@@ -186,6 +187,8 @@ const exited = (entry: Entry, prepared: Prepared, exit: ProcessExit): Effect.Eff
   return stream === undefined ? result(entry, task, exit) : outputLimit(entry, exit, { stream, limit })
 }
 
+const decodeOurs = Schema.decode(RhapsodyError)
+
 const isVoid = ({ successSchema }: Any) => successSchema.ast._tag === "VoidKeyword"
 
 /** May throw where a user's `failure` of a Python function throws: the engine makes a Defect of that. */
@@ -201,6 +204,10 @@ export const interpret = (entry: Entry, prepared: Prepared, outcome: Outcome): E
         ? Effect.fail(Either.merge(error))
         : Effect.flatMap(Effect.merge(error), Effect.fail)
     }
+    case "NestedFailure":
+      return Effect.flatMap(Effect.orDie(decodeOurs(outcome.error)), (cause) =>
+        Effect.fail(taskError(entry, "Failed", { details: { message: cause.message }, cause }))
+      )
     case "Exited":
       return exited(entry, prepared, outcome.exit)
     case "Raised": {

@@ -248,6 +248,7 @@ const assemble = (
   const prepared: Prepared = {
     task,
     uid: options.uid,
+    instance,
     payload,
     spec,
     retry: policy(options.retry, defaults),

@@ -18,7 +18,7 @@ import type { TaskState } from "../../TaskState.js"
 import * as AwaitAll from "./awaitAll.js"
 import type { Engine } from "./engine.js"
 
-type Any = Instance<any, any, any>
+type Any = Instance<any, any, any, any>
 
 export const make = (driver: AnyDriver, engine: Engine): Service => {
   const { cancelEntry, events, fibers, machine, stopAll, submitInto, submitTogether, unstoppable } = engine
@@ -173,8 +173,8 @@ export const submitAll = <I extends Any, E, R>(
       let intake: Exit.Exit<void, E> | undefined
       let wake: (() => void) | undefined
 
-      const end = (uid: string | undefined, task: string, exit: Ended<I>["exit"]) => {
-        ended.push({ uid, task, exit })
+      const end = (uid: string | undefined, task: string, instance: I, exit: Ended<I>["exit"]) => {
+        ended.push({ uid, task, instance, exit })
         wake?.()
       }
       const takeIn = (task: I) =>
@@ -183,13 +183,13 @@ export const submitAll = <I extends Any, E, R>(
             live++
             fiber.addObserver((exit) => {
               live--
-              end(fiber.uid, fiber.task, exit)
+              end(fiber.uid, fiber.task, task, exit)
             })
           },
           onFailure: (cause) => {
             // it may be no task at all
             const unit: Partial<Unit> | undefined = task
-            end(unit?.options?.uid, unit?.task?.name ?? "", Exit.failCause(cause))
+            end(unit?.options?.uid, unit?.task?.name ?? "", task, Exit.failCause(cause))
           }
         })
       yield* Effect.forkScoped(
