@@ -47,16 +47,20 @@ const redactedEdges = (text: string, secrets: ReadonlyArray<string>): string => 
   return text
 }
 
-/** What programs branch on stays as it is. */
-const redactedFacts = (facts: Details, secrets: ReadonlyArray<string>): Details =>
-  secrets.length === 0
-    ? facts
-    : Object.fromEntries(
-        Object.entries(facts).map(([key, value]) => [
-          key,
-          typeof value === "string" && key !== "errno" && key !== "stream" ? redacted(value, secrets) : value
-        ])
-      )
+/** A message shows what does not fit a schema, which may be all that a program printed. */
+const longest = 4000
+const bounded = (text: string): string =>
+  text.length <= longest ? text : `${text.slice(0, longest / 2)} ... ${text.slice(-longest / 2)}`
+
+/** What programs branch on stays as it is. Secrets go before anything is cut. */
+const shownFacts = (facts: Details, secrets: ReadonlyArray<string>): Details =>
+  Object.fromEntries(
+    Object.entries(facts).map(([key, value]) => {
+      if (typeof value !== "string" || key === "errno" || key === "stream") return [key, value]
+      const text = redacted(value, secrets)
+      return [key, key === "message" ? bounded(text) : text]
+    })
+  )
 
 // -------------------------------------------------------------------------------------------------------------- output
 
@@ -130,6 +134,6 @@ export const detailsOf = (program: Program, facts: Details = {}, exit?: ProcessE
     command: commandOf(program, secrets),
     ...(cwd === undefined ? {} : { cwd: redacted(cwd, secrets) }),
     ...(exit === undefined ? {} : outputOf(exit, secrets)),
-    ...redactedFacts(facts, secrets)
+    ...shownFacts(facts, secrets)
   }
 }

@@ -486,3 +486,22 @@ describe("what a driver says of an end", () => {
     )
   )
 })
+
+describe("text that is too long for a string", () => {
+  it.effect("is OutputLimit, with what to do instead; as bytes it is whole", () => {
+    // never touched as far as it is not read, so that it costs no memory
+    const stdout = new Uint8Array(2 ** 29)
+    const backend = executables(() => Effect.succeed(ExecutionBackend.Outcome.exited({ exitCode: 0, stdout })))
+    return Effect.gen(function* () {
+      const error = yield* Effect.flip(ExecutionBackend.execute(Program.make()))
+      assert(error instanceof TaskError)
+      assert.deepStrictEqual([error.reason, error.details["stream"]], ["OutputLimit", "stdout"])
+      assert.include(error.message, "decode bytes (Schema.Uint8ArrayFromSelf)")
+      const Bytes = Task.executable("Bytes", {
+        success: Schema.Uint8ArrayFromSelf,
+        command: () => ({ executable: "program" })
+      })
+      assert.strictEqual((yield* ExecutionBackend.execute(Bytes.make())).length, 2 ** 29)
+    }).pipe(Effect.provide(backend))
+  })
+})

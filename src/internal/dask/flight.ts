@@ -66,7 +66,7 @@ export class Flight {
       case "refused":
         return this.end(this.refused(message))
       case "canceled":
-        return this.end({ _tag: "Canceled", stopped: message.stopped })
+        return this.end({ _tag: "Canceled", stopped: message.stopped, exit: lastWords(message, blobs) })
       case "erred":
         return this.end(this.erred(message))
       case "lost":
@@ -149,6 +149,21 @@ export const outcomeOf = (spec: Spec, end: End): Said =>
 
 const nothing = new Uint8Array()
 
+/** How a program ended that was stopped; undefined where none ran. */
+const lastWords = (
+  { code, signal, stderr, stdout, wall }: Extract<OfTask, { readonly type: "canceled" }>,
+  blobs: ReadonlyArray<Uint8Array>
+): ProcessExit | undefined =>
+  wall === undefined
+    ? undefined
+    : {
+        exitCode: code,
+        ...(signal === undefined ? {} : { signal }),
+        stdout: blobs[stdout ?? -1] ?? nothing,
+        stderr: blobs[stderr ?? -1] ?? nothing,
+        wallMillis: wall
+      }
+
 /** A program, for a launch agent on a worker. Its paths stay as they are: the worker knows what they are relative to. */
 export class Program implements Asked {
   readonly chunks: Record<Stream, Array<Uint8Array>> = { stdout: [], stderr: [] }
@@ -207,7 +222,7 @@ export class Program implements Asked {
   }
 
   ended(message: Ended, blobs: ReadonlyArray<Uint8Array>): End {
-    const { stderrPath, stdoutPath, tail } = message
+    const { stderrPath, stderrTail, stdoutPath, stdoutTail } = message
     const { capture } = this.launch.program
     this.paths = { stdout: stdoutPath, stderr: stderrPath }
     // it stayed in its file because it is too long to be decoded
@@ -216,7 +231,8 @@ export class Program implements Asked {
     return Either.map(ended(this, message, blobs), ({ cwd: _, ...exit }) => ({
       ...exit,
       ...(long ? { overflow: "stdout" } : {}),
-      ...(tail === undefined ? {} : { stderrTail: blobs[tail] ?? nothing })
+      ...(stdoutTail === undefined ? {} : { stdoutTail: blobs[stdoutTail] ?? nothing }),
+      ...(stderrTail === undefined ? {} : { stderrTail: blobs[stderrTail] ?? nothing })
     }))
   }
 }

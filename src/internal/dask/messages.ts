@@ -83,7 +83,13 @@ const Canceled = Schema.Struct({
   type: Schema.Literal("canceled"),
   id: Id,
   stopped: Schema.optional(Schema.Boolean),
-  message: Schema.optional(Schema.String)
+  message: Schema.optional(Schema.String),
+  /** Of a program that ran: how it ended, and the places of the ends of its output. */
+  code: Schema.optional(Schema.Int),
+  signal: Schema.optional(Schema.String),
+  wall: Schema.optional(Schema.Number),
+  stdout: Schema.optional(Schema.Int),
+  stderr: Schema.optional(Schema.Int)
 })
 /** Dask gave it up. */
 const Erred = Schema.Struct({
@@ -99,13 +105,14 @@ const Erred = Schema.Struct({
 /** The agent that ran it is gone. */
 const AgentLost = Schema.Struct({ type: Schema.Literal("lost"), id: Id, message: Schema.String })
 
-/** Of a program: where its output went on the worker, and the place of the end of its standard error. */
+/** Of a program: where its output went on the worker, and the places of the ends of it. */
 const Ended = Schema.extend(
   agent.Ended,
   Schema.Struct({
     stdoutPath: Schema.optional(Schema.String),
     stderrPath: Schema.optional(Schema.String),
-    tail: Schema.optional(Schema.Int)
+    stdoutTail: Schema.optional(Schema.Int),
+    stderrTail: Schema.optional(Schema.Int)
   })
 )
 export type Ended = typeof Ended.Type

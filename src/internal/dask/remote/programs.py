@@ -104,6 +104,20 @@ def tail_of(path):
         return b""
 
 
+def last_words(answer, parts, last):
+    """How a program ended that was stopped, and the ends of what it printed."""
+    header = {"type": "canceled", "id": answer["id"], "stopped": not answer.get("survivors", False)}
+    blobs = []
+    if answer["type"] == "ended":
+        header.update((key, answer[key]) for key in ("code", "signal", "wall") if key in answer)
+        for stream in ("stdout", "stderr"):
+            path = answer.get(stream + "Path")
+            rest = bytes(parts[answer[stream]][-TAIL:]) if stream in answer else b""
+            header[stream] = len(blobs)
+            blobs.append((last[stream] + rest)[-TAIL:] if path is None else tail_of(path))
+    return header, blobs
+
+
 class Spill:
     """Files for the output of a program that may print more than memory shall hold."""
 

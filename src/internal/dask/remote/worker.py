@@ -306,9 +306,8 @@ class WorkerSide(WorkerPlugin):
             try:
                 frames, answer = await self.run(task, header, blobs)
             except Exception as problem:  # of this module's own
-                frames, answer = [unreported(id, problem)], {}
-            if task.stopped:
-                frames = [encode({"type": "canceled", "id": id, "stopped": not answer.get("survivors", False)})]
+                frames = [encode({"type": "canceled", "id": id}) if task.stopped else unreported(id, problem)]
+                answer = {}
             return self.end(task, frames, answer.get("code") != 0 or "unreached" in answer, retries)
         finally:
             self.leave(task)
@@ -323,13 +322,15 @@ class WorkerSide(WorkerPlugin):
         except Exception as problem:
             if spill is not None:
                 spill.clean()
-            answer = {"type": "lost", "id": task.id, "message": "no launch agent: %s" % describe(problem)}
+            kind = "canceled" if task.stopped else "lost"
+            answer = {"type": kind, "id": task.id, "message": "no launch agent: %s" % describe(problem)}
             return [encode(answer)], answer
         if task.stopped:
             if spill is not None:
                 spill.clean()
-            return [], {}
+            return [encode({"type": "canceled", "id": task.id})], {}
         live, frames, ended = header.get("live"), [], self.loop.create_future()
+        last = {"stdout": b"", "stderr": b""}
 
         def hear(answer, parts):
             kind = answer["type"]
@@ -339,10 +340,13 @@ class WorkerSide(WorkerPlugin):
             elif kind in ("ended", "failed", "lost"):
                 if not ended.done():
                     ended.set_result((answer, list(parts)))
-            elif kind == "need" or live:
-                self.tell_now(LIVE, task.id, answer, parts)
             else:
-                frames.append(encode(answer, parts))
+                if kind == "output":
+                    last[answer["stream"]] = (last[answer["stream"]] + bytes(parts[-1][-TAIL:]))[-TAIL:]
+                if kind == "need" or live:
+                    self.tell_now(LIVE, task.id, answer, parts)
+                else:
+                    frames.append(encode(answer, parts))
 
         task.stop = lambda grace: agent.send({"type": "cancel", "id": task.id, "grace": grace * 1000})
         agent.programs[task.id] = hear
@@ -356,15 +360,21 @@ class WorkerSide(WorkerPlugin):
         for stream in ("stdout", "stderr"):
             if stream in header and answer["type"] == "ended":
                 answer[stream + "Path"] = header[stream]
+        if task.stopped:
+            frames = [encode(*last_words(answer, parts, last))]
+            if spill is not None:
+                spill.clean()
+            return frames, answer
         if spill is not None:
             if answer["type"] == "ended":
                 frames += [encode({"type": "output", "id": task.id, "stream": stream}, [piece])
                            for stream, piece in spill.back(answer)]
             else:
                 spill.clean()
-        if answer.get("code") != 0 and answer.get("stderrPath") is not None:
-            parts.append(tail_of(answer["stderrPath"]))
-            answer["tail"] = len(parts) - 1
+        for stream in ("stdout", "stderr"):
+            if answer.get(stream + "Path") is not None and (answer.get("code") != 0 or spill is not None):
+                parts.append(tail_of(answer[stream + "Path"]))
+                answer[stream + "Tail"] = len(parts) - 1
         frames.append(encode(answer, parts))
         return frames, answer
 
