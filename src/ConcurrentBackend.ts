@@ -30,7 +30,8 @@ import type { ConfigurationError } from "./Errors.js"
 import * as ExecutionBackend from "./ExecutionBackend.js"
 import { defaultsOf, limitChecks, limitsIn } from "./internal/engine/limits.js"
 import type { Launcher } from "./internal/launch/launcher.js"
-import { runExecutable } from "./internal/launch/run.js"
+import { checkPaths } from "./internal/launch/ownPaths.js"
+import { instanceDirectory, runExecutable } from "./internal/launch/run.js"
 import * as launchers from "./internal/launch/select.js"
 import type { Checks } from "./internal/options/values.js"
 import { count, duration, fields, millisOf, oneOf, some, text } from "./internal/options/values.js"
@@ -62,7 +63,10 @@ export interface Options<K extends Kinds = Kinds> extends ExecutionBackend.Optio
   readonly launcher?: "auto" | "agent" | "node" | undefined
   /** The Python for launch agents. Default: the first suitable one of the usual names. */
   readonly python?: string | undefined
-  /** Where tasks with `sandbox: true` get their directories. Default `rhapsody.sandboxes` in the current directory. */
+  /**
+   * Where tasks with `sandbox: true` get their directories: each instance of this backend makes one of its own there, such
+   * as `run.0f3b6c2a91d4`, and in it one for each task. Default `rhapsody.sandboxes` in the current directory.
+   */
   readonly sandboxes?: string | undefined
 }
 
@@ -139,10 +143,9 @@ export const driver = <const K extends Kinds = Kinds>(
       },
       settings,
       honours,
-      check: ({ program }) => {
-        return program._tag === "executable" ? launcher.check(program) : Effect.void
-      },
-      run: run(launcher, killGrace, sandboxes),
+      check: ({ program }) =>
+        program._tag === "executable" ? Effect.zipRight(checkPaths(program), launcher.check(program)) : Effect.void,
+      run: run(launcher, killGrace, instanceDirectory(sandboxes)),
       kill: launcher.kill
     }
   })

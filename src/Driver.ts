@@ -57,6 +57,10 @@ export interface Executable {
     readonly overflow: Overflow
     readonly stdout: string | undefined
     readonly stderr: string | undefined
+    /** Add to the files instead of emptying them. */
+    readonly append: boolean
+    /** Make the directories of the files that are not there. */
+    readonly makeDirectories: boolean
     readonly merged: boolean
     readonly onChunk: Capture["onChunk"]
     /** Whether the result is decoded from standard output: then it is wanted back even when it goes to a file. */

@@ -14,6 +14,7 @@ export interface ProcessExit {
   readonly stderrTail?: Text | undefined
   readonly stdoutPath?: string | undefined
   readonly stderrPath?: string | undefined
+  readonly sandboxPath?: string | undefined
   /** Where it ran, when that is not said by the task. */
   readonly cwd?: string | undefined
   readonly wallMillis?: number | undefined

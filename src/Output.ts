@@ -58,6 +58,8 @@ export class Output extends Schema.Class<Output>("effect-rhapsody/Task/Output")(
   stderrBytes: Schema.Uint8ArrayFromSelf,
   stdoutPath: Schema.optional(Schema.String),
   stderrPath: Schema.optional(Schema.String),
+  /** The directory of a task with `sandbox: true`. */
+  sandboxPath: Schema.optional(Schema.String),
   /** From start to end, milliseconds. */
   wallMillis: Schema.Number,
   /** Where it is known: a program that Node started tells nothing. */

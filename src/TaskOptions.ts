@@ -75,9 +75,18 @@ export interface Capture {
   readonly limit?: number | undefined
   /** What more than that leads to. Default `"fail"`. */
   readonly overflow?: Overflow | undefined
-  /** Write standard output to this file (created or truncated) instead of memory; relative to the task's cwd. */
+  /**
+   * Write standard output to this file instead of memory. It is relative to the task's cwd, and created or emptied.
+   * `{uid}` and `{attempt}` in it become those of the attempt, so that a retry keeps the log of the attempt before:
+   * `"logs/{uid}.{attempt}.out"`.
+   */
   readonly stdout?: string | undefined
+  /** The same for standard error. */
   readonly stderr?: string | undefined
+  /** `true`: add to these files instead of emptying them. */
+  readonly append?: boolean | undefined
+  /** `true`: make the directories of these files that are not there. */
+  readonly makeDirectories?: boolean | undefined
   /** Standard error goes where standard output goes, in the order of writing. */
   readonly merged?: boolean | undefined
   /**
@@ -165,8 +174,9 @@ export interface DefinitionOptions<in E = unknown> {
    */
   readonly prepare?: ReadonlyArray<string> | undefined
   /**
-   * `true`: the task gets a directory of its own, named by its uid, in the backend's sandbox directory. It is its cwd
-   * unless it names one, its path is in RHAPSODY_SANDBOX, and it is kept.
+   * `true`: the task gets a new directory of its own, for all its attempts, so that a retry goes on from what the attempt
+   * before left there. It is its cwd unless the task names one, and it is kept. Its path is in RHAPSODY_SANDBOX and in
+   * `Output.sandboxPath`. It is named by the uid, in a directory of this backend instance below `sandboxes`.
    */
   readonly sandbox?: boolean | undefined
   readonly limits?: Limits | undefined
@@ -181,7 +191,7 @@ export interface DefinitionOptions<in E = unknown> {
 export interface Options<in E = unknown> extends DefinitionOptions<E> {
   /**
    * Name of this unit of work, unique in its backend among live tasks and the last 10,000 that ended. It names files
-   * too: at most 200 characters, no slash, no control character. Default: `task.000001` and so on.
+   * too: at most 200 bytes of UTF-8, no slash, no control character. Default: `task.000001` and so on.
    */
   readonly uid?: string | undefined
 }

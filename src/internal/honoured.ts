@@ -5,7 +5,7 @@
  * backend.
  *
  * Of a program: its `cwd`; `env` (variables added and removed); `stdin` (text or bytes) and `stdinFile`; `captureFiles`
- * (output to files), `mergeStderr`, `overflow` (what follows on too much output, and `capture.limit`), `onChunk`;
+ * (output to files), `append`, `makeDirectories` (of those files), `mergeStderr`, `overflow` (what follows on too much output, and `capture.limit`), `onChunk`;
  * `prepare`; `sandbox`; `limits`; `nice`; `leftovers` (that it may leave processes running). Of `resources`, of a task of
  * any kind: each by its name.
  */
@@ -18,6 +18,8 @@ export const programOptions = [
   "stdin",
   "stdinFile",
   "captureFiles",
+  "append",
+  "makeDirectories",
   "mergeStderr",
   "overflow",
   "onChunk",

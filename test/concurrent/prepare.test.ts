@@ -1,11 +1,11 @@
 /** What is set up before a program: lines for bash, and a directory of its own. */
 import * as fs from "node:fs"
-import { join } from "node:path"
+import { basename, join } from "node:path"
 import { assert, it } from "@effect/vitest"
 import { Effect, Fiber, Schedule } from "effect"
 import { ConcurrentBackend, ExecutionBackend, Task } from "effect-rhapsody"
 import { idle, nothingLeft, statesOf } from "../support.js"
-import { command, directory, inbox, marked, notUtf8, overBoth, program, sh, taskError } from "./support.js"
+import { command, directory, inbox, marked, notUtf8, overBoth, program, refusal, sh, taskError } from "./support.js"
 
 const stdoutOf = <E, R>(task: Task.Instance<Task.Output, E, R>) =>
   Effect.map(ExecutionBackend.execute(task), (output) => output.stdout)
@@ -239,14 +239,21 @@ overBoth("a sandbox", ({ options, provide }) => {
     Effect.flatMap(directory, (root) =>
       Effect.provide(use(join(root, "a/b")), ConcurrentBackend.layer({ ...options, sandboxes: join(root, "a/b") }))
     )
+  /** Where one backend instance makes the sandboxes of its tasks. */
+  const instance = (sandboxes: string) => {
+    const [own, ...others] = fs.readdirSync(sandboxes).filter((name) => name.startsWith("run."))
+    assert.deepStrictEqual(others, [])
+    return join(sandboxes, own!)
+  }
 
   it.scopedLive("is made for the task, named by its uid, its directory, and kept", () =>
     within((sandboxes) =>
       Effect.gen(function* () {
         const script = `echo "$RHAPSODY_SANDBOX"; pwd -P; echo kept > file`
-        const sandbox = join(sandboxes, "its uid; ü")
-        const output = yield* stdoutOf(sh(script, { uid: "its uid; ü", sandbox: true }))
-        assert.strictEqual(output, `${sandbox}\n${sandbox}\n`)
+        const output = yield* ExecutionBackend.execute(sh(script, { uid: "its uid; ü", sandbox: true }))
+        const sandbox = join(instance(sandboxes), "its uid; ü")
+        assert.strictEqual(output.stdout, `${sandbox}\n${sandbox}\n`)
+        assert.strictEqual(output.sandboxPath, sandbox)
         assert.strictEqual(fs.readFileSync(join(sandbox, "file"), "utf8"), "kept\n")
         yield* stdoutOf(sh("true", { uid: "other", sandbox: true }))
         // who does not ask for one has none
@@ -255,7 +262,8 @@ overBoth("a sandbox", ({ options, provide }) => {
           yield* stdoutOf(sh(none, { uid: "none", sandbox: false })),
           `none\n${fs.realpathSync(".")}\n`
         )
-        assert.deepStrictEqual(fs.readdirSync(sandboxes).sort(), ["its uid; ü", "other"])
+        assert.strictEqual((yield* ExecutionBackend.execute(sh("true"))).sandboxPath, undefined)
+        assert.deepStrictEqual(fs.readdirSync(instance(sandboxes)).sort(), ["its uid; ü", "other"])
       })
     )
   )
@@ -263,19 +271,18 @@ overBoth("a sandbox", ({ options, provide }) => {
   it.scopedLive("is where relative paths start, those of files for output and input, too", () =>
     within((sandboxes) =>
       Effect.gen(function* () {
-        const sandbox = join(sandboxes, "task")
-        fs.mkdirSync(sandbox, { recursive: true })
-        fs.writeFileSync(join(sandbox, "in"), "input")
+        fs.mkdirSync(sandboxes, { recursive: true })
+        fs.writeFileSync(join(sandboxes, "in"), "input")
         const Copy = Task.executable("Copy", {
           success: Task.Output,
           sandbox: true,
-          command: () => ({ executable: "cat", stdin: { file: "in" } })
+          command: () => ({ executable: "cat", stdin: { file: "../../in" } })
         })
         const output = yield* ExecutionBackend.execute(
           Copy.make(undefined, { uid: "task", capture: { stdout: "out" } })
         )
-        assert.strictEqual(output.stdoutPath, join(sandbox, "out"))
-        assert.strictEqual(fs.readFileSync(join(sandbox, "out"), "utf8"), "input")
+        assert.strictEqual(output.stdoutPath, join(instance(sandboxes), "task/out"))
+        assert.strictEqual(fs.readFileSync(output.stdoutPath!, "utf8"), "input")
       })
     )
   )
@@ -286,11 +293,11 @@ overBoth("a sandbox", ({ options, provide }) => {
         const cwd = fs.realpathSync("/")
         const script = `echo "$RHAPSODY_SANDBOX $(pwd)"; touch "$RHAPSODY_SANDBOX/there"`
         const byOption = yield* stdoutOf(sh(script, { uid: "option", sandbox: true, cwd }))
-        assert.strictEqual(byOption, `${join(sandboxes, "option")} /\n`)
+        assert.strictEqual(byOption, `${join(instance(sandboxes), "option")} /\n`)
         const args = ["-c", script]
         const byCommand = command({ executable: "sh", args, cwd }, { uid: "command", sandbox: true })
-        assert.strictEqual(yield* stdoutOf(byCommand), `${join(sandboxes, "command")} /\n`)
-        assert.isTrue(["option", "command"].every((uid) => fs.existsSync(join(sandboxes, uid, "there"))))
+        assert.strictEqual(yield* stdoutOf(byCommand), `${join(instance(sandboxes), "command")} /\n`)
+        assert.isTrue(["option", "command"].every((uid) => fs.existsSync(join(instance(sandboxes), uid, "there"))))
       })
     )
   )
@@ -306,7 +313,7 @@ overBoth("a sandbox", ({ options, provide }) => {
             capture: { limit: 5, overflow: "spill" }
           })
         )
-        assert.isTrue(output.stdoutPath!.startsWith(join(sandboxes, "task/")))
+        assert.isTrue(output.stdoutPath!.startsWith(join(instance(sandboxes), "task/")))
         assert.strictEqual(fs.readFileSync(output.stdoutPath!, "utf8"), "1\n2\n3\n")
       })
     )
@@ -315,25 +322,66 @@ overBoth("a sandbox", ({ options, provide }) => {
   it.scopedLive("that cannot be made fails its task, which never was EXECUTING", () =>
     within((sandboxes) =>
       Effect.gen(function* () {
-        fs.mkdirSync(sandboxes, { recursive: true })
-        fs.writeFileSync(join(sandboxes, "file"), "")
-        const long = "ü".repeat(200) // as a name of a file, 400 bytes
-        for (const [uid, errno] of [
-          ["file", "EEXIST"],
-          [long, "ENAMETOOLONG"]
-        ] as const) {
-          const follow = yield* statesOf
-          const error = yield* taskError(sh("true", { uid, sandbox: true }))
-          assert.deepStrictEqual([error.reason, error.details["errno"]], ["LaunchFailed", errno])
-          assert.strictEqual(error.details["path"], join(sandboxes, uid))
-          assert.include(error.message, `its sandbox ${join(sandboxes, uid)} cannot be made`)
-          const changes = yield* follow(uid)
-          assert.deepStrictEqual(
-            changes.map(({ state }) => state),
-            ["NEW", "READY", "FAILED"]
-          )
-        }
+        fs.mkdirSync(join(sandboxes, ".."), { recursive: true })
+        fs.writeFileSync(sandboxes, "a file")
+        const follow = yield* statesOf
+        const error = yield* taskError(sh("true", { uid: "task", sandbox: true }))
+        assert.deepStrictEqual([error.reason, error.details["errno"]], ["LaunchFailed", "ENOTDIR"])
+        const where = String(error.details["path"])
+        assert.isTrue(where.startsWith(`${sandboxes}/run.`) && where.endsWith("/task"), where)
+        assert.include(error.message, `its sandbox ${where} cannot be made`)
+        const changes = yield* follow("task")
+        assert.deepStrictEqual(
+          changes.map(({ state }) => state),
+          ["NEW", "READY", "FAILED"]
+        )
       }).pipe(Effect.scoped)
+    )
+  )
+
+  it.scopedLive("is shared with no other run, at the same time or later, whose tasks have the same uids", () =>
+    Effect.gen(function* () {
+      const sandboxes = yield* directory
+      const run = (content: string) =>
+        ExecutionBackend.execute(sh(`echo ${content} >> file; cat file; sleep 0.05`, { sandbox: true })).pipe(
+          Effect.provide(ConcurrentBackend.layer({ ...options, sandboxes }))
+        )
+      const outputs = [...(yield* Effect.all([run("a"), run("b")], { concurrency: 2 })), yield* run("c")]
+      assert.deepStrictEqual(
+        outputs.map(({ stdout }) => stdout),
+        ["a\n", "b\n", "c\n"]
+      )
+      assert.strictEqual(new Set(outputs.map(({ sandboxPath }) => sandboxPath)).size, 3)
+    })
+  )
+
+  it.scopedLive("is not that of a task of the same uid that the backend no longer knows", () =>
+    Effect.gen(function* () {
+      const sandboxes = yield* directory
+      const task = sh("echo x >> file", { uid: "task", sandbox: true })
+      const error = yield* Effect.zipRight(ExecutionBackend.execute(task), taskError(task)).pipe(
+        Effect.provide(ConcurrentBackend.layer({ ...options, sandboxes, history: 0 }))
+      )
+      assert.deepStrictEqual([error.reason, error.details["errno"]], ["LaunchFailed", "EEXIST"])
+      assert.strictEqual(fs.readFileSync(join(instance(sandboxes), "task/file"), "utf8"), "x\n")
+    })
+  )
+
+  it.scopedLive("can be made for every uid that is accepted: bytes count, and not characters", () =>
+    within(() =>
+      Effect.gen(function* () {
+        for (const uid of ["a".repeat(200), "計".repeat(66), "😀".repeat(50)]) {
+          const { sandboxPath } = yield* ExecutionBackend.execute(
+            sh("printf 1234", { uid, sandbox: true, capture: { limit: 3, overflow: "spill" } })
+          )
+          assert.strictEqual(basename(sandboxPath!), uid)
+        }
+        for (const uid of ["a".repeat(201), "計".repeat(67), "計".repeat(86), "😀".repeat(51)]) {
+          const error = yield* refusal(sh("true", { uid }))
+          assert.strictEqual(error.configKey, "uid")
+          assert.include(error.message, "200 bytes of UTF-8 at most")
+        }
+      })
     )
   )
 
@@ -346,7 +394,7 @@ overBoth("a sandbox", ({ options, provide }) => {
         () => Effect.sync(() => process.chdir(here))
       )
       const output = yield* stdoutOf(sh("pwd -P", { uid: "task", sandbox: true })).pipe(provide())
-      assert.strictEqual(output, `${join(cwd, "rhapsody.sandboxes/task")}\n`)
+      assert.strictEqual(output, `${join(instance(join(cwd, "rhapsody.sandboxes")), "task")}\n`)
     })
   )
 })

@@ -73,7 +73,15 @@ const started = (change: (program: ExecutionBackend.Executable) => Partial<Execu
 /** Without all that was asked for beside the command. */
 const bare = ({ capture, ...program }: ExecutionBackend.Executable): ExecutionBackend.Executable => ({
   ...program,
-  capture: { ...capture, limit: 1e6, overflow: "fail", merged: false, onChunk: undefined },
+  capture: {
+    ...capture,
+    limit: 1e6,
+    overflow: "fail",
+    merged: false,
+    append: false,
+    makeDirectories: false,
+    onChunk: undefined
+  },
   prepare: [],
   sandbox: false,
   limits: undefined,
@@ -254,9 +262,18 @@ const mutants: Record<string, readonly [subject: Conformance.Subject, ...fails: 
       check: () => Effect.void,
       run: (spec, report) => inner.run({ ...spec, program: bare(spec.program as ExecutionBackend.Executable) }, report)
     })),
-    ...["merge-stderr", "overflow", "on-chunk", "prepare", "sandbox", "limits", "nice", "leftovers"].map(
-      (option) => `honours-${option}`
-    )
+    ...[
+      "append",
+      "make-directories",
+      "merge-stderr",
+      "overflow",
+      "on-chunk",
+      "prepare",
+      "sandbox",
+      "limits",
+      "nice",
+      "leftovers"
+    ].map((option) => `honours-${option}`)
   ],
   "finds out late that it has no GPUs": [
     ran(functions, (run, { resources }) => (resources.gpus === 1 ? Effect.fail(rejected) : run), {
@@ -266,7 +283,9 @@ const mutants: Record<string, readonly [subject: Conformance.Subject, ...fails: 
   ],
   "captures to memory": [
     started(({ capture }) => ({ capture: { ...capture, limit: 1e9, stdout: undefined, stderr: undefined } })),
-    "process-output-files"
+    "process-output-files",
+    "honours-append",
+    "honours-make-directories"
   ],
   "keeps half a megabyte": [
     exited((exit) => ({ ...exit, stdout: (exit.stdout as Uint8Array).subarray(0, 500_000) })),

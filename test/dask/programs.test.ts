@@ -105,10 +105,11 @@ describe.skipIf(missing)("Programs on Dask", () => {
         const own = DaskBackend.layer({ ...base, workers: 1, threadsPerWorker: 1, sandboxes: directory })
         yield* Effect.gen(function* () {
           const options = { uid: "sandboxed", sandbox: true, capture: { stdout: "out.txt" } } as const
-          const { stdoutPath } = yield* run('pwd -P; echo "$RHAPSODY_SANDBOX"', options)
-          const sandbox = fs.realpathSync(path.join(directory, "sandboxed"))
-          assert.strictEqual(stdoutPath, path.join(directory, "sandboxed/out.txt"))
-          assert.strictEqual(fs.readFileSync(stdoutPath!, "utf8"), `${sandbox}\n${path.join(directory, "sandboxed")}\n`)
+          const { sandboxPath, stdoutPath } = yield* run('pwd -P; echo "$RHAPSODY_SANDBOX"', options)
+          assert.strictEqual(path.basename(sandboxPath!), "sandboxed")
+          assert.strictEqual(path.dirname(path.dirname(sandboxPath!)), directory)
+          assert.strictEqual(stdoutPath, path.join(sandboxPath!, "out.txt"))
+          assert.strictEqual(fs.readFileSync(stdoutPath!, "utf8"), `${fs.realpathSync(sandboxPath!)}\n${sandboxPath}\n`)
         }).pipe(Effect.provide(own))
       })
     )

@@ -84,6 +84,8 @@ describe("an agent", () => {
               overflow: "truncate",
               stdout: undefined,
               stderr: undefined,
+              append: false,
+              makeDirectories: false,
               merged: false,
               onChunk: undefined,
               wanted: true

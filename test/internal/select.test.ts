@@ -8,7 +8,14 @@ import type { Executable } from "../../src/Driver.js"
 import * as launchers from "../../src/internal/launch/select.js"
 import { directory, program } from "../concurrent/support.js"
 
-const plain = { limit: 1000, overflow: "fail", merged: false, wanted: true } as const
+const plain = {
+  limit: 1000,
+  overflow: "fail",
+  append: false,
+  makeDirectories: false,
+  merged: false,
+  wanted: true
+} as const
 const capture = { ...plain, stdout: undefined, stderr: undefined, onChunk: undefined }
 const own = { stdin: undefined, env: {}, cwd: undefined, prepare: [], sandbox: false, leftovers: "kill" } as const
 const executable = (executable: string, ...args: ReadonlyArray<string | Uint8Array>): Executable => {

@@ -3,6 +3,7 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
+import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
 import type { Subject } from "../../Conformance.js"
 import type { ConfigurationError } from "../../Errors.js"
@@ -54,6 +55,33 @@ const ofPrograms: ReadonlyArray<
       fs.writeFileSync(path.join(cwd, "input"), "from a file")
       yield* same((yield* run("cat", {}, path.join(cwd, "input"))).stdout, "from a file", "an absolute path")
       yield* same((yield* run("cat", { cwd }, "input")).stdout, "from a file", "a relative path")
+    })
+  ],
+  [
+    "append",
+    "capture.append",
+    "output is added to the file that is named, and a retry keeps what the attempt before wrote",
+    Effect.gen(function* () {
+      const file = path.join(yield* folder, "log")
+      fs.writeFileSync(file, "before ")
+      const retry = { times: 1, schedule: Schedule.recurs(1) }
+      yield* run("printf $RHAPSODY_ATTEMPT; test $RHAPSODY_ATTEMPT = 2", {
+        retry,
+        capture: { stdout: file, append: true }
+      })
+      yield* same(fs.readFileSync(file, "utf8"), "before 12", "the file")
+    })
+  ],
+  [
+    "make-directories",
+    "capture.makeDirectories",
+    "the directories of the file that is named are made, and the uid and the attempt are filled in",
+    Effect.gen(function* () {
+      const cwd = yield* folder
+      const capture = { stdout: "logs/{uid}/{attempt}.out", makeDirectories: true }
+      const { stdoutPath } = yield* run("printf x", { cwd, uid: "named", capture })
+      yield* same(stdoutPath, path.join(cwd, "logs/named/1.out"), "the path")
+      yield* same(fs.readFileSync(stdoutPath!, "utf8"), "x", "the file")
     })
   ],
   [
@@ -118,10 +146,11 @@ const ofPrograms: ReadonlyArray<
     "sandbox",
     "a program has a directory of its own, which it is in and which is kept",
     Effect.gen(function* () {
-      const { stdout } = yield* run(visit, { sandbox: true })
+      const { sandboxPath, stdout } = yield* run(visit, { sandbox: true })
       const [cwd = "", named = ""] = stdout.split("\n")
       yield* same(cwd, named, "its directory, and the one that is named")
       yield* same(fs.readFileSync(path.join(cwd, "file"), "utf8"), "x\n", "what it left there")
+      yield* same(sandboxPath, named, "the path in its output")
       const other = yield* run("pwd -P", { sandbox: true })
       yield* check(other.stdout !== `${cwd}\n`, "another task has the same directory")
       for (const sandbox of [cwd, other.stdout.trimEnd()]) fs.rmSync(sandbox, { recursive: true })

@@ -15,7 +15,8 @@ import { BackendError, ConfigurationError } from "../../Errors.js"
 import type { TaskState } from "../../TaskState.js"
 import { frameLimit } from "../bridge/frame.js"
 import type { Launch } from "../launch/launcher.js"
-import { launchOf } from "../launch/run.js"
+import { checkNames } from "../launch/ownPaths.js"
+import { instanceDirectory, launchOf } from "../launch/run.js"
 import type { Options as BridgeOptions, Failure, Loaded, Opened } from "./bridge.js"
 import { Bridge } from "./bridge.js"
 import type { Said } from "./flight.js"
@@ -114,9 +115,17 @@ export const make = (
       return flight
     }
     const placeOf = (spec: Spec): Place.Place => Place.addressed(Place.placeOf(spec), known?.workers ?? [])
+    const sandboxes = instanceDirectory(options.sandboxes)
+    /** Uids whose sandboxes are there: a uid may be used again when its task is no longer known. */
+    const sandboxed = new Set<string>()
     const launch = (spec: Spec, program: Executable): Launch => {
-      const sandbox = program.sandbox ? path.posix.join(options.sandboxes, spec.uid) : undefined
-      return { ...launchOf(spec, program, sandbox), grace: options.killGrace, started: () => {} }
+      const sandbox = program.sandbox ? path.posix.join(sandboxes, spec.uid) : undefined
+      if (sandbox !== undefined && spec.attempt === 1) {
+        if (sandboxed.has(spec.uid)) throw new Error(`its sandbox ${sandbox} is that of an earlier task of this uid`)
+        sandboxed.add(spec.uid)
+      }
+      // not fresh: Dask may run an attempt again
+      return { ...launchOf(spec, program, sandbox), freshSandbox: false, grace: options.killGrace, started: () => {} }
     }
     const program = (flight: Flight, launch: Launch): Loaded => {
       const place = placeOf(flight.spec)
@@ -133,6 +142,10 @@ export const make = (
       const item = JSON.stringify({ backend: name, id, key, callable, call, path, retries })
       return { flight, call: "call", place, item: Buffer.from(`${item.slice(0, -1)},"payload":${payloadOf(spec)}}`) }
     }
+    const unsent = (flight: Flight, cause: unknown): void => {
+      const details = { message: (cause as Error).message }
+      listener.say(flight, { _tag: "Failed", error: taskError(flight.spec, "LaunchFailed", { details, cause }) })
+    }
     const send = (specs: ReadonlyArray<Spec>): void => {
       const all: Array<Loaded> = []
       for (const spec of specs) {
@@ -141,9 +154,7 @@ export const make = (
           if (spec.program._tag === "python") all.push(fitting(call(flight, spec.program)))
           else if (spec.program._tag === "executable") all.push(fitting(program(flight, launch(spec, spec.program))))
         } catch (cause) {
-          // longer than a frame, as no arguments may be
-          const details = { message: (cause as Error).message }
-          listener.say(flight, { _tag: "Failed", error: taskError(spec, "LaunchFailed", { details, cause }) })
+          unsent(flight, cause) // longer than a frame, as no arguments may be
         }
       }
       bridge.submit(all)
@@ -199,7 +210,14 @@ export const make = (
           send(quiet)
           return Effect.forEach(
             live,
-            (spec) => Effect.forkIn(Effect.interruptible(told(spec, launch(spec, spec.program as Executable))), scope),
+            (spec) => {
+              try {
+                const asked = launch(spec, spec.program as Executable)
+                return Effect.forkIn(Effect.interruptible(told(spec, asked)), scope)
+              } catch (cause) {
+                return Effect.sync(() => unsent(lift(spec), cause))
+              }
+            },
             { discard: true }
           )
         }),
@@ -235,6 +253,7 @@ const payloads = new WeakMap<object, string>()
 
 /** Refuses what would not reach the worker as it is meant. */
 const checkProgram = ({ payload, program }: Omit<Spec, "uid" | "attempt">): Effect.Effect<void, ConfigurationError> => {
+  if (program._tag === "executable") return checkNames(program)
   if (program._tag !== "python") return Effect.void
   const text = Payload.encode(program, payload)
   if (typeof text !== "string") {

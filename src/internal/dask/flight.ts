@@ -6,7 +6,8 @@ import { Outcome, taskError } from "../../Driver.js"
 import { BackendError } from "../../Errors.js"
 import { encode } from "../bridge/frame.js"
 import type { Asked } from "../launch/agent.js"
-import { ended, feed, next, request } from "../launch/agent.js"
+import { feed, next, request } from "../launch/agent.js"
+import { ended } from "../launch/agentEnd.js"
 import type { Chunk, Launch, LaunchFailure } from "../launch/launcher.js"
 import { unstarted } from "../launch/unstarted.js"
 import type { Ended, OfTask } from "./messages.js"
@@ -222,7 +223,7 @@ export class Program implements Asked {
   }
 
   ended(message: Ended, blobs: ReadonlyArray<Uint8Array>): End {
-    const { stderrPath, stderrTail, stdoutPath, stdoutTail } = message
+    const { sandboxPath, stderrPath, stderrTail, stdoutPath, stdoutTail } = message
     const { capture } = this.launch.program
     this.paths = { stdout: stdoutPath, stderr: stderrPath }
     // it stayed in its file because it is too long to be decoded
@@ -230,6 +231,7 @@ export class Program implements Asked {
       capture.overflow === "spill" && capture.stdout === undefined && stdoutPath !== undefined && capture.wanted
     return Either.map(ended(this, message, blobs), ({ cwd: _, ...exit }) => ({
       ...exit,
+      ...(sandboxPath === undefined ? {} : { sandboxPath }),
       ...(long ? { overflow: "stdout" } : {}),
       ...(stdoutTail === undefined ? {} : { stdoutTail: blobs[stdoutTail] ?? nothing }),
       ...(stderrTail === undefined ? {} : { stderrTail: blobs[stderrTail] ?? nothing })

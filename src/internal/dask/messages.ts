@@ -111,6 +111,7 @@ const Ended = Schema.extend(
   Schema.Struct({
     stdoutPath: Schema.optional(Schema.String),
     stderrPath: Schema.optional(Schema.String),
+    sandboxPath: Schema.optional(Schema.String),
     stdoutTail: Schema.optional(Schema.Int),
     stderrTail: Schema.optional(Schema.Int)
   })

@@ -88,12 +88,23 @@ export const checkCommand = (given: Task.Command, task: string): Refusal => {
   return commandFields("", given)
 }
 
-const uidPattern = /^(?!\.{1,2}$)[^/\p{Cc}\p{Cs}]{1,200}$/u
+const uidPattern = /^(?!\.{1,2}$)[^/\p{Cc}\p{Cs}]+$/u
+/** The system's names of files have 255, and a uid may be a part of one. */
+const longestUid = 200
 
-const checkUid: Check = (key, uid) =>
-  typeof uid === "string" && uidPattern.test(uid)
+const checkUid: Check = (key, uid) => {
+  if (typeof uid !== "string" || !uidPattern.test(uid)) {
+    return refuse(key, "InvalidOption", "must be a string without slash or control character, and not empty")
+  }
+  const bytes = uid.length * 3 <= longestUid ? 0 : Buffer.byteLength(uid)
+  return bytes <= longestUid
     ? undefined
-    : refuse(key, "InvalidOption", "must be a string of 1 to 200 characters without slash or control character")
+    : refuse(
+        key,
+        "InvalidOption",
+        `must have ${longestUid} bytes of UTF-8 at most, for it names files; this has ${bytes}`
+      )
+}
 
 const finite: Check = (key, value) => (Number.isFinite(value) ? undefined : mustBe(key, "a finite number", value))
 const amount: Check = (key, value) =>
@@ -121,6 +132,8 @@ const captured: Checks<Task.Capture> = {
   overflow: oneOf("fail", "truncate", "spill"),
   stdout: text(),
   stderr: text(),
+  append: flag,
+  makeDirectories: flag,
   merged: flag,
   onChunk: callback
 }
@@ -129,7 +142,12 @@ const captureFields = fields(captured, "a part of capture")
 const checkCapture: Check = (key, capture) => {
   const wrong = captureFields(key, capture)
   if (wrong !== undefined) return wrong
-  const { merged, onChunk, overflow, stderr } = capture as Task.Capture
+  const { append, makeDirectories, merged, onChunk, overflow, stderr, stdout } = capture as Task.Capture
+  if (stdout === undefined && stderr === undefined && (append === true || makeDirectories === true)) {
+    const field = append === true ? "append" : "makeDirectories"
+    const message = "is without effect when no file is named; name capture.stdout or capture.stderr"
+    return refuse(`${key}.${field}`, "InvalidOption", message)
+  }
   if (merged === true && stderr !== undefined) {
     const message = "is without effect when the streams are merged; name capture.stdout alone"
     return refuse("capture.stderr", "InvalidOption", message)

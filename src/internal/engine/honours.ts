@@ -40,6 +40,8 @@ const asked: ReadonlyArray<readonly [option: HonouredOption, field: string, asks
   ["stdin", "stdin", (program) => program.stdin !== undefined && !isFile(program)],
   ["captureFiles", "capture.stdout", ({ capture }) => capture.stdout !== undefined],
   ["captureFiles", "capture.stderr", ({ capture }) => capture.stderr !== undefined],
+  ["append", "capture.append", ({ capture }) => capture.append],
+  ["makeDirectories", "capture.makeDirectories", ({ capture }) => capture.makeDirectories],
   ["mergeStderr", "capture.merged", ({ capture }) => capture.merged],
   ["overflow", "capture.overflow", ({ capture }) => capture.overflow !== "fail"],
   ["overflow", "capture.limit", ({ capture }) => capture.limit !== defaultCaptureLimit],

@@ -95,6 +95,7 @@ const output = (exit: ProcessExit): Output =>
       stderrBytes: bytes(exit.stderr),
       ...(exit.stdoutPath === undefined ? {} : { stdoutPath: exit.stdoutPath }),
       ...(exit.stderrPath === undefined ? {} : { stderrPath: exit.stderrPath }),
+      ...(exit.sandboxPath === undefined ? {} : { sandboxPath: exit.sandboxPath }),
       wallMillis: exit.wallMillis ?? 0,
       ...(exit.usage === undefined ? {} : { usage: exit.usage }),
       ...(exit.dropped === undefined ? {} : { dropped: exit.dropped })

@@ -67,6 +67,8 @@ const command = (
       overflow: capture?.overflow ?? "fail",
       stdout: capture?.stdout,
       stderr: capture?.stderr,
+      append: capture?.append ?? false,
+      makeDirectories: capture?.makeDirectories ?? false,
       merged: capture?.merged ?? false,
       onChunk: capture?.onChunk,
       wanted: task.codec.result !== "output"

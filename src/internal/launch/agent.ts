@@ -10,16 +10,16 @@ import type { Lost, Time } from "../bridge/channel.js"
 import { Channel } from "../bridge/channel.js"
 import type { Message } from "../bridge/frame.js"
 import { sourceOf } from "../sources.js"
-import { concat, launchFailed, tailOf } from "./exit.js"
+import { ended } from "./agentEnd.js"
+import { launchFailed } from "./exit.js"
 import type { Launch, LaunchFailure } from "./launcher.js"
-import type { Ended, FromAgent } from "./messages.js"
+import type { FromAgent } from "./messages.js"
 import { isFromAgent } from "./messages.js"
-import { notReached } from "./prepare.js"
 import { argumentsFor, small } from "./python.js"
 import { tooLong, unstarted } from "./unstarted.js"
 
-type End = Either.Either<ProcessExit, LaunchFailure>
-type Stream = "stdout" | "stderr"
+export type End = Either.Either<ProcessExit, LaunchFailure>
+export type Stream = "stdout" | "stderr"
 
 /** How much of a standard input goes out at a time. */
 const inputChunk = 256 * 1024
@@ -253,7 +253,7 @@ export class Agent {
     const { live } = running.launch
     // of a stream with a path comes what is read back at the end
     if (live === undefined || running.paths[stream] !== undefined) {
-      running.chunks[stream].push(...blobs)
+      for (const bytes of blobs) running.chunks[stream].push(bytes)
       return
     }
     for (const bytes of blobs) {
@@ -317,12 +317,20 @@ export const request = (running: Asked): { readonly header: object; readonly blo
   if (limits !== undefined) setup["limits"] = limits
   if (nice !== undefined) setup["nice"] = nice
   if (Object.keys(setup).length > 0) header["setup"] = setup
-  if (running.launch.sandbox !== undefined) header["sandbox"] = running.launch.sandbox
+  if (running.launch.sandbox !== undefined) {
+    header["sandbox"] = running.launch.sandbox
+    if (running.launch.freshSandbox === true) header["freshSandbox"] = true
+  }
   if (program.leftovers === "detach") header["detach"] = true
   if (running.launch.live !== undefined) header["live"] = true
   if (program.prepare.length > 0) header["prepared"] = true
   if (capture.overflow === "truncate") header["truncate"] = true
   const { stderr, stdout } = running.paths
+  if (stdout !== undefined || stderr !== undefined) {
+    if (running.launch.exclusive !== undefined) header["exclusive"] = running.launch.exclusive
+    if (capture.append) header["append"] = true
+    if (capture.makeDirectories) header["makeDirectories"] = true
+  }
   if (stdout !== undefined) {
     header["stdout"] = stdout
     if (capture.wanted) header["readBack"] = true
@@ -331,35 +339,4 @@ export const request = (running: Asked): { readonly header: object; readonly blo
   if (capture.merged || (stderr !== undefined && stderr === stdout)) header["merged"] = true
   else if (stderr !== undefined) header["stderr"] = stderr
   return { header, blobs }
-}
-
-// -------------------------------------------------------------------------------------------------------- what it told
-
-export const ended = (running: Asked, message: Ended, blobs: ReadonlyArray<Uint8Array>): End => {
-  const { capture } = running.launch.program
-  const { stderr: stderrPath, stdout: stdoutPath } = running.paths
-  const unwanted = running.unwanted || message.overflow !== undefined
-  const bytes = (stream: Stream): Uint8Array => {
-    const place = message[stream]
-    const last = place === undefined ? nothing : blobs[place]!
-    const before = running.chunks[stream]
-    if (before.length === 0) return last
-    return unwanted ? tailOf([...before.slice(-2), last]) : concat([...before, last])
-  }
-  const end = message.code === undefined ? { signal: message.signal! } : { exitCode: message.code }
-  return Either.right({
-    ...end,
-    ...(stdoutPath !== undefined && (unwanted || !capture.wanted) ? {} : { stdout: bytes("stdout") }),
-    stderr: bytes("stderr"),
-    stdoutPath,
-    stderrPath: stderrPath ?? (capture.merged ? stdoutPath : undefined),
-    cwd: running.cwd,
-    wallMillis: message.wall,
-    usage: { userMillis: message.user, systemMillis: message.system, maxRssBytes: message.rss },
-    ...(message.overflow === undefined ? {} : { overflow: message.overflow }),
-    ...(message.unreadable === undefined ? {} : { unreadable: message.unreadable }),
-    ...(message.dropped === undefined ? {} : { dropped: message.dropped as { stdout?: number; stderr?: number } }),
-    ...(message.survivors === undefined ? {} : { survivors: true }),
-    ...(message.unreached === undefined ? {} : notReached(running.launch.program, message.unreached, end))
-  })
 }

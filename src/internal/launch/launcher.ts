@@ -30,6 +30,10 @@ export interface Launch {
   readonly env: Readonly<Record<string, string>>
   /** A directory to be made if it is not there. */
   readonly sandbox?: string
+  /** Nothing may be at its path before. */
+  readonly freshSandbox?: boolean
+  /** Streams whose files are the library's own: nothing may be at their paths before. */
+  readonly exclusive?: ReadonlyArray<Chunk["stream"]>
   readonly live?: Live
   /** Milliseconds between TERM and KILL. */
   readonly grace: number

@@ -48,6 +48,8 @@ export const Ended = Schema.Struct({
   stdout: Schema.optional(Schema.Int),
   stderr: Schema.optional(Schema.Int),
   overflow: Schema.optional(StreamName),
+  /** Places of the ends of what is beyond the limit. */
+  lasts: Schema.optional(Schema.Struct({ stdout: Schema.optional(Schema.Int), stderr: Schema.optional(Schema.Int) })),
   dropped: Schema.optional(Schema.Struct({ stdout: Schema.optional(Schema.Int), stderr: Schema.optional(Schema.Int) })),
   /** Some of its processes are still there although they were killed. */
   survivors: Schema.optional(Schema.Boolean),

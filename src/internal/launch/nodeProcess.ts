@@ -9,10 +9,11 @@ import type { Readable } from "node:stream"
 import * as Either from "effect/Either"
 import type { Executable, ProcessExit } from "../../Driver.js"
 import type { Text } from "../../TaskOptions.js"
-import { concat, launchFailed, tailOf, tailSize } from "./exit.js"
+import { launchFailed, tailSize } from "./exit.js"
 import { groupLives } from "./group.js"
+import { beyond, Kept } from "./kept.js"
 import type { Launch, LaunchFailure } from "./launcher.js"
-import { openInput, openNameless, openOutput } from "./nodeFiles.js"
+import { makeSandbox, openInput, openNameless, openOutput } from "./nodeFiles.js"
 import { notReached } from "./prepare.js"
 import { notSpawned } from "./unstarted.js"
 
@@ -49,12 +50,15 @@ const exitOf = ({ code, signal }: Status) => (code === null ? { signal: signal! 
 export class ChildProcess {
   private child: NodeChild | undefined
   private readonly startedAt = performance.now()
-  private readonly chunks: Record<Stream, Array<Buffer>> = { stdout: [], stderr: [] }
-  private readonly size: Record<Stream, number> = { stdout: 0, stderr: 0 }
+  private readonly kept: Readonly<Record<Stream, Kept>>
   private readonly paths: Partial<Record<Stream, string>> = {}
   private opening: "input" | "output" = "input"
   /** The file that standard output is read from at the end. */
-  private kept: number | undefined
+  private file: number | undefined
+  /** Bytes that were in it before. */
+  private before = 0
+  /** Of streams that are kept in that file: how much is not told, and how it ended. */
+  private cut: Pick<ProcessExit, "dropped" | "stdoutTail"> = {}
   private sizeTimer: NodeJS.Timeout | undefined
   /** Bytes told and not taken, of a program whose output is told while it runs. */
   private readonly flying: Record<Stream, number> = { stdout: 0, stderr: 0 }
@@ -79,19 +83,20 @@ export class ChildProcess {
     started: (failure: LaunchFailure | undefined) => void
   ) {
     const { program } = this
-    const { cwd } = program
+    const { capture, cwd } = program
+    this.kept = { stdout: new Kept(capture.limit), stderr: new Kept(capture.limit) }
     const opened: Array<number> = []
     const close = () => {
       for (const fd of opened) fs.closeSync(fd)
     }
     const failed = (failure: LaunchFailure) => {
       close()
-      if (this.kept !== undefined) fs.closeSync(this.kept)
+      if (this.file !== undefined) fs.closeSync(this.file)
       queueMicrotask(() => started(failure))
     }
     const { sandbox } = launch
     try {
-      if (sandbox !== undefined) fs.mkdirSync(sandbox, { recursive: true })
+      if (sandbox !== undefined) makeSandbox(sandbox, launch.freshSandbox === true)
     } catch (cause) {
       failed(launchFailed(`its sandbox ${sandbox} cannot be made: ${(cause as Error).message}`, facts(cause, sandbox)))
       return
@@ -133,9 +138,8 @@ export class ChildProcess {
     child.stdio[3]?.on("data", (data: Buffer) => {
       this.reported += data.toString("latin1")
     })
-    const { capture } = program
     if (capture.merged && capture.stdout === undefined && capture.overflow !== "truncate") {
-      const fd = this.kept!
+      const fd = this.file!
       this.sizeTimer = setInterval(() => {
         if (fs.fstatSync(fd).size > capture.limit) this.overflowed("stdout")
       }, sizeInterval)
@@ -213,16 +217,20 @@ export class ChildProcess {
     const open = (stream: Stream, name: string): number => {
       const file = path.resolve(cwd, name)
       this.paths[stream] = file
-      return openOutput(file)
+      const how = { append: capture.append, exclusive: this.launch.exclusive?.includes(stream) === true }
+      if (capture.makeDirectories) fs.mkdirSync(path.dirname(file), { recursive: true })
+      return openOutput(file, how)
     }
     const output = (): number | "pipe" => {
       if (capture.stdout === undefined) {
-        if (capture.merged) this.kept = openNameless()
-        return this.kept ?? "pipe"
+        if (capture.merged) this.file = openNameless()
+        return this.file ?? "pipe"
       }
       const fd = open("stdout", capture.stdout)
-      if (capture.wanted) this.kept = fd
-      else opened.push(fd)
+      if (capture.wanted) {
+        this.file = fd
+        if (capture.append) this.before = fs.fstatSync(fd).size
+      } else opened.push(fd)
       return fd
     }
     const error = (out: number | "pipe"): number | "pipe" => {
@@ -253,11 +261,9 @@ export class ChildProcess {
   }
 
   private keep(stream: Stream, source: Readable | null): void {
-    const { limit, overflow } = this.program.capture
-    const { flying, launch } = this
+    const { overflow } = this.program.capture
+    const { flying, kept, launch } = this
     source?.on("data", (chunk: Buffer) => {
-      const room = Math.max(0, limit - this.size[stream])
-      this.size[stream] += chunk.length
       if (launch.live !== undefined) {
         flying[stream] += chunk.length
         if (flying[stream] > window) source.pause()
@@ -265,11 +271,7 @@ export class ChildProcess {
           flying[stream] -= chunk.length
           if (flying[stream] <= window) source.resume()
         })
-        return
-      }
-      // a copy: the part would keep the whole
-      if (room > 0) this.chunks[stream].push(chunk.length <= room ? chunk : Buffer.from(chunk.subarray(0, room)))
-      if (chunk.length > room && overflow !== "truncate") this.overflowed(stream)
+      } else if (!kept[stream].add(chunk) && overflow !== "truncate") this.overflowed(stream)
     })
   }
 
@@ -319,7 +321,7 @@ export class ChildProcess {
   private settle(): void {
     clearInterval(this.sizeTimer)
     this.end = this.result()
-    if (this.kept !== undefined) fs.closeSync(this.kept)
+    if (this.file !== undefined) fs.closeSync(this.file)
     for (const listener of this.listeners) listener(this.end)
     this.listeners.length = 0
   }
@@ -334,15 +336,16 @@ export class ChildProcess {
     } catch (cause) {
       unreadable = (cause as Error).message
     }
-    const { chunks, overflow, unwanted } = this
+    const { kept, overflow, unwanted } = this
     return Either.right({
       ...exitOf(status),
       ...(stdout === undefined ? {} : { stdout }),
       // of what is not wanted any more the end is enough
-      stderr: unwanted ? tailOf(chunks.stderr) : concat(chunks.stderr),
+      stderr: unwanted ? kept.stderr.tail() : kept.stderr.whole(),
       stdoutPath: this.paths.stdout,
       stderrPath: this.paths.stderr ?? (capture.merged ? this.paths.stdout : undefined),
-      ...this.dropped(),
+      ...(capture.overflow === "truncate" ? beyond(kept) : {}),
+      ...this.cut,
       ...(overflow === undefined ? {} : { overflow }),
       ...(unreadable === undefined ? {} : { unreadable }),
       cwd: path.resolve(cwd ?? "."),
@@ -351,36 +354,30 @@ export class ChildProcess {
     })
   }
 
-  private dropped(): Pick<ProcessExit, "dropped"> {
-    const { limit, overflow } = this.program.capture
-    const beyond = (stream: Stream) => (this.size[stream] > limit ? { [stream]: this.size[stream] - limit } : {})
-    const dropped = { ...beyond("stdout"), ...beyond("stderr") }
-    return overflow === "truncate" && Object.keys(dropped).length > 0 ? { dropped } : {}
-  }
-
   /** Standard output from where it was kept; undefined when it is in a file and nobody wants it back. */
   private read(): Uint8Array | undefined {
-    const { kept: fd, paths, unwanted } = this
+    const { file: fd, kept, paths, unwanted } = this
     if (fd === undefined) {
       if (paths.stdout !== undefined) return undefined
-      return unwanted ? tailOf(this.chunks.stdout) : concat(this.chunks.stdout)
+      return unwanted ? kept.stdout.tail() : kept.stdout.whole()
     }
     const { limit, overflow } = this.program.capture
-    const { size: whole } = fs.fstatSync(fd)
-    if (whole > limit) {
-      if (paths.stdout !== undefined) {
-        this.overflow = "stdout"
-        return undefined
-      }
-      if (overflow !== "truncate") this.overflow = "stdout"
-      this.size.stdout = whole
+    const size = fs.fstatSync(fd).size - this.before
+    if (size > limit) {
+      if (overflow !== "truncate" || paths.stdout !== undefined) this.overflow = "stdout"
+      if (paths.stdout !== undefined) return undefined
+      const tail = this.readFrom(fd, Math.max(0, size - tailSize), size)
+      if (unwanted || this.overflow !== undefined) return tail
+      this.cut = { dropped: { stdout: size - limit }, stdoutTail: tail }
     }
-    const size = Math.min(whole, limit)
-    const from = unwanted || this.overflow !== undefined ? Math.max(0, size - tailSize) : 0
-    const content = new Uint8Array(size - from)
+    return this.readFrom(fd, unwanted ? Math.max(0, size - tailSize) : 0, Math.min(size, limit))
+  }
+
+  private readFrom(fd: number, from: number, to: number): Uint8Array {
+    const content = new Uint8Array(Math.max(0, to - from))
     let at = 0
     for (let n = -1; at < content.length && n !== 0; at += n) {
-      n = fs.readSync(fd, content, at, content.length - at, from + at)
+      n = fs.readSync(fd, content, at, content.length - at, this.before + from + at)
     }
     return content.subarray(0, at)
   }

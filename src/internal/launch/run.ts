@@ -1,6 +1,7 @@
 /**
  * From an attempt of an executable task to its outcome, over a launcher: what is the same however programs are started.
  */
+import { randomUUID } from "node:crypto"
 import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import type { Early, Executable, ProcessExit, Spec } from "../../Driver.js"
@@ -12,7 +13,7 @@ import type { Launch, Launcher } from "./launcher.js"
 import { prepared } from "./prepare.js"
 
 export interface Surroundings {
-  /** Directory of the sandboxes. */
+  /** Directory of the sandboxes of this backend instance. */
   readonly sandboxes: string
   /** Milliseconds between TERM and KILL. */
   readonly grace: number
@@ -29,6 +30,7 @@ export const runExecutable = (
   { early, grace, sandboxes, started, stopped }: Surroundings
 ): Effect.Effect<Outcome, TaskError> => {
   const sandbox = program.sandbox ? path.resolve(sandboxes, spec.uid) : undefined
+  const place = (exit: ProcessExit) => (sandbox === undefined ? exit : { ...exit, sandboxPath: sandbox })
   let remains: ProcessExit | undefined
   const launch: Launch = {
     ...launchOf(spec, program, sandbox),
@@ -41,7 +43,7 @@ export const runExecutable = (
   }
   return Effect.flatMap(capture.launch(launcher, launch, sandbox), withTails).pipe(
     Effect.mapBoth({
-      onSuccess: Outcome.exited,
+      onSuccess: (exit) => Outcome.exited(place(exit)),
       onFailure: ({ cause, details, reason }) => taskError(spec, reason, { details, cause })
     }),
     Effect.onInterrupt(() =>
@@ -57,11 +59,26 @@ export const launchOf = (
   sandbox: string | undefined
 ): Omit<Launch, "grace" | "started"> => ({
   uid: spec.uid,
-  program: prepared(sandbox === undefined || program.cwd !== undefined ? program : { ...program, cwd: sandbox }),
+  program: prepared(placed(spec, program, sandbox)),
   env: {
     RHAPSODY_TASK_UID: spec.uid,
     RHAPSODY_ATTEMPT: String(spec.attempt),
     ...(sandbox === undefined ? {} : { RHAPSODY_SANDBOX: sandbox })
   },
-  ...(sandbox === undefined ? {} : { sandbox })
+  ...(sandbox === undefined ? {} : { sandbox, freshSandbox: spec.attempt === 1 })
 })
+
+/** In its sandbox, if it names no other directory, and with the names of its files filled in. */
+const placed = (spec: Spec, program: Executable, sandbox: string | undefined): Executable => {
+  const { capture } = program
+  const named = (file: string | undefined) =>
+    file?.replace(/\{(uid|attempt)\}/g, (_, part: "uid" | "attempt") => String(spec[part]))
+  const [stdout, stderr] = [named(capture.stdout), named(capture.stderr)]
+  const inside = sandbox !== undefined && program.cwd === undefined ? { ...program, cwd: sandbox } : program
+  return stdout === capture.stdout && stderr === capture.stderr
+    ? inside
+    : { ...inside, capture: { ...capture, stdout, stderr } }
+}
+
+/** The directory of one backend instance below that of all sandboxes: two runs of a script share none. */
+export const instanceDirectory = (sandboxes: string): string => path.join(sandboxes, `run.${randomUUID().slice(-12)}`)

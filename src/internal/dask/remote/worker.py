@@ -360,6 +360,8 @@ class WorkerSide(WorkerPlugin):
         for stream in ("stdout", "stderr"):
             if stream in header and answer["type"] == "ended":
                 answer[stream + "Path"] = header[stream]
+        if "sandbox" in header and answer["type"] == "ended":
+            answer["sandboxPath"] = header["sandbox"]
         if task.stopped:
             frames = [encode(*last_words(answer, parts, last))]
             if spill is not None:

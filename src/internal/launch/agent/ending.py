@@ -77,8 +77,9 @@ class Endings:
                     self.kill(launch)
                 if launch.killed is None or moment < launch.killed + GONE:
                     continue
-            if not self.listens(launch, moment):
-                self.end(launch, survivors)
+            if self.listens(launch, moment) or (launch.file is not None and not self.read_back(launch)):
+                continue
+            self.end(launch, survivors)
 
     def survives(self, launch):
         """Whether somebody of an ended program's tree is there that should not be."""
@@ -131,17 +132,20 @@ class Endings:
             header["survivors"] = True
         if launch.way is not None:
             self.read_way(launch, header)
-        if launch.file is not None:
-            self.read_back(launch, header)
         if launch.overflow is not None:
             header["overflow"] = launch.overflow
+        if launch.unreadable is not None:
+            header["unreadable"] = launch.unreadable
         blobs = []
         for stream in launch.streams:
             if stream.held:
                 header[stream.name] = len(blobs)
-                blobs.append(b"".join(stream.held))
-            if launch.truncate and stream.seen > launch.limit:
-                header.setdefault("dropped", {})[stream.name] = stream.seen - launch.limit
+                blobs.append(stream.held)
+            if stream.last:
+                header.setdefault("lasts", {})[stream.name] = len(blobs)
+                blobs.append(stream.last)
+                if launch.truncate:
+                    header.setdefault("dropped", {})[stream.name] = stream.seen - launch.limit
         following = self.follow()
         if following is not None:
             header["next"] = following

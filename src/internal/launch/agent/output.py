@@ -12,6 +12,8 @@ YOUNG = 0.002
 # What of a live stream may be on its way.
 WINDOW = 1024 * 1024
 F_SETPIPE_SZ = 1031
+# Bytes from the end of a stream that an error shows.
+TAIL = 8192
 
 
 class Outputs:
@@ -53,6 +55,8 @@ class Outputs:
             data = os.read(stream.fd, CHUNK if stream.seen >= CHUNK else PIECE)
         except BlockingIOError:
             return False
+        except OSError:  # nothing more can come of it
+            data = b""
         if not data:
             self.release(stream)
             return False
@@ -68,23 +72,24 @@ class Outputs:
             if not launch.truncate and launch.overflow is None:
                 launch.overflow = stream.name
                 self.kill(launch)
-            data = data[:max(room, 0)]
+            room = max(room, 0)
+            stream.last = (stream.last + data[room:])[-TAIL:] if len(data) < room + TAIL else data[-TAIL:]
+            data = data[:room]
         if data:
-            stream.held.append(data)
-            stream.kept += len(data)
-            if launch.live or stream.kept >= CHUNK:
+            stream.held += data
+            if launch.live or len(stream.held) >= CHUNK:
                 self.forward(stream)
         return True
 
     def forward(self, stream):
         launch = stream.launch
         if launch.overflow is None:
-            self.tell({"type": "output", "id": launch.id, "stream": stream.name}, stream.held)
+            self.tell({"type": "output", "id": launch.id, "stream": stream.name}, [stream.held])
             if launch.live:
-                stream.flying += stream.kept
-            stream.held, stream.kept = [], 0
+                stream.flying += len(stream.held)
+            stream.held = bytearray()
         else:
-            stream.held, stream.kept = stream.held[-1:], 0  # the error shows the end
+            del stream.held[:-TAIL]  # the error shows the end
         if not self.blocked:
             self.flush()
         if self.congested() or stream.flying > WINDOW:
@@ -97,24 +102,29 @@ class Outputs:
                 if stream.fd is None or stream.flying > WINDOW or not self.read(stream):
                     break
 
-    def read_back(self, launch, header):
-        """Standard output was captured to a file, and the result is decoded from it."""
+    def read_back(self, launch):
+        """Standard output was captured to a file, and the result is decoded from it: piece by piece, as the orchestrator
+        takes it. False while there is more."""
         try:
-            size = os.fstat(launch.file).st_size
-            if size > launch.limit:
-                header["overflow"] = "stdout"
-                return
-            at = 0
-            while at < size:
-                data = os.pread(launch.file, min(CHUNK, size - at), at)
+            if launch.size is None:
+                launch.size = os.fstat(launch.file).st_size
+                if launch.size - launch.at > launch.limit:
+                    launch.overflow = "stdout"
+                    launch.size = launch.at
+            while launch.at < launch.size:
+                if self.congested():
+                    return False
+                data = os.pread(launch.file, min(CHUNK, launch.size - launch.at), launch.at)
                 if not data:
                     break
-                at += len(data)
+                launch.at += len(data)
                 self.tell({"type": "output", "id": launch.id, "stream": "stdout"}, [data])
+                if not self.blocked:
+                    self.flush()
         except OSError as problem:
             # a pipe or a device keeps nothing to be read
             if problem.errno not in (errno.ESPIPE, errno.EBADF):
-                header["unreadable"] = problem.strerror
-        finally:
-            os.close(launch.file)
-            launch.file = None
+                launch.unreadable = problem.strerror
+        os.close(launch.file)
+        launch.file = None
+        return True

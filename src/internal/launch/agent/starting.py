@@ -17,21 +17,22 @@ LIMITS = {
 
 class Stream:
     """One output of one program, on its way to the orchestrator."""
-    __slots__ = ("launch", "name", "fd", "held", "kept", "seen", "flying", "watched")
+    __slots__ = ("launch", "name", "fd", "held", "seen", "flying", "watched", "last")
 
     def __init__(self, launch, name, fd):
         self.launch, self.name, self.fd = launch, name, fd
-        self.held = []  # not told yet
-        self.kept = 0  # bytes in it
+        self.held = bytearray()  # not told yet: one piece, for a program may print byte by byte
         self.seen = 0  # bytes read
         self.flying = 0  # bytes told and not confirmed, of a live stream
         self.watched = False
+        self.last = b""  # the end of what is beyond the limit
 
 
 class Launch:
     """One program."""
-    __slots__ = ("id", "uid", "pid", "born", "limit", "truncate", "live", "detach", "streams", "file", "input",
-                 "ended", "stopping", "killed", "quiet", "overflow", "setup", "adopted", "group", "way")
+    __slots__ = ("id", "uid", "pid", "born", "limit", "truncate", "live", "detach", "streams", "file", "at", "size",
+                 "input", "ended", "stopping", "killed", "quiet", "overflow", "unreadable", "setup", "adopted", "group",
+                 "way")
 
     def __init__(self, header):
         self.id = header["id"]
@@ -44,6 +45,8 @@ class Launch:
         self.born = 0.0
         self.streams = []
         self.file = None  # a descriptor that standard output is read back from
+        self.at = 0  # from here on
+        self.size = None  # and as far as this, once it has ended
         self.input = None  # what is left of standard input: [descriptor, bytes, last]
         self.way = None  # a descriptor on which a shell reports whether it came to the program
         self.setup = None  # a descriptor that tells how far a forked start has come
@@ -52,6 +55,7 @@ class Launch:
         self.killed = None  # when it was
         self.quiet = None  # until when the end of its output is waited for
         self.overflow = None  # the stream that was too long
+        self.unreadable = None  # why the file that its result is decoded from cannot be read
         self.adopted = set()  # orphans that are known to be its own
         self.group = True  # somebody may be in its group
 
@@ -127,18 +131,59 @@ def is_fifo(path):
         return False
 
 
-def open_output(path):
-    """For reading, too: a result may be decoded from it. A FIFO that nobody reads fails instead of blocking."""
+# Paths that mean something else in each process; ../ownPaths.ts has them, too.
+OWN = {b"/dev/fd", b"/dev/stdin", b"/dev/stdout", b"/dev/stderr", b"/dev/tty", b"/proc/self", b"/proc/thread-self"}
+
+
+def refuse_own(path):
+    """What is opened here for a program would be this process's own."""
+    rest, at, links = path.split(b"/")[::-1], b"/", 0
+    while rest:
+        part = rest.pop()
+        if part in (b"", b"."):
+            continue
+        if part == b"..":
+            at = os.path.dirname(at)
+            continue
+        there = os.path.join(at, part)
+        if there in OWN:
+            raise OSError(errno.EINVAL, "this path means something else in each process")
+        try:
+            target = os.readlink(there) if links < 40 else None
+        except OSError:
+            target = None  # no link, or not there
+        if target is None:
+            at = there
+        else:
+            links += 1
+            if target.startswith(b"/"):
+                at = b"/"
+            rest += target.split(b"/")[::-1]
+
+
+def open_output(path, append, exclusive):
+    """For reading, too: a result may be decoded from it. A FIFO that nobody reads fails instead of blocking.
+    `exclusive`: nothing may be there, not even a link."""
+    if exclusive:
+        return os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    refuse_own(path)
     mode = os.O_WRONLY if is_fifo(path) else os.O_RDWR
-    fd = os.open(path, mode | os.O_CREAT | os.O_TRUNC | os.O_NONBLOCK | os.O_NOCTTY, 0o666)
+    mode |= os.O_APPEND if append else os.O_TRUNC
+    fd = os.open(path, mode | os.O_CREAT | os.O_NONBLOCK | os.O_NOCTTY, 0o666)
     os.set_blocking(fd, True)
     return fd
 
 
 def open_input(path):
+    refuse_own(path)
     fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_NOCTTY)
     os.set_blocking(fd, True)
     return fd
+
+
+def make_sandbox(path, fresh):
+    """Of the first attempt of a task, nothing may be there."""
+    os.makedirs(path, exist_ok=not fresh)
 
 
 class Starting:
@@ -183,7 +228,7 @@ class Starting:
         argv = [value_of(part, blobs) for part in header["argv"]]
         if "sandbox" in header:
             sandbox = header["sandbox"].encode()
-            attempt("sandbox", sandbox, lambda: os.makedirs(sandbox, exist_ok=True))
+            attempt("sandbox", sandbox, make_sandbox, sandbox, "freshSandbox" in header)
         setup = header.get("setup")
         if "cwd" not in header:
             if self.moved:
@@ -243,7 +288,10 @@ class Starting:
                 launch.streams.append(Stream(launch, name, mine))
                 return theirs
             path = path.encode()
-            fd = attempt(name, path, open_output, path)
+            if "makeDirectories" in header:
+                attempt(name, path, lambda: os.makedirs(os.path.dirname(path), exist_ok=True))
+            fd = attempt(name, path, open_output, path, "append" in header,
+                         name in header.get("exclusive", ()))
             opened.append(fd)
             return fd
 
@@ -259,6 +307,8 @@ class Starting:
         stdout = capture("stdout")
         if header.get("readBack"):
             launch.file = attempt("pipe", b"", os.dup, stdout)
+            if "append" in header:
+                launch.at = os.fstat(stdout).st_size
         stderr = stdout if header.get("merged") else capture("stderr")
         if "prepared" not in header:
             return [stdin, stdout, stderr]
