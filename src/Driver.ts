@@ -20,9 +20,7 @@ import type * as Effect from "effect/Effect"
 import type * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
-import type { BackendError, ConfigurationError, TaskErrorReason } from "./Errors.js"
-import { TaskError } from "./Errors.js"
-import { detailsOf } from "./internal/failureDetails.js"
+import type { BackendError, ConfigurationError, TaskError } from "./Errors.js"
 import type { HonouredOption } from "./internal/honoured.js"
 import type { Outcome, ProcessExit } from "./Outcome.js"
 import type { Any, HandlerService, Kind, PythonCall } from "./Task.js"
@@ -342,25 +340,4 @@ export type AnyDriver<K extends Kind = Kind> = Driver<K> | BatchDriver<K>
 
 export const isBatch = <K extends Kind>(driver: AnyDriver<K>): driver is BatchDriver<K> => "updates" in driver
 
-/** The `TaskError` of an attempt, for drivers; its details say what its program is, too. */
-export const taskError = (
-  spec: Spec,
-  reason: TaskErrorReason,
-  fields: {
-    readonly exitCode?: number | undefined
-    readonly signal?: string | undefined
-    readonly details?: Readonly<Record<string, unknown>> | undefined
-    readonly cause?: unknown
-    /** How its program ended. */
-    readonly exit?: ProcessExit | undefined
-  } = {}
-): TaskError =>
-  new TaskError({
-    taskUid: spec.uid,
-    task: spec.name,
-    reason,
-    ...(fields.exitCode === undefined ? {} : { exitCode: fields.exitCode }),
-    ...(fields.signal === undefined ? {} : { signal: fields.signal }),
-    details: detailsOf(spec.program, fields.details, fields.exit),
-    ...(fields.cause === undefined ? {} : { cause: fields.cause })
-  })
+export { taskError } from "./internal/taskError.js"

@@ -118,8 +118,8 @@ fault("SIGTERM, SIGINT, SIGHUP and SIGQUIT of agents and keepers", {
       // and what they start does not ignore them
       for (const signal of ["TERM", "INT", "HUP", "QUIT"]) {
         for (const options of [{}, { nice: 1 }]) {
-          const dies = { executable: "sh", args: ["-c", `kill -${signal} $$; echo deaf`], ...options }
-          const error = failureOf(yield* Effect.exit(ExecutionBackend.execute(command(dies))))
+          const dies = { executable: "sh", args: ["-c", `kill -${signal} $$; echo deaf`] }
+          const error = failureOf(yield* Effect.exit(ExecutionBackend.execute(command(dies, options))))
           assert.strictEqual((error as TaskError).signal, `SIG${signal}`)
         }
       }
