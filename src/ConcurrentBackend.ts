@@ -20,7 +20,7 @@
  */
 import * as Config from "effect/Config"
 import type { ConfigError } from "effect/ConfigError"
-import * as Duration from "effect/Duration"
+import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
@@ -70,9 +70,14 @@ export interface Options<K extends Kinds = Kinds> extends ExecutionBackend.Optio
   readonly sandboxes?: string | undefined
 }
 
+const FiniteDuration = Schema.declare(
+  (u): u is Duration.DurationInput => duration({ finite: true })("", u) === undefined,
+  { message: () => 'must be a finite duration such as "30 seconds"' }
+)
+
 /** Settings of a task that only this backend understands: its own `killGrace`. */
-export const settings = makeSettings(type, Schema.Struct({ killGrace: Schema.optional(Schema.DurationFromSelf) }))
-type Settings = { readonly killGrace?: Duration.Duration | undefined }
+export const settings = makeSettings(type, Schema.Struct({ killGrace: Schema.optional(FiniteDuration) }))
+type Settings = { readonly killGrace?: Duration.DurationInput | undefined }
 
 /** Resources mean nothing here: a task is a slot. */
 const honours: ReadonlyArray<ExecutionBackend.HonouredOption> = ExecutionBackend.programOptions
@@ -91,7 +96,7 @@ const run =
     const own = (spec.settings as Settings | undefined)?.killGrace
     return runExecutable(launcher, spec, program, {
       sandboxes,
-      grace: own === undefined ? killGrace : Duration.toMillis(own),
+      grace: own === undefined ? killGrace : millisOf(own)!,
       started: report.unsafeExecuting,
       stopped: report.stopped,
       early: report.early

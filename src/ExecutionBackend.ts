@@ -35,15 +35,16 @@ import * as Fiber from "effect/Fiber"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import * as Scope from "effect/Scope"
-import type * as Stream from "effect/Stream"
+import * as Stream from "effect/Stream"
 import type { AnyDriver } from "./Driver.js"
 import type { BackendError, TaskError } from "./Errors.js"
 import { ConfigurationError } from "./Errors.js"
 import * as engine from "./internal/engine/engine.js"
 import * as service from "./internal/engine/service.js"
+import { checkAll, checkMany, elements, notTarget } from "./internal/options/verbs.js"
 import type * as Task from "./Task.js"
 import type { TaskFiber } from "./TaskFiber.js"
-import { TypeId } from "./TaskFiber.js"
+import { isTaskFiber, TypeId } from "./TaskFiber.js"
 import type { BackendState, StateChange, TaskEvent, TaskState } from "./TaskState.js"
 
 export * from "./Driver.js"
@@ -135,7 +136,9 @@ export interface Service {
   readonly cancel: (target: string | TaskFiber<unknown, unknown>) => Effect.Effect<boolean, BackendError>
   readonly cancelAll: Effect.Effect<number>
   readonly terminate: Effect.Effect<void>
-  readonly awaitAll: (options?: AwaitOptions) => Effect.Effect<Completions, TaskError | BackendError>
+  readonly awaitAll: (
+    options?: AwaitOptions
+  ) => Effect.Effect<Completions, TaskError | BackendError | ConfigurationError>
   readonly taskState: (uid: string) => Effect.Effect<Option.Option<TaskState>>
   readonly taskStates: Effect.Effect<ReadonlyMap<string, TaskState>>
   readonly state: Effect.Effect<BackendState>
@@ -158,13 +161,23 @@ export interface SubmitMany {
 
 // ------------------------------------------------------------------------------------------------------------- verbs
 
+/** Of what may be no task at all, which the backend refuses. */
+const kindOf = (task: Task.Unit): Task.Kind | undefined => {
+  try {
+    const { kind } = task.task
+    return Object.hasOwn(keys, kind) ? kind : undefined
+  } catch {
+    return undefined
+  }
+}
+
 // A layer may claim a kind that it turns out not to run (one chosen by name at run time): its plain key refuses typed.
 const backendOf = <A, E, R>(
   task: Task.Unit,
   use: (backend: Service) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
   Effect.contextWithEffect((context: Context.Context<any>) => {
-    const kind = (task as Partial<Task.Unit> | undefined)?.task?.kind
+    const kind = kindOf(task)
     const tag: Context.Tag<any, Service> | undefined = kind === undefined ? undefined : keys[kind]
     const own = tag === undefined ? Option.none() : Context.getOption(context, tag)
     return use(Option.isSome(own) ? own.value : Context.unsafeGet(context, ExecutionBackend))
@@ -207,9 +220,8 @@ export const submitMany: SubmitMany = (
   tasks: Iterable<Anything>,
   options?: { readonly atomic?: boolean | undefined }
 ): any =>
-  Effect.suspend(() => {
-    const all = [...tasks]
-    return Effect.flatMap(
+  Effect.flatMap(checkMany(options) ?? elements(tasks), (all) =>
+    Effect.flatMap(
       Effect.forEach(all, (task) => backendOf(task, Effect.succeed)),
       (backends): Effect.Effect<any, any, any> => {
         const [first] = backends
@@ -218,7 +230,7 @@ export const submitMany: SubmitMany = (
         return options?.atomic ? Effect.fail(oneBackend) : Effect.map(eachTo(backends, all), (parts) => parts.flat())
       }
     )
-  })
+  )
 
 // One after the other: the order of submission stays. Whoever is interrupted gets no fibers, and none goes on.
 const eachTo = (backends: ReadonlyArray<Service>, tasks: ReadonlyArray<Anything>) =>
@@ -240,8 +252,13 @@ const eachTo = (backends: ReadonlyArray<Service>, tasks: ReadonlyArray<Anything>
  */
 export const submitAll = <I extends Anything, E, R>(
   tasks: Stream.Stream<I, E, R>,
-  { buffer = 1024 }: { readonly buffer?: number | undefined } = {}
-): Stream.Stream<Ended<I>, E, R | I["Context"]> => service.submitAll(tasks, submitScoped, buffer)
+  options: { readonly buffer?: number | undefined } = {}
+): Stream.Stream<Ended<I>, E, R | I["Context"]> => {
+  const wrong = checkAll(options)
+  return wrong === undefined
+    ? service.submitAll(tasks, submitScoped, options.buffer ?? 1024)
+    : Stream.fail(wrong as never)
+}
 
 /** Starts a service and returns when it is ready; it is stopped when the scope closes. */
 export const start = <S extends AnyService>(
@@ -259,7 +276,9 @@ export const cancel: {
 } = (target: any): any =>
   typeof target === "string"
     ? Effect.flatMap(ExecutionBackend, (backend) => backend.cancel(target))
-    : target[TypeId].cancel
+    : isTaskFiber(target)
+      ? target[TypeId].cancel
+      : Effect.fail(notTarget(target))
 
 /** Cancels every live task of the backend and returns when all have stopped: their number. */
 export const cancelAll: Effect.Effect<number, never, Any> = Effect.flatMap(
@@ -289,7 +308,9 @@ export const terminate: Effect.Effect<void, never, Any> = Effect.flatMap(
  * In a handler it does not wait for the handler's own task, nor for tasks that wait for that one: those that submitted it,
  * join it, or wait for all themselves.
  */
-export const awaitAll = (options?: AwaitOptions): Effect.Effect<Completions, TaskError | BackendError, Any> =>
+export const awaitAll = (
+  options?: AwaitOptions
+): Effect.Effect<Completions, TaskError | BackendError | ConfigurationError, Any> =>
   Effect.flatMap(ExecutionBackend, (backend) => backend.awaitAll(options))
 
 /** The states of all tasks that are live or among the last 10,000 that ended. */

@@ -35,8 +35,13 @@ export interface Handle {
   readonly awaiting: <A>(end: Effect.Effect<A>) => Effect.Effect<A>
 }
 
-export const isTaskFiber = (u: unknown): u is TaskFiber<unknown, unknown> =>
-  typeof u === "object" && u !== null && TypeId in u
+export const isTaskFiber = (u: unknown): u is TaskFiber<unknown, unknown> => {
+  try {
+    return typeof u === "object" && u !== null && TypeId in u
+  } catch {
+    return false // a proxy that was revoked
+  }
+}
 
 /** The state of the task now. */
 export const state = (fiber: TaskFiber<unknown, unknown>): Effect.Effect<TaskState> =>

@@ -8,6 +8,9 @@ import type * as Redacted from "effect/Redacted"
 import type * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import type { TaskError } from "./Errors.js"
+import { text } from "./internal/options/values.js"
+
+const checkName = text("the type of a backend's driver", false)
 
 /** Text, or bytes that need not be UTF-8. */
 export type Text = string | Uint8Array
@@ -137,7 +140,8 @@ export interface SettingsConstructor<in I> {
 }
 
 /**
- * The settings of a backend: what its authors export for its users.
+ * The settings of a backend: what its authors export for its users. Throws a `ConfigurationError` when `backend`, the type
+ * of the driver, is not text or is empty.
  *
  * @example
  * ```ts
@@ -148,8 +152,14 @@ export interface SettingsConstructor<in I> {
  * export const options: Task.Options = { settings: settings({ queue: "debug" }) }
  * ```
  */
-export const settings = <A, I>(backend: string, schema: Schema.Schema<A, I>): SettingsConstructor<I> =>
-  Object.assign((values: I): Settings => ({ [SettingsTypeId]: SettingsTypeId, backend, values }), { backend, schema })
+export const settings = <A, I>(backend: string, schema: Schema.Schema<A, I>): SettingsConstructor<I> => {
+  const wrong = checkName("backend", backend)
+  if (wrong !== undefined) throw wrong
+  return Object.assign((values: I): Settings => ({ [SettingsTypeId]: SettingsTypeId, backend, values }), {
+    backend,
+    schema
+  })
+}
 
 /**
  * What a definition may carry as defaults for its instances. `E` is the task's own error, which `retry` sees; options

@@ -134,6 +134,34 @@ const tagsOf = (ast: AST.AST): ReadonlyArray<unknown> => {
   return ast.propertySignatures.filter(({ name }) => name === "_tag").flatMap(({ type }) => literals(type))
 }
 
+/** Whether what a schema reads can be neither text nor bytes. */
+const isNeither = (ast: AST.AST): boolean => {
+  switch (ast._tag) {
+    case "Refinement":
+    case "Transformation":
+      return isNeither(ast.from)
+    case "Union":
+      return ast.types.every(isNeither)
+    case "Literal":
+      return typeof ast.literal !== "string"
+    case "NumberKeyword":
+    case "BooleanKeyword":
+    case "BigIntKeyword":
+    case "TypeLiteral":
+    case "TupleType":
+      return true
+    default:
+      return false
+  }
+}
+
+/** Throws where the definition of a program is written: its result could never be read. */
+export const refuseUnreadable = (name: string, success: Schema.Schema.All): void => {
+  if ((success as unknown) === Output || !isNeither(success.ast)) return
+  const message = `task ${name}: a program prints text, and this schema reads none; use Schema.NumberFromString, Schema.parseJson(schema), Schema.Uint8ArrayFromSelf or Task.Output`
+  throw new ConfigurationError({ configKey: "success", reason: "InvalidOption", details: { task: name, message } })
+}
+
 /** Throws where the definition is written: such a program is wrong before it runs. */
 export const refuseReserved = (name: string, error: Schema.Schema.All): void => {
   const tag = tagsOf(AST.encodedAST(error.ast)).find((tag) => reservedTags.has(String(tag)))

@@ -10,7 +10,7 @@ import type { Outcome } from "../Outcome.js"
 import type { Any, Body, HandlerService, Info } from "../Task.js"
 import type { DefinitionOptions, Options } from "../TaskOptions.js"
 import type { Issue } from "./codec.js"
-import { makeCodec, refuseReserved } from "./codec.js"
+import { makeCodec, refuseReserved, refuseUnreadable } from "./codec.js"
 import { merged } from "./options/merged.js"
 
 export const TypeId = "~effect-rhapsody/Task" as const
@@ -62,6 +62,7 @@ export const define = (
   const Kind = body._tag === "service" ? Service : Instance
   const errorSchema: Schema.Schema.All = error ?? Schema.Never
   refuseReserved(name, errorSchema)
+  if (body._tag === "executable") refuseUnreadable(name, success ?? fallback)
   const payloadSchema = Schema.Struct(payload ?? {}) as any
   const successSchema: Schema.Schema.AnyNoContext = success ?? fallback
   const self: Any & { make: unknown; toLayer?: unknown } = {

@@ -22,8 +22,16 @@ const isString = (u: unknown): u is string => typeof u === "string"
 const nonEmpty = that((u): u is string => isString(u) && u !== "", "a non-empty string")
 const finite = that((u): u is number => Number.isFinite(u), "a finite number")
 const list = <A>(of: Schema.Schema<A>) => Schema.Array(of).annotations(must("a list"))
-const record = <A>(of: Schema.Schema<A>) =>
-  Schema.Record({ key: Schema.String, value: of }).annotations(must("a dictionary"))
+/** Of an object, `__proto__` is a key only where it is defined as one, and schemas do not: it would be lost. */
+const hasProto = (u: unknown): boolean =>
+  typeof u === "object" && u !== null && (Object.hasOwn(u, "__proto__") || Object.values(u).some(hasProto))
+const without = (is: (u: unknown) => boolean) =>
+  Schema.declare((u): u is any => !is(u), { message: () => "must not have the key __proto__; choose another name" })
+const record = <A>(of: Schema.Schema<A>): Schema.Schema<{ readonly [name: string]: A }> =>
+  Schema.compose(
+    without((u) => typeof u === "object" && u !== null && Object.hasOwn(u, "__proto__")),
+    Schema.Record({ key: Schema.String, value: of }).annotations(must("a dictionary"))
+  )
 
 /** A number is seconds, as everywhere in the original. */
 export const toDuration = (time: number | string): Option.Option<Duration.Duration> =>
@@ -143,15 +151,18 @@ export const dictionary = {
     }).annotations(must("a dictionary"))
   ),
   task_backend_specific_kwargs: optional(
-    Schema.Struct(
-      {
-        cwd: optional(nonEmpty),
-        env: optional(env),
-        pre_exec: optional(lines),
-        shell: optional(flag)
-      },
-      { key: Schema.String, value: Schema.Unknown }
-    ).annotations(must("a dictionary"))
+    Schema.compose(
+      without(hasProto),
+      Schema.Struct(
+        {
+          cwd: optional(nonEmpty),
+          env: optional(env),
+          pre_exec: optional(lines),
+          shell: optional(flag)
+        },
+        { key: Schema.String, value: Schema.Unknown }
+      ).annotations(must("a dictionary"))
+    )
   ),
   ...unsupported
 }

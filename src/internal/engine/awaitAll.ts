@@ -1,10 +1,10 @@
 /** Waits for all tasks: for those that live, and answers for those that ended since the last answer. */
 import * as Cause from "effect/Cause"
-import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import { BackendError, isBackendError, isTaskError, TaskError } from "../../Errors.js"
 import type { AwaitOptions, Completions } from "../../ExecutionBackend.js"
+import { millisOf } from "../options/values.js"
 import type { Engine } from "./engine.js"
 import type { Entry } from "./entry.js"
 
@@ -71,7 +71,7 @@ export const make =
         return Object.assign(all, { forgotten })
       }
       if (timeout === undefined) return Effect.map(all, answer)
-      const late = Effect.flatMap(deadlines.sleep(Duration.toMillis(timeout)), () => {
+      const late = Effect.flatMap(deadlines.sleep(millisOf(timeout)!), () => {
         const [completed, total] = [known.length + exits.size, known.length + entries.length]
         const details = { message: `${completed}/${total} completed`, completed, total }
         return Effect.fail(new BackendError({ backendType: type, reason: "Timeout", details }))

@@ -15,6 +15,7 @@ import type { Instance, Kind, Unit } from "../../Task.js"
 import type { TaskFiber } from "../../TaskFiber.js"
 import { isTaskFiber, TypeId } from "../../TaskFiber.js"
 import type { TaskState } from "../../TaskState.js"
+import { checkAwait, checkCallback, elements, notTarget } from "../options/verbs.js"
 import * as AwaitAll from "./awaitAll.js"
 import type { Engine } from "./engine.js"
 
@@ -107,6 +108,8 @@ export const make = (driver: AnyDriver, engine: Engine): Service => {
     return all
   }
 
+  const awaitAll = AwaitAll.make(driver.type, engine)
+
   return {
     type: driver.type,
     kinds: new Set<Kind>(driver.kinds),
@@ -117,12 +120,15 @@ export const make = (driver: AnyDriver, engine: Engine): Service => {
         Effect.flatMap(Effect.scope, (owner) => submitInto(task, owner, restore))
       ),
     submitMany: (tasks: Iterable<Any>, options?: { readonly atomic?: boolean }): any =>
-      options?.atomic ? together(tasks) : each(tasks),
+      Effect.flatMap(elements(tasks), (tasks) =>
+        options?.atomic ? (together(tasks) as Effect.Effect<unknown, Refusal>) : each(tasks)
+      ),
     execute,
     start,
     cancel: (target) =>
       Effect.suspend(() => {
         if (isTaskFiber(target)) return target[TypeId].cancel
+        if (typeof target !== "string") return Effect.fail(notTarget(target) as never)
         const entry = machine.live.get(target)
         return entry === undefined ? Effect.succeed(false) : cancelEntry(entry)
       }),
@@ -133,7 +139,7 @@ export const make = (driver: AnyDriver, engine: Engine): Service => {
       )
     ),
     terminate: engine.terminate,
-    awaitAll: AwaitAll.make(driver.type, engine),
+    awaitAll: (options) => checkAwait(options) ?? awaitAll(options),
     taskState: (uid) =>
       Effect.sync(() =>
         Option.fromNullable<TaskState | undefined>(machine.live.get(uid)?.state ?? machine.history.get(uid))
@@ -150,7 +156,7 @@ export const make = (driver: AnyDriver, engine: Engine): Service => {
       }
     }),
     events: events.subscribe,
-    onStateChange
+    onStateChange: (callback) => checkCallback(callback) ?? onStateChange(callback)
   } as Service
 }
 
