@@ -70,13 +70,12 @@ export interface Options<K extends Kinds = Kinds> extends ExecutionBackend.Optio
   readonly sandboxes?: string | undefined
 }
 
-const FiniteDuration = Schema.declare(
-  (u): u is Duration.DurationInput => duration({ finite: true })("", u) === undefined,
-  { message: () => 'must be a finite duration such as "30 seconds"' }
-)
+const Grace = Schema.declare((u): u is Duration.DurationInput => millisOf(u) !== undefined, {
+  message: () => 'must be a duration such as "30 seconds"'
+})
 
 /** Settings of a task that only this backend understands: its own `killGrace`. */
-export const settings = makeSettings(type, Schema.Struct({ killGrace: Schema.optional(FiniteDuration) }))
+export const settings = makeSettings(type, Schema.Struct({ killGrace: Schema.optional(Grace) }))
 type Settings = { readonly killGrace?: Duration.DurationInput | undefined }
 
 /** Resources mean nothing here: a task is a slot. */
@@ -108,7 +107,7 @@ const checks: Checks<Options> = {
   maxWorkers: count(1),
   kinds: some("kinds", allKinds),
   ahead: count(),
-  killGrace: duration({ finite: true }),
+  killGrace: duration(),
   launcher: oneOf("auto", "agent", "node"),
   python: text("the name or path of a Python", false),
   sandboxes: text("the path of a directory", false)

@@ -1,6 +1,6 @@
 // Wrong arguments of verbs, options and definitions: a typed error at once, which names the field.
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Effect, Exit, Schema } from "effect"
+import { Cause, Duration, Effect, Exit, Schema } from "effect"
 import {
   ConcurrentBackend,
   ConfigurationError,
@@ -92,6 +92,24 @@ describe("what is wrong is named", () => {
       Task.executable("X", { success: schema as typeof Schema.String, command: () => ({ executable: "x" }) })
     }
   })
+
+  it.effect("settings take any duration, also one without end, and none that is negative", () =>
+    Effect.gen(function* () {
+      const { settings } = ConcurrentBackend
+      const noop = NoopBackend.layer({ settings, answer: () => "" })
+      for (const killGrace of ["5 seconds", 0, Duration.infinity, undefined] as const) {
+        yield* Effect.provide(
+          ExecutionBackend.execute(Program.make(undefined, { settings: settings({ killGrace }) })),
+          noop
+        )
+      }
+      for (const killGrace of [-1, Number.NaN, "-5 seconds" as const]) {
+        const task = Program.make(undefined, { settings: settings({ killGrace }) })
+        const error = yield* Effect.flip(Effect.provide(ExecutionBackend.submit(task), NoopBackend.layer({ settings })))
+        assert.strictEqual((error as ConfigurationError).configKey, "settings.killGrace")
+      }
+    })
+  )
 
   it.effect("__proto__ in a dictionary, which would be lost", () =>
     Effect.gen(function* () {

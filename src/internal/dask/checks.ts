@@ -54,7 +54,7 @@ const checks: Checks<Options> = {
   python: text("the name or path of a Python", false),
   path: directories,
   kinds: some("kinds", kinds),
-  killGrace: duration({ finite: true }),
+  killGrace: duration(),
   cancelRunning: oneOf("wait", "abandon", "restart"),
   resultLimit: result,
   connectTimeout: duration({ finite: true, positive: true }),
