@@ -61,7 +61,11 @@ const command = (
     )
   }
   return Either.right({
-    ...own,
+    executable: own.executable,
+    args: own.args,
+    stdin: own.stdin,
+    env: own.env,
+    cwd: own.cwd,
     capture: {
       limit: capture?.limit ?? Task.defaultCaptureLimit,
       overflow: capture?.overflow ?? "fail",
