@@ -102,15 +102,17 @@ overBoth("the error of a program", ({ launcher, provide }) => {
     }).pipe(backend)
   )
 
-  it.live("that printed too much has the end of what was kept", () =>
+  it.live("that printed too much has the end of what it printed", () =>
     Effect.gen(function* () {
       const script = "echo why >&2; seq 1 100000"
-      const kept = Array.from({ length: 13 }, (_, i) => i + 1).join("\n") // of a few bytes more
       const streamed = Effect.void
       for (const capture of [{ limit: 29 }, { limit: 29, onChunk: () => streamed }]) {
         const { details, reason } = yield* taskError(simulate(script, capture))
         assert.strictEqual(reason, "OutputLimit")
-        assert.deepInclude(details, { stream: "stdout", limit: 29, stdout: kept })
+        assert.deepInclude(details, { stream: "stdout", limit: 29 })
+        // as far as it came before it was killed: more than was kept
+        const lines = String(details["stdout"]).split("\n").map(Number)
+        assert.isAbove(lines[lines.length - 2]!, 100)
       }
     }).pipe(backend)
   )
@@ -199,7 +201,7 @@ overBoth("how a program ended counts more than what it printed", ({ provide }) =
         const error = yield* taskError(simulate(`${much} 4`, capture))
         assert.deepStrictEqual([error.reason, error.exitCode], ["Exit", 4], way)
         const output = `${error.details["stdout"]}\n${error.details["stderr"]}`
-        assert.include(output, way === "spilled" ? "1000\nwhy" : "\n20\n21\n", way)
+        assert.include(output, "1000\nwhy", way)
         const limit = yield* taskError(simulate(`${much} 0`, capture))
         assert.deepStrictEqual([limit.reason, limit.details["limit"]], ["OutputLimit", 100], way)
       }

@@ -48,7 +48,9 @@ export interface Options {
 }
 
 /** In the order of their numbers. */
-const files = ["processes", "starting", "output", "ending", "agent", "keeper"].map((name) => `launch/agent/${name}`)
+const files = ["processes", "files", "starting", "output", "ending", "agent", "keeper"].map(
+  (name) => `launch/agent/${name}`
+)
 let source: string | undefined
 export const agentSource = (): string => (source ??= sourceOf("bridge/frame", ...files))
 

@@ -1,4 +1,4 @@
-"""The launch agent, 5: the loop. Starts programs, watches them, tells how they ended, leaves nothing behind.
+"""The launch agent, 6: the loop. Starts programs, watches them, tells how they ended, leaves nothing behind.
 
 Two processes. The keeper (keeper.py) sleeps until the orchestrator hangs up or the agent ends; then it kills whatever
 is left. The agent, its child, does the work. Both are subreapers: whatever a program forks stays below them, in

@@ -1,4 +1,4 @@
-"""The launch agent, 4: how programs end, by themselves or because they are told to. See agent.py for the whole.
+"""The launch agent, 5: how programs end, by themselves or because they are told to. See agent.py for the whole.
 
 A program is ended when its process was reaped, nobody is left of its tree, and its pipes are closed. What it leaves in
 its group is killed before it is reaped, so that the group's number cannot be another's yet. What left the group is

@@ -1,4 +1,4 @@
-"""The launch agent, 6: the keeper, its parent and what the program starts as. See agent.py for the whole."""
+"""The launch agent, 7: the keeper, its parent and what the program starts as. See agent.py for the whole."""
 import binascii
 import os
 import select

@@ -1,4 +1,4 @@
-"""The launch agent, 3: what programs print, on its way to the orchestrator. See agent.py for the whole."""
+"""The launch agent, 4: what programs print, on its way to the orchestrator. See agent.py for the whole."""
 import errno
 import fcntl
 import os
