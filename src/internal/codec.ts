@@ -57,9 +57,12 @@ const hasDefault = (field: unknown): boolean => {
   return (ast._tag === "PropertySignatureDeclaration" ? ast.defaultValue : ast.to.defaultValue) !== undefined
 }
 
+/** By name: there may be two copies of this library. */
+const isOutput = (success: Schema.Schema.All): boolean =>
+  (success as { readonly identifier?: unknown }).identifier === Output.identifier
+
 const resultOf = (success: Schema.Schema.All): Codec["result"] => {
-  // by name: there may be two copies of this library
-  if ((success as { readonly identifier?: unknown }).identifier === Output.identifier) return "output"
+  if (isOutput(success)) return "output"
   const accepts = Schema.is(Schema.encodedSchema(success as Schema.Schema.AnyNoContext))
   return accepts(new Uint8Array()) && !accepts("") ? "bytes" : "text"
 }
@@ -157,7 +160,7 @@ const isNeither = (ast: AST.AST): boolean => {
 
 /** Throws where the definition of a program is written: its result could never be read. */
 export const refuseUnreadable = (name: string, success: Schema.Schema.All): void => {
-  if ((success as unknown) === Output || !isNeither(success.ast)) return
+  if (isOutput(success) || !isNeither(success.ast)) return
   const message = `task ${name}: a program prints text, and this schema reads none; use Schema.NumberFromString, Schema.parseJson(schema), Schema.Uint8ArrayFromSelf or Task.Output`
   throw new ConfigurationError({ configKey: "success", reason: "InvalidOption", details: { task: name, message } })
 }
