@@ -70,7 +70,7 @@ describe("two copies of the library", () => {
       return Effect.gen(function* () {
         const output = yield* A.ExecutionBackend.execute(Say.make({ script: "echo hello" }))
         assert.strictEqual(output.stdout, "hello\n")
-        const options = { settings: B.ConcurrentBackend.settings({ killGrace: "1 second" as never }) }
+        const options = { settings: B.ConcurrentBackend.settings({ killGrace: "soon" as never }) }
         const wrong = yield* Effect.flip(B.ExecutionBackend.execute(Say.make({ script: "true" }, options)))
         assert.deepInclude(wrong, { _tag: "ConfigurationError", configKey: "settings.killGrace" })
 
