@@ -1,6 +1,6 @@
 // The loss of an engine in the slot form; in the batch form, see batch.test.ts.
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Deferred, Effect, Exit, Fiber, Layer, Option, Schema, Scope, Stream, TestClock } from "effect"
+import { Cause, Deferred, Effect, Exit, Fiber, Layer, Option, Schedule, Schema, Scope, Stream, TestClock } from "effect"
 import type { StateChange } from "effect-rhapsody"
 import { BackendError, ExecutionBackend, isTerminal, Task, TaskError, TaskFiber } from "effect-rhapsody"
 import { isChange, nothingLeft, ok, Program, statesOf } from "../support.js"
@@ -234,6 +234,29 @@ describe("an engine that is lost", () => {
           assert.deepStrictEqual(yield* ExecutionBackend.state, lostState)
           assert.strictEqual(yield* Effect.flip(submit("b")), told)
         }).pipe(Effect.provide(layer()))
+      })
+    )
+  }
+})
+
+describe("a task that was lost and may still be running", () => {
+  for (const [what, retry, attempts] of [
+    ["is not tried again", { times: 3 }, 1],
+    ["unless the task says so", { times: 3, while: () => true }, 4]
+  ] as const) {
+    it.effect(what, () =>
+      Effect.gen(function* () {
+        let ran = 0
+        const { layer } = yield* engine((spec) =>
+          Effect.suspend(() => {
+            ran++
+            return Effect.fail(ExecutionBackend.taskError(spec, "Lost", { details: { stopped: false } }))
+          })
+        )
+        const program = Program.make(undefined, { retry: { ...retry, schedule: Schedule.recurs(3) } })
+        const error = yield* Effect.flip(Effect.provide(ExecutionBackend.execute(program), layer()))
+        assert.strictEqual(reasonOf(error), "Lost")
+        assert.strictEqual(ran, attempts)
       })
     )
   }

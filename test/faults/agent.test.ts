@@ -84,15 +84,21 @@ fault("SIGKILL of the keepers", {
   agent: [
     caught("the agents kill all that is left, tasks are Lost, the next one starts a new agent", killed("keeper")),
     limit(
-      "and of the agents at once: tasks are Lost, and their programs are left",
+      "and of the agents at once: this process kills whole sessions; what left them may run on, and Lost says so",
       Effect.gen(function* () {
-        const { agents, fibers, stand } = yield* standing
+        const { agents, fibers, shapesAlive } = yield* standing
         for (const { keeper } of agents) kill(-keeper) // their group
         assert.deepStrictEqual(
           yield* reasons(fibers),
           allShapes.map(() => "Lost")
         )
-        yield* stand(trees)
+        for (const fiber of fibers) {
+          const { details, message } = failureOf(yield* Fiber.await(fiber)) as TaskError
+          assert.isFalse(details["stopped"])
+          assert.include(message, "may still be running")
+        }
+        const left = allShapes.filter((shape) => /setsid|double fork/.test(shape))
+        yield* eventually(shapesAlive, (alive) => alive.join() === left.join())
         assert.strictEqual((yield* ExecutionBackend.execute(sh("echo again"))).stdout, "again\n")
       }).pipe(over("agent", { maxWorkers: 20 }))
     )

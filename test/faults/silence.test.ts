@@ -64,13 +64,37 @@ const noAgent = Effect.gen(function* () {
   assert.deepStrictEqual(agentsOf(), [])
 }).pipe(over("node"))
 
+const stop = (...pids: ReadonlyArray<number>) =>
+  Effect.sync(() => {
+    for (const pid of pids) kill(pid, "SIGSTOP")
+  })
+const dead = (pid: number) => Effect.sync(() => kill(pid))
+
 fault("SIGSTOP of the agent", {
-  agent: caught(
-    "after the bounded silence it is declared dead, killed with all it started, and replaced",
-    dies("said nothing for", ({ agent }) => Effect.sync(() => kill(agent, "SIGSTOP"))).pipe(
-      overOneAgent({ silence: 600 })
+  agent: [
+    caught(
+      "after the bounded silence it is declared dead, killed with all it started, and replaced",
+      dies("said nothing for", ({ agent }) => Effect.sync(() => kill(agent, "SIGSTOP"))).pipe(
+        overOneAgent({ silence: 600 })
+      )
+    ),
+    caught(
+      "and of its keeper, too: it is reported Lost when its programs are gone",
+      dies("said nothing for", (pids) => stop(pids.agent, pids.keeper)).pipe(overOneAgent({ silence: 600 }))
+    ),
+    caught(
+      "after its keeper was killed: it goes on to kill what it started",
+      dies("was killed by SIGKILL", (pids) => Effect.zipRight(stop(pids.agent), dead(pids.keeper))).pipe(
+        overOneAgent({})
+      )
+    ),
+    caught(
+      "of the keeper alone, when its agent was killed: it goes on to kill what is left",
+      dies("said nothing for", (pids) => Effect.zipRight(stop(pids.keeper), dead(pids.agent))).pipe(
+        overOneAgent({ silence: 600 })
+      )
     )
-  ),
+  ],
   node: limit("there is none", noAgent)
 })
 
@@ -188,6 +212,9 @@ const meet = (silence: number, source: string) =>
     return {
       /** Why it ended, if it did. */
       lost: () => seen.lost?.reason,
+      /** Whether it was taken for dead, which is reported when its process has ended. */
+      dead: () => seen.opened && !channel.alive,
+      ended: until(() => seen.lost !== undefined),
       every,
       opened: until(() => seen.opened),
       send: (type: string) => channel.send({ type }),
@@ -239,15 +266,16 @@ describe("a clock that jumps", () => {
     "does not save who is silent: declared dead when the silence is over and several pings had no answer",
     () =>
       Effect.gen(function* () {
-        const { every, heard, opened, pass, lost, send } = yield* meet(1000, source)
+        const { dead, ended, every, heard, opened, pass, lost, send } = yield* meet(1000, source)
         yield* opened
         send("mute")
         yield* heard
         pass(hour)
-        assert.isUndefined(lost(), "after the jump")
+        assert.isFalse(dead(), "after the jump")
         let beats = 0
-        while (lost() === undefined && beats++ < 100) pass(every)
+        while (!dead() && beats++ < 100) pass(every)
         assert.isAtMost(beats, 5)
+        yield* ended
         assert.strictEqual(lost(), "Silent")
       })
   )
@@ -256,20 +284,21 @@ describe("a clock that jumps", () => {
 describe("a clock that does not jump", () => {
   it.scopedLive("declares who is silent dead after the silence, not before, and soon after", () =>
     Effect.gen(function* () {
-      const { every, heard, opened, pass, lost, send } = yield* meet(1000, source)
+      const { dead, ended, every, heard, opened, pass, lost, send } = yield* meet(1000, source)
       yield* opened
       send("mute")
       yield* heard
       let passed = 0
       for (; passed < 1000; passed += every) {
-        assert.isUndefined(lost(), `after ${passed} ms`)
+        assert.isFalse(dead(), `after ${passed} ms`)
         pass(every)
       }
-      while (lost() === undefined && passed < 10_000) {
+      while (!dead() && passed < 10_000) {
         pass(every)
         passed += every
       }
       assert.isAtMost(passed, 1500)
+      yield* ended
       assert.strictEqual(lost(), "Silent")
     })
   )

@@ -9,13 +9,18 @@ import type { ChildProcess } from "node:child_process"
 import { spawn } from "node:child_process"
 import type { Message } from "./frame.js"
 import { Decoder, encode, protocol } from "./frame.js"
+import type { Identity } from "./remains.js"
+import { identityOf, killTree, signal } from "./remains.js"
 import { outline } from "./traceback.js"
 
 /** Why a channel ended, or never began. */
 export interface Lost {
   readonly reason: "NotStarted" | "Exited" | "Silent" | "Protocol"
   readonly message: string
+  /** Whether all that it had started is known to be gone. */
+  readonly stopped: boolean
 }
+type Reason = Omit<Lost, "stopped">
 
 /** The clock and the timer of a channel: a test puts its own here. */
 export interface Time {
@@ -47,7 +52,7 @@ export interface Options {
   /** The other side's own hello. */
   readonly onOpen: (hello: Readonly<Record<string, unknown>>) => void
   readonly onMessage: (message: Message) => void
-  /** Once, at the end, unless the channel was closed from here. */
+  /** Once, when what it had started is gone or cannot be ended, unless the channel was closed from here. */
   readonly onLost: (lost: Lost) => void
 }
 
@@ -57,6 +62,8 @@ const patience = 30_000
 const exitGrace = 12_000
 /** The same where it has not even said hello, and so has nothing to end. */
 const startGrace = 1_000
+/** With this code a keeper ends that could not end everything. */
+const unswept = 9
 
 export class Channel {
   private readonly child: ChildProcess
@@ -67,6 +74,13 @@ export class Channel {
   private over = false
   private exited = false
   private ended = false
+  private finished = false
+  /** It is known that nothing is left of what was started there. */
+  private swept = false
+  /** The other process of the pair: the child is its keeper. */
+  private peer: Identity | undefined
+  private reason: Reason | undefined
+  private timer: NodeJS.Timeout | undefined
   private tail = ""
   private heardAt: number
   private asked = 0
@@ -84,7 +98,6 @@ export class Channel {
     this.child.once("error", (cause) => {
       this.exited = true
       this.lose({ reason: "NotStarted", message: cause.message })
-      this.gone()
     })
     if (this.child.pid === undefined) return
     stdin!.on("error", () => {}) // its end is told by the exit
@@ -107,9 +120,12 @@ export class Channel {
         message: `${command} ${how}${said === "" ? "" : `; its stderr ends with:\n${said}`}`
       })
     })
-    this.child.once("exit", () => {
+    this.child.once("exit", (code) => {
       this.exited = true
-      this.gone()
+      this.swept ||= code !== null && code !== unswept
+      if (this.over) this.finish()
+      // killed: its peer ends what is left, unless it was stopped
+      else if (!this.swept) signal(this.peer, "SIGCONT")
     })
   }
 
@@ -152,11 +168,12 @@ export class Channel {
 
   /** Hangs up. The other side ends what it has; `closed` is called when its process has ended. */
   close(closed: () => void): void {
-    if (this.exited) {
+    if (this.finished) {
       closed()
       return
     }
     this.closers.push(closed)
+    if (this.over) return
     this.over = true
     this.hangUp()
   }
@@ -171,7 +188,9 @@ export class Channel {
       this.decoder.feed(chunk, (message) => {
         if (this.over) return
         if (this.open) {
-          if ((message.header as { readonly type?: unknown }).type !== "pong") this.options.onMessage(message)
+          const { type } = message.header as { readonly type?: unknown }
+          if (type === "swept") this.swept = true
+          else if (type !== "pong") this.options.onMessage(message)
           return
         }
         const hello = message.header as Readonly<Record<string, unknown>>
@@ -179,6 +198,7 @@ export class Channel {
           throw new RangeError(`protocol ${String(hello["protocol"])}, and ${protocol} is spoken here`)
         }
         this.open = true
+        if (typeof hello["pid"] === "number") this.peer = identityOf(hello["pid"])
         this.options.onOpen(hello)
       })
     } catch (cause) {
@@ -203,25 +223,39 @@ export class Channel {
     this.send({ type: "ping" })
   }
 
-  private lose(lost: Lost): void {
+  private lose(reason: Reason): void {
     if (this.over) return
     this.over = true
+    this.reason = reason
     this.hangUp()
-    this.options.onLost(lost)
   }
 
+  /** Both are continued, for who is stopped ends nothing; what they do not end in time is ended from here. */
   private hangUp(): void {
     this.stopTimer()
     this.out = []
     this.child.stdin?.destroy()
     this.child.stdout?.destroy()
-    // with all that it has started in its group: an interpreter may be a script that starts another
-    const timer = setTimeout(() => this.signal("SIGKILL"), this.open ? exitGrace : startGrace)
+    this.signal("SIGCONT")
+    const keeper = this.exited ? undefined : identityOf(this.child.pid!)
+    this.timer = setTimeout(() => this.force(keeper), this.open ? exitGrace : startGrace)
     const ended = () => {
-      if (!this.signal(0)) clearTimeout(timer)
+      if (!this.signal(0)) clearTimeout(this.timer)
     }
-    if (this.exited) ended()
-    else this.child.once("exit", ended)
+    if (this.exited) {
+      ended()
+      this.finish()
+    } else this.child.once("exit", ended)
+    if (!this.open) this.report()
+  }
+
+  private force(keeper: Identity | undefined): void {
+    const pair = [keeper, this.peer].flatMap((one) => one ?? [])
+    killTree(pair, (clean) => {
+      this.swept ||= clean
+      // with all that it has started in its group: an interpreter may be a script that starts another
+      this.signal("SIGKILL")
+    })
   }
 
   /** To its group; false when no process is in it. */
@@ -234,7 +268,28 @@ export class Channel {
     }
   }
 
+  /** The keeper is gone; what it did not end, because it was killed itself, is ended from here. */
+  private finish(): void {
+    if (!this.open || this.swept || this.peer === undefined) this.gone()
+    else {
+      killTree([this.peer], (clean) => {
+        this.swept = clean
+        this.gone()
+      })
+    }
+  }
+
   private gone(): void {
+    if (this.finished) return
+    this.finished = true
+    if (this.open) clearTimeout(this.timer) // its number may be another's by then
+    this.report()
     for (const closed of this.closers.splice(0)) closed()
+  }
+
+  private report(): void {
+    const { reason } = this
+    this.reason = undefined
+    if (reason !== undefined) this.options.onLost({ ...reason, stopped: this.swept || !this.open })
   }
 }

@@ -299,7 +299,8 @@ const open = (
             unserved
           ),
         // Node throws where the system refuses a process for some reasons, and tells others later
-        catch: (cause) => refusal(options, { _tag: "Process", lost: { reason: "NotStarted", message: String(cause) } })
+        catch: (cause) =>
+          refusal(options, { _tag: "Process", lost: { reason: "NotStarted", message: String(cause), stopped: true } })
       }),
       (bridge) => Effect.async<void>((resume) => bridge.close(() => resume(Effect.void)))
     )

@@ -29,6 +29,10 @@ export const policy = (retry: Retry<any> | undefined, defaults: Values): Policy 
 
 const final: ReadonlySet<TaskErrorReason> = new Set(["Canceled", "InvalidPayload", "DependencyFailed"])
 
+/** It was lost and could not be ended: another attempt would run beside it. */
+const mayRun = (error: unknown): boolean =>
+  isTaskError(error) && error.reason === "Lost" && error.details["stopped"] === false
+
 /** Milliseconds until the next attempt, or none when there is no other; `memory` is the schedule's, kept by the caller. */
 export const delay = (
   { schedule, times, while: again }: Policy,
@@ -41,7 +45,7 @@ export const delay = (
     return Effect.succeedNone
   }
   const wanted = Effect.suspend(() => {
-    const answer = again === undefined ? true : again(error)
+    const answer = again === undefined ? !mayRun(error) : again(error)
     return typeof answer === "boolean" ? Effect.succeed(answer) : answer
   })
   const step = Effect.suspend(() => schedule.step(now, error, memory.memory ?? schedule.initial))

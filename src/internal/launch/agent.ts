@@ -9,6 +9,7 @@ import type { ProcessExit } from "../../Driver.js"
 import type { Lost, Time } from "../bridge/channel.js"
 import { Channel } from "../bridge/channel.js"
 import type { Message } from "../bridge/frame.js"
+import { killSessions } from "../bridge/remains.js"
 import { sourceOf } from "../sources.js"
 import { ended } from "./agentEnd.js"
 import { launchFailed } from "./exit.js"
@@ -84,6 +85,8 @@ export class Running implements Asked {
   /** Absolute, once it was asked for. */
   cwd = ""
   paths: Readonly<Record<Stream, string | undefined>> = { stdout: undefined, stderr: undefined }
+  /** Of its session as well. */
+  pid: number | undefined
   private listener: (() => void) | undefined
 
   constructor(
@@ -150,7 +153,7 @@ export class Agent {
       },
       onMessage: (message) => this.receive(message),
       onLost: (why) => {
-        this.endAll(why.message)
+        this.endAll(why.message, why.stopped)
         if (open) lost(why)
         else opened(why)
       }
@@ -201,15 +204,18 @@ export class Agent {
   }
 
   close(closed: () => void): void {
-    this.endAll("its launch agent was closed")
-    this.channel.close(closed)
+    this.channel.close(() => {
+      this.endAll("its launch agent was closed", true)
+      closed()
+    })
   }
 
   // ---------------------------------------------------------------------------------------------------------- private
 
-  private endAll(message: string): void {
-    for (const running of this.running.values())
-      this.end(running, Either.left({ reason: "Lost", details: { message } }))
+  private endAll(message: string, stopped: boolean): void {
+    const details = { message, ...(stopped ? {} : { stopped: false }) }
+    if (!stopped) killSessions(new Map([...this.running.values()].map(({ launch, pid }) => [pid, launch.uid])))
+    for (const running of this.running.values()) this.end(running, Either.left({ reason: "Lost", details }))
   }
 
   private end(running: Running, end: End): void {
@@ -230,7 +236,7 @@ export class Agent {
   private hear(running: Running, message: FromAgent, blobs: ReadonlyArray<Uint8Array>): void {
     switch (message.type) {
       case "started":
-        running.launch.started()
+        this.started(running, message.pid)
         break
       case "dropped":
         this.end(running, Either.left({ reason: "Lost", details: { message: "it was not started" } }))
@@ -246,9 +252,14 @@ export class Agent {
         break
       case "ended":
         // before: it has the slot of the one that ended
-        if (message.next !== undefined) this.running.get(message.next)?.launch.started()
+        if (message.next !== undefined) this.started(this.running.get(message.next), message.pid)
         this.end(running, ended(running, message, blobs))
     }
+  }
+
+  private started(running: Running | undefined, pid: number | undefined): void {
+    if (running !== undefined) running.pid = pid
+    running?.launch.started()
   }
 
   private output(running: Running, stream: Stream, blobs: ReadonlyArray<Uint8Array>): void {

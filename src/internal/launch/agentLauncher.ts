@@ -146,7 +146,9 @@ class Pool {
       )
     } catch (cause) {
       // Node throws where the system refuses a process for some reasons, and tells others later
-      queueMicrotask(() => this.opened(undefined, { reason: "NotStarted", message: (cause as Error).message }))
+      queueMicrotask(() =>
+        this.opened(undefined, { reason: "NotStarted", message: (cause as Error).message, stopped: true })
+      )
       return
     }
     this.all.add(agent)

@@ -6,7 +6,7 @@ const Id = Schema.Int
 const StreamName = Schema.Literal("stdout", "stderr")
 
 /** Its program really runs. */
-const Started = Schema.Struct({ type: Schema.Literal("started"), id: Id })
+const Started = Schema.Struct({ type: Schema.Literal("started"), id: Id, pid: Schema.Int })
 
 /** It could not be started: `what` was tried on `path`. */
 export const Failed = Schema.Struct({
@@ -57,6 +57,8 @@ export const Ended = Schema.Struct({
   next: Schema.optional(Id),
   /** What its shell reported, which did not come to the program (prepare.ts). */
   unreached: Schema.optional(Schema.String),
+  /** Of that one. */
+  pid: Schema.optional(Schema.Int),
   /** Why the file that its result is decoded from cannot be read. */
   unreadable: Schema.optional(Schema.String)
 })

@@ -20,6 +20,7 @@ def keep():
     signal.signal(signal.SIGTERM, lambda *_: None)  # what functions start would inherit that it is ignored
     add_user_site()
     become_subreaper()
+    wake_with_parent()
     made, made_out = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     bridge = os.fork()
     if bridge == 0:
@@ -42,9 +43,9 @@ def keep():
         status = reap(bridge)
         if status is None and until is not None and now() >= until:
             break
-    sweep(set(), set(), 10)
+    clean = sweep(set(), set(), 10)
     remove(made)
-    return 1 if status is None else status
+    return UNSWEPT if not clean else 1 if status is None else status
 
 
 def add_user_site():
@@ -73,6 +74,7 @@ def work(made):
     """The bridge's process, to its end."""
     code = 1
     try:
+        wake_with_parent()
         code = serve(made)
     except BaseException:
         import traceback

@@ -24,6 +24,7 @@ ASLEEP = 0.5
 class Agent(Starting, Outputs, Endings):
     def __init__(self, keeper_in, keeper_gone):
         become_subreaper()
+        wake_with_parent()
         # The channel is moved away from where programs, or Python itself, would write to it.
         self.input, self.output = fcntl.fcntl(0, fcntl.F_DUPFD_CLOEXEC, 3), fcntl.fcntl(1, fcntl.F_DUPFD_CLOEXEC, 3)
         self.null = os.open(os.devnull, os.O_RDWR)
@@ -90,7 +91,22 @@ class Agent(Starting, Outputs, Endings):
         finally:
             for launch in list(self.launches.values()):
                 self.kill(launch)
-            sweep(self.spared, self.left, GONE)
+            if sweep(self.spared, self.left, GONE):
+                self.farewell()
+
+    def farewell(self):
+        """The orchestrator hears that nothing is left, where the keeper cannot say so."""
+        self.tell({"type": "swept"})
+        writable, until = select.poll(), now() + GONE
+        writable.register(self.output, select.POLLOUT)
+        try:
+            while self.out and now() < until:
+                if writable.poll(GONE * 1000):
+                    self.out[0] = self.out[0][os.write(self.output, self.out[0]):]
+                    if not self.out[0]:
+                        self.out.popleft()
+        except OSError:
+            pass  # it is gone, too
 
     def loop(self):
         while not self.over:

@@ -148,7 +148,7 @@ class Endings:
                     header.setdefault("dropped", {})[stream.name] = stream.seen - launch.limit
         following = self.follow()
         if following is not None:
-            header["next"] = following
+            header["next"], header["pid"] = following, self.launches[following].pid
         self.tell(header, blobs, lazy=following is not None)
         launch.streams.clear()  # which hold it in turn: nothing is left for the collector of cycles
 

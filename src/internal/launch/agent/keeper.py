@@ -19,6 +19,7 @@ def keep():
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
     become_subreaper()
+    wake_with_parent()
     from_agent, keeper_in = os.pipe()
     keeper_gone, _ = os.pipe()  # its other end closes when this process is gone
     agent = os.fork()
@@ -48,7 +49,8 @@ def keep():
             status = reap(agent)
     while spared.listen():
         pass
-    sweep(spared.sessions, spared.uids, 10)
+    if not sweep(spared.sessions, spared.uids, 10):
+        return UNSWEPT
     return 1 if status is None else status
 
 

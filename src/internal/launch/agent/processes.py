@@ -4,6 +4,8 @@ import signal
 import time
 
 now = time.monotonic
+# The exit code of a keeper that could not end everything.
+UNSWEPT = 9
 
 
 def become_subreaper():
@@ -13,6 +15,13 @@ def become_subreaper():
     if ctypes.CDLL(None, use_errno=True).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) != 0:
         raise OSError(ctypes.get_errno(), "prctl(PR_SET_CHILD_SUBREAPER)")
     os.listdir("/proc/self/task")
+
+
+def wake_with_parent():
+    """A stopped process ends nothing: this one is continued when its parent dies."""
+    import ctypes
+    PR_SET_PDEATHSIG = 1
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGCONT, 0, 0, 0)
 
 
 def children(pid):
@@ -86,14 +95,14 @@ def is_of(pid, uids):
 
 def sweep(spared, left, bound):
     """Kills all below this process until nobody is left, for at most `bound` seconds. Spared are those sessions, what
-    is below them, and who was started for the tasks that left somebody on purpose."""
+    is below them, and who was started for the tasks that left somebody on purpose. Whether nobody is left."""
     until = now() + bound
     while True:
         try:
             while os.waitpid(-1, os.WNOHANG)[0]:
                 pass
         except ChildProcessError:
-            return
+            return True
         found, rest = [], children(os.getpid())
         while rest:
             pid = rest.pop()
@@ -102,7 +111,7 @@ def sweep(spared, left, bound):
             found.append(pid)
             rest += children(pid)
         if not found or now() > until:
-            return
+            return not found
         for pid in found:
             send(pid, signal.SIGKILL)
         time.sleep(0.001)

@@ -204,7 +204,7 @@ class Starting:
 
     def started(self, launch):
         if not self.following:  # else whose place it took tells of it
-            self.tell({"type": "started", "id": launch.id}, lazy=True)
+            self.tell({"type": "started", "id": launch.id, "pid": launch.pid}, lazy=True)
         if launch.streams:
             self.young.append(launch)
         if launch.input is not None:
