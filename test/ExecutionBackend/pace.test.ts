@@ -1,5 +1,5 @@
 import { assert, describe, it } from "@effect/vitest"
-import { Duration, Effect, Fiber, Layer, Schedule, Schema, Stream } from "effect"
+import { Duration, Effect, Exit, Fiber, Layer, Schedule, Schema, Stream } from "effect"
 import { ExecutionBackend, NoopBackend, Task } from "effect-rhapsody"
 import { functions, idle, nothingLeft } from "../support.js"
 
@@ -107,20 +107,20 @@ describe("timers and immediates fire during tasks without end", () => {
       yield* Effect.gen(function* () {
         const fibers = yield* Effect.replicateEffect(ExecutionBackend.submit(Busy.make()), 40)
         yield* Fiber.joinAll(fibers)
-        // at nearly each of them, once the pace is found
-        assert.isAtLeast(fired.immediates, 20)
+        // every few of them
+        assert.isAtLeast(fired.immediates, 4)
       }).pipe(Effect.provide(Layer.provideMerge(busy, functions(1))))
     })
   )
 
   it.live("and those that wait for a turn can be interrupted and cancelled", () =>
     Effect.gen(function* () {
-      const fiber = yield* Effect.fork(Effect.forever(ExecutionBackend.execute(make())))
-      for (let i = 0; i < 20; i++) {
-        yield* Effect.sleep(1)
-        yield* ExecutionBackend.cancelAll
-      }
-      yield* Fiber.await(fiber)
+      // of so many, some are always queued for the one slot
+      const endless = Effect.forever(ExecutionBackend.execute(make()))
+      const fiber = yield* Effect.fork(Effect.all(Effect.replicate(endless, 100), { concurrency: "unbounded" }))
+      const some = Effect.zipRight(Effect.sleep(1), ExecutionBackend.cancelAll)
+      yield* Effect.repeat(some, { until: (cancelled) => cancelled > 0 })
+      assert.isTrue(Exit.isFailure(yield* Fiber.await(fiber)))
       const forked = yield* Effect.forEach(Array.from({ length: 2_000 }, make), (task) =>
         Effect.fork(ExecutionBackend.execute(task))
       )
