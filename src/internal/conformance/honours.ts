@@ -38,6 +38,12 @@ export const orRefused =
       () => Effect.void
     )
 
+/** With the directory that it is in, if nothing else is there. */
+const remove = (file: string): void => {
+  fs.rmSync(file, { recursive: true })
+  if (fs.readdirSync(path.dirname(file)).length === 0) fs.rmdirSync(path.dirname(file))
+}
+
 const dots = (count: number) => ".".repeat(count)
 const visit = 'pwd -P; set -eu; cd "$RHAPSODY_SANDBOX"; pwd -P; echo x > file'
 const niceness = "cut -d' ' -f19 /proc/self/stat"
@@ -104,7 +110,7 @@ const ofPrograms: ReadonlyArray<
       yield* check(stdoutPath !== undefined, "the result does not say which file it is")
       yield* same(fs.readFileSync(stdoutPath!, "utf8"), dots(100), "the file")
       yield* Effect.sync(() => {
-        fs.rmSync(stdoutPath!)
+        remove(stdoutPath!)
         const directory = path.dirname(stdoutPath!)
         if (fs.readdirSync(directory).length === 0) fs.rmdirSync(directory)
       })
@@ -153,7 +159,7 @@ const ofPrograms: ReadonlyArray<
       yield* same(sandboxPath, named, "the path in its output")
       const other = yield* run("pwd -P", { sandbox: true })
       yield* check(other.stdout !== `${cwd}\n`, "another task has the same directory")
-      for (const sandbox of [cwd, other.stdout.trimEnd()]) fs.rmSync(sandbox, { recursive: true })
+      for (const sandbox of [cwd, other.stdout.trimEnd()]) remove(sandbox)
     })
   ],
   [
