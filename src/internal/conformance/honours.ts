@@ -109,11 +109,7 @@ const ofPrograms: ReadonlyArray<
       const { stdoutPath } = yield* run(script, { capture: { limit: 10, overflow: "spill" } })
       yield* check(stdoutPath !== undefined, "the result does not say which file it is")
       yield* same(fs.readFileSync(stdoutPath!, "utf8"), dots(100), "the file")
-      yield* Effect.sync(() => {
-        remove(stdoutPath!)
-        const directory = path.dirname(stdoutPath!)
-        if (fs.readdirSync(directory).length === 0) fs.rmdirSync(directory)
-      })
+      yield* Effect.sync(() => remove(stdoutPath!))
     })
   ],
   [
