@@ -92,7 +92,7 @@ export interface Subject {
   readonly service?: Service<unknown, unknown, any> | undefined
   /**
    * A command that runs one task and ends in order on SIGTERM, as `NodeRuntime.runMain` does: `sh -c` of the script in
-   * its variable `RHAPSODY_SCRIPT`; without one, a tree of processes of which two sleep for ever, by `sleep`.
+   * its variable `RHAPSODY_SCRIPT`; without one, a tree of processes of which two sleep for ever, by `sleep`, one of them in a session of its own.
    */
   readonly orchestrator?: readonly [executable: string, ...args: ReadonlyArray<string>] | undefined
   /** By the id of the row. */

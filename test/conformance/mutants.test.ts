@@ -145,7 +145,8 @@ const mutants: Record<string, readonly [subject: Conformance.Subject, ...fails: 
   ],
   "leaves its programs behind when it is killed": [
     { ...programs, exceptions: {}, orchestrator: ["sh", "-c", "setsid sleep 15 & setsid sleep 15 & wait"] },
-    "process-orchestrator-killed"
+    "process-orchestrator-killed",
+    "process-orchestrator-killed-escape"
   ],
   "leaves processes behind when it is stopped": [
     leftBehind(programs),

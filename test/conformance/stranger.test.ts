@@ -29,7 +29,8 @@ const quick: Conformance.Subject = {
   exceptions: {
     "process-bytes": { reason: "as the backend it wraps" },
     "process-escape": { reason: "as the backend it wraps" },
-    "process-orchestrator-killed": { reason: "as the backend it wraps" },
+    "process-orchestrator-killed": { reason: "needs a script to kill" },
+    "process-orchestrator-killed-escape": { reason: "as the backend it wraps" },
     "process-sigterm": { reason: "as the backend it wraps" }
   }
 }
@@ -65,7 +66,8 @@ describe("a backend of somebody else's", () => {
           "declared lost (declared: has no engine but this process)",
           "declared process-bytes (declared: as the backend it wraps)",
           "declared process-escape (declared: as the backend it wraps)",
-          "declared process-orchestrator-killed (declared: as the backend it wraps)",
+          "declared process-orchestrator-killed (declared: needs a script to kill)",
+          "declared process-orchestrator-killed-escape (declared: as the backend it wraps)",
           "declared process-sigterm (declared: as the backend it wraps)"
         ]
       )

@@ -80,8 +80,8 @@ export const subjects: ReadonlyArray<Conformance.Subject> = [
         refusal: Conformance.refusesBytes({ layer: concurrent("node") })
       },
       "process-escape": { reason: "`node:child_process` stops a process group, and does not find who left it" },
-      "process-orchestrator-killed": {
-        reason: "programs started through `node:child_process` outlive a SIGKILL of this process"
+      "process-orchestrator-killed-escape": {
+        reason: "what left its group is not found when this process is killed with SIGKILL"
       }
     }
   },

@@ -3,8 +3,8 @@ import { assert } from "@effect/vitest"
 import { Effect } from "effect"
 import { eventually } from "../concurrent/support.js"
 import type { Launcher, Shape } from "./support.js"
-import { allShapes, caught, fault, forest, leftAtLast, limit, orchestrate } from "./support.js"
-import { agentsOf, kill, parentOf } from "./system.js"
+import { allShapes, caught, fault, forest, gone, leftAtLast, limit, orchestrate } from "./support.js"
+import { agentsOf, keepersOf, kill } from "./system.js"
 
 /** 16 trees that ignore TERM, and one of each other shape. */
 const trees = Object.fromEntries(allShapes.map((shape) => [shape, shape === "ignores TERM" ? 16 : 1])) as Record<
@@ -13,11 +13,11 @@ const trees = Object.fromEntries(allShapes.map((shape) => [shape, shape === "ign
 >
 
 /** An orchestrator whose trees stand. */
-const standing = (launcher: Launcher) =>
+const standing = (launcher: Launcher, place: "trees" | "thread" = "trees") =>
   Effect.gen(function* () {
     const wood = yield* forest
     const scripts = allShapes.flatMap((shape) => Array.from({ length: trees[shape] }, () => wood.script(shape)))
-    const program = yield* orchestrate({ program: "trees", plan: { launcher, scripts }, env: wood.env })
+    const program = yield* orchestrate({ program: place, plan: { launcher, scripts }, env: wood.env })
     yield* Effect.tapError(wood.stand(trees), () => Effect.flatMap(program.output, Effect.logError))
     const agents = eventually(
       Effect.sync(() => agentsOf(program.pid)),
@@ -26,6 +26,18 @@ const standing = (launcher: Launcher) =>
     return { ...wood, ...program, agents }
   })
 type Standing = Effect.Effect.Success<ReturnType<typeof standing>>
+
+/** Ends it: of process groups nothing is left, nor of the keeper. */
+const onlyEscaped = (program: Standing, end: Effect.Effect<void>) =>
+  Effect.gen(function* () {
+    const keepers = keepersOf(program.pid)
+    assert.lengthOf(keepers, 1)
+    yield* end
+    const left: ReadonlyArray<Shape> = allShapes.filter((shape) => shape !== "ignores TERM" && shape !== "timeout(1)")
+    yield* leftAtLast(Effect.map(program.shapesAlive, (alive) => alive.filter((shape) => !left.includes(shape))))
+    assert.deepStrictEqual(yield* program.shapesAlive, left)
+    yield* gone(keepers)
+  })
 
 /** Kills an orchestrator, and who else is chosen, at once. Nobody is left, of the agents and keepers neither. */
 const killed = (others: (agents: ReturnType<typeof agentsOf>) => ReadonlyArray<number>) =>
@@ -42,12 +54,14 @@ fault("SIGKILL of the orchestrator", {
     killed(() => [])
   ),
   node: limit(
-    "nobody is there who could stop them: all are left",
+    "the keeper kills process groups: those who left theirs are left",
     Effect.gen(function* () {
       const program = yield* standing("node")
-      kill(program.pid)
+      yield* onlyEscaped(
+        program,
+        Effect.sync(() => kill(program.pid))
+      )
       assert.strictEqual(yield* program.exit, "SIGKILL")
-      yield* program.stand(trees)
     })
   )
 })
@@ -74,13 +88,35 @@ fault("SIGKILL of the orchestrator and at once of who watches for it", {
     )
   ],
   node: limit(
-    "there is nobody but the orchestrator",
+    "of the keeper: all are left",
     Effect.gen(function* () {
       const program = yield* standing("node")
       assert.deepStrictEqual(agentsOf(program.pid), [])
-      const children = program.survivors().filter(({ pid }) => parentOf(pid) === program.pid)
-      assert.lengthOf(children, 16 + allShapes.length - 1)
-      for (const { args } of children) assert.include(["bash", "timeout", "sleep"], args[0])
+      const [keeper, ...others] = keepersOf(program.pid)
+      assert.lengthOf(others, 0)
+      for (const pid of [keeper!, program.pid]) kill(pid)
+      assert.strictEqual(yield* program.exit, "SIGKILL")
+      yield* program.stand(trees)
+    })
+  )
+})
+
+/** A thread that runs the tasks ends at once, and its process goes on. */
+fault("worker.terminate() of a thread of the orchestrator", {
+  agent: caught(
+    "the agents kill all",
+    Effect.gen(function* () {
+      const program = yield* standing("agent", "thread")
+      yield* program.tell("terminate")
+      const tree = Effect.map(program.shapesAlive, (shapes) => shapes.map(String))
+      assert.deepStrictEqual(yield* leftAtLast(tree), [])
+    })
+  ),
+  node: limit(
+    "the keeper kills process groups: those who left theirs are left",
+    Effect.gen(function* () {
+      const program = yield* standing("node", "thread")
+      yield* onlyEscaped(program, program.tell("terminate"))
     })
   )
 })
@@ -100,11 +136,7 @@ const ending = (word: string, ended: (program: Standing) => Effect.Effect<void>)
     "it kills process groups on its way out: those who left theirs are left",
     Effect.gen(function* () {
       const program = yield* standing("node")
-      yield* program.tell(word)
-      yield* ended(program)
-      const left: ReadonlyArray<Shape> = allShapes.filter((shape) => shape !== "ignores TERM" && shape !== "timeout(1)")
-      yield* leftAtLast(Effect.map(program.shapesAlive, (alive) => alive.filter((shape) => !left.includes(shape))))
-      assert.deepStrictEqual(yield* program.shapesAlive, left)
+      yield* onlyEscaped(program, Effect.zipRight(program.tell(word), ended(program)))
     })
   )
 })

@@ -53,6 +53,12 @@ export const agentsOf = (orchestrator = process.pid): ReadonlyArray<AgentPids> =
     )
 }
 
+/** What kills the groups of programs that a process started without an agent. */
+export const keepersOf = (orchestrator = process.pid): ReadonlyArray<number> =>
+  processes()
+    .filter(({ args, pid }) => args.includes("effect-rhapsody keeper") && parentOf(pid) === orchestrator)
+    .map(({ pid }) => pid)
+
 /** Peak memory of a process in MiB, since the last `forgetPeak`. */
 export const peak = (pid: number | "self") =>
   Number(/VmHWM:\s+(\d+)/.exec(fs.readFileSync(`/proc/${pid}/status`, "latin1"))![1]) / 1024

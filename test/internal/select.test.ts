@@ -1,4 +1,5 @@
 /** Which launcher a backend gets, when, and what is told of it. */
+import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
@@ -6,7 +7,8 @@ import { ConfigProvider, Effect, Fiber, Logger, Schema } from "effect"
 import { BackendRegistry, ConcurrentBackend, ConfigurationError, ExecutionBackend, Task } from "effect-rhapsody"
 import type { Executable } from "../../src/Driver.js"
 import * as launchers from "../../src/internal/launch/select.js"
-import { directory, program } from "../concurrent/support.js"
+import { directory, eventually, program } from "../concurrent/support.js"
+import { keepersOf, kill } from "../faults/system.js"
 
 const plain = {
   limit: 1000,
@@ -74,6 +76,26 @@ describe("the launcher", () => {
       const second = yield* Effect.fork(launcher.launch(launch(executable("true"))))
       yield* Fiber.interrupt(first)
       assert.strictEqual((yield* Fiber.join(second)).exitCode, 0)
+    })
+  )
+
+  it.live("is Node with a keeper, that ends with it, is replaced when it was killed, and is not seen by programs", () =>
+    Effect.gen(function* () {
+      const keepers = yield* Effect.scoped(
+        Effect.gen(function* () {
+          const launcher = yield* launchers.make({ ...auto, launcher: "node" })
+          assert.deepStrictEqual(keepersOf(), [])
+          const { stdout } = yield* launcher.launch(launch(executable("ls", "/proc/self/fd")))
+          const without = execFileSync("ls", ["/proc/self/fd"], { encoding: "utf8" })
+          assert.strictEqual(Buffer.from(stdout as Uint8Array).toString(), without)
+          const [first] = keepersOf()
+          kill(first!)
+          const replaced = launcher.launch(launch(executable("true"))).pipe(Effect.map(() => keepersOf()))
+          return yield* eventually(replaced, ([second]) => second !== undefined && second !== first)
+        })
+      )
+      assert.lengthOf(keepers, 1)
+      assert.deepStrictEqual(keepersOf(), [])
     })
   )
 

@@ -32,21 +32,31 @@ const started = ({ orchestrator }: Subject, variables: ReadonlyArray<string> = [
 const careful = (state: string) =>
   `trap 'sleep 0.3; echo saved > "${state}"; exit' TERM; echo runs > "${state}"; while :; do sleep 0.05; done`
 
+/** Kills the subject's own while its script runs, of which two sleep; by default one of them leaves its group. */
+const killed = (subject: Subject, variables?: ReadonlyArray<string>) =>
+  Effect.gen(function* () {
+    const { child, gone, mark } = yield* started(subject, variables)
+    yield* until(
+      Effect.map(alive(mark, "sleep"), (count) => count >= 2),
+      "its task to run"
+    )
+    child.kill("SIGKILL")
+    yield* Effect.ignore(within(gone, "their end", 2))
+    yield* noneLeft(mark)
+  }).pipe(Effect.scoped)
+
 export const orchestrated = (subject: Subject): ReadonlyArray<Needing> => [
   {
     id: "process-orchestrator-killed",
-    title: "no process outlives this one, when it is killed with SIGKILL",
+    title: "no process of a program's group outlives this one, when it is killed with SIGKILL",
     need: "programs",
-    run: Effect.gen(function* () {
-      const { child, gone, mark } = yield* started(subject)
-      yield* until(
-        Effect.map(alive(mark, "sleep"), (count) => count >= 2),
-        "its task to run"
-      )
-      child.kill("SIGKILL")
-      yield* Effect.ignore(within(gone, "their end", 2))
-      yield* noneLeft(mark)
-    }).pipe(Effect.scoped)
+    run: killed(subject, ["RHAPSODY_SCRIPT=sh -c 'sleep 3600 & wait' & sleep 3600 & wait"])
+  },
+  {
+    id: "process-orchestrator-killed-escape",
+    title: "nor does one that left its group",
+    need: "programs",
+    run: killed(subject)
   },
   {
     id: "process-sigterm",

@@ -3,18 +3,19 @@
  *
  * Limits, by design of Node: arguments and variables must be UTF-8, as must what is inherited; a process that leaves
  * its group (`setsid`, but also `timeout` inside of a script) is not found; pipes are sockets, so that a program cannot
- * open /dev/stdout or /dev/stderr, only write to them; death by a real-time signal is told as exit code 0; nothing is
- * stopped when this process is killed with SIGKILL or dies of any other signal, which `NodeRuntime.runMain` prevents
- * for TERM and INT.
+ * open /dev/stdout or /dev/stderr, only write to them; death by a real-time signal is told as exit code 0. When this
+ * process is killed, a keeper (nodeKeeper.ts) kills the groups of its programs.
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Redacted from "effect/Redacted"
+import type * as Scope from "effect/Scope"
 import type { Executable, ProcessExit } from "../../Driver.js"
 import type { ConfigurationErrorReason } from "../../Errors.js"
 import { ConfigurationError } from "../../Errors.js"
 import type { Text } from "../../TaskOptions.js"
 import type { Launch, Launcher, LaunchFailure } from "./launcher.js"
+import { Keeper } from "./nodeKeeper.js"
 import { ChildProcess } from "./nodeProcess.js"
 
 // ignoreBOM keeps a byte order mark, which is three bytes like any others here
@@ -37,7 +38,7 @@ const undecodable = (value: Text): boolean => {
   }
 }
 
-const check = ({
+export const check = ({
   args,
   capture,
   env,
@@ -91,10 +92,11 @@ const untrack = (child: ChildProcess) => {
   if (running.size === 0) process.off("exit", killAll)
 }
 
-const spawn = (inherited: NodeJS.ProcessEnv, launch: Launch) =>
+const spawn = (inherited: NodeJS.ProcessEnv, keeper: Keeper, launch: Launch) =>
   Effect.async<ChildProcess, LaunchFailure>((resume) => {
     const child = new ChildProcess(
       launch,
+      keeper,
       text,
       inherited,
       () => environment(inherited, launch),
@@ -112,42 +114,49 @@ const slot = ({ early }: Launch): Effect.Effect<void> =>
     ? Effect.void
     : Effect.async((resume) => early.listen((word) => (word === "go" ? resume(Effect.void) : undefined)))
 
-export const make = (inherited: NodeJS.ProcessEnv): Launcher => {
-  const children = new Set<ChildProcess>()
-  let killed = false
+const keeper = Effect.acquireRelease(
+  Effect.sync(() => new Keeper()),
+  (keeper) => Effect.async<void>((resume) => keeper.close(() => resume(Effect.void)))
+)
 
-  return {
-    check,
-    launch: (launch) =>
-      Effect.acquireUseRelease(
-        Effect.zipRight(
-          Effect.interruptible(slot(launch)),
-          Effect.tap(spawn(inherited, launch), (child) => children.add(child))
+/** Its scope closes after all that it launched has ended. */
+export const make = (inherited: NodeJS.ProcessEnv): Effect.Effect<Launcher, never, Scope.Scope> =>
+  Effect.map(keeper, (keeper) => {
+    const children = new Set<ChildProcess>()
+    let killed = false
+
+    return {
+      check,
+      launch: (launch) =>
+        Effect.acquireUseRelease(
+          Effect.zipRight(
+            Effect.interruptible(slot(launch)),
+            Effect.tap(spawn(inherited, keeper, launch), (child) => children.add(child))
+          ),
+          (child) =>
+            Effect.async<ProcessExit, LaunchFailure>((resume) => {
+              launch.started()
+              child.onEnd(resume)
+            }),
+          (child) =>
+            Effect.ensuring(
+              child.ended
+                ? Effect.void
+                : Effect.async<void>((resume) =>
+                    child.stop(killed ? 0 : launch.grace, (end) => {
+                      if (Either.isRight(end)) launch.stopped?.(end.right)
+                      resume(Effect.void)
+                    })
+                  ),
+              Effect.sync(() => {
+                children.delete(child)
+                untrack(child)
+              })
+            )
         ),
-        (child) =>
-          Effect.async<ProcessExit, LaunchFailure>((resume) => {
-            launch.started()
-            child.onEnd(resume)
-          }),
-        (child) =>
-          Effect.ensuring(
-            child.ended
-              ? Effect.void
-              : Effect.async<void>((resume) =>
-                  child.stop(killed ? 0 : launch.grace, (end) => {
-                    if (Either.isRight(end)) launch.stopped?.(end.right)
-                    resume(Effect.void)
-                  })
-                ),
-            Effect.sync(() => {
-              children.delete(child)
-              untrack(child)
-            })
-          )
-      ),
-    kill: Effect.sync(() => {
-      killed = true
-      for (const child of children) child.kill("SIGKILL")
-    })
-  }
-}
+      kill: Effect.sync(() => {
+        killed = true
+        for (const child of children) child.kill("SIGKILL")
+      })
+    }
+  })

@@ -14,6 +14,7 @@ import { groupLives } from "./group.js"
 import { beyond, Kept } from "./kept.js"
 import type { Launch, LaunchFailure } from "./launcher.js"
 import { makeSandbox, openInput, openNameless, openOutput } from "./nodeFiles.js"
+import type { Keeper } from "./nodeKeeper.js"
 import { notReached } from "./prepare.js"
 import { notSpawned } from "./unstarted.js"
 
@@ -77,6 +78,7 @@ export class ChildProcess {
   /** `started` is called once, later, with the failure if there is one. */
   constructor(
     private readonly launch: Launch,
+    private readonly keeper: Keeper,
     text: (text: Text) => string,
     inherited: NodeJS.ProcessEnv,
     env: () => NodeJS.ProcessEnv,
@@ -114,6 +116,7 @@ export class ChildProcess {
       )
       return
     }
+    keeper.ready()
     try {
       // detached: a session and a process group of its own, so that the whole tree can be told to stop
       const executable = text(program.executable)
@@ -128,6 +131,7 @@ export class ChildProcess {
       failed(notSpawned(launch, inherited, cause))
     })
     if (child.pid === undefined) return
+    keeper.add(child.pid)
     close()
     if (child.stdin !== null) {
       child.stdin.on("error", () => {}) // a program may end without reading its input
@@ -167,7 +171,7 @@ export class ChildProcess {
         closed()
       }
       if (detach) {
-        this.groupGone = true
+        this.leaveGroup()
         gone()
       } else this.whenGroupGone(gone)
     })
@@ -306,12 +310,17 @@ export class ChildProcess {
     }
   }
 
+  private leaveGroup(): void {
+    this.groupGone = true
+    this.keeper.remove(this.child!.pid!)
+  }
+
   /** Bounded once the group was killed: the system has to reap it. */
   private whenGroupGone(gone: () => void, graceful = this.stopping, waited = 0, next = 1): void {
     const given = !graceful && waited >= groupGrace
     if (graceful && !this.stopping) this.whenGroupGone(gone)
     else if (given || !this.signalGroup(0) || (waited >= zombieGrace && !groupLives(this.child!.pid!))) {
-      this.groupGone = true
+      this.leaveGroup()
       gone()
     } else {
       setTimeout(() => this.whenGroupGone(gone, graceful, waited + next, Math.min(2 * next, groupInterval)), next)

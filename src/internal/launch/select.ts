@@ -69,7 +69,7 @@ export const make = (options: Options): Effect.Effect<Launcher, ConfigurationErr
     const env = snapshot()
     // made now, so that it closes after whatever uses the launcher, although the agents come later
     const scope = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)
-    if (options.launcher === "node") return nodeLauncher.make(env)
+    if (options.launcher === "node") return yield* Scope.extend(nodeLauncher.make(env), scope)
     if (options.launcher === "agent" || options.python !== undefined) {
       return yield* Effect.mapError(
         withAgents(options, env),
@@ -93,7 +93,7 @@ export const make = (options: Options): Effect.Effect<Launcher, ConfigurationErr
           `programs are launched through Node, slower and with the limits in its documentation; for the launch agent, install Python 3.8 or later: ${reasons.map(oneLine).join("; ")}`
         ).pipe(
           Effect.zipRight(Effect.logDebug(`no launch agent: ${reasons.join("; ")}`)),
-          Effect.as(nodeLauncher.make(env))
+          Effect.zipRight(nodeLauncher.make(env))
         )
       ),
       Scope.extend(scope),
@@ -118,10 +118,9 @@ export const make = (options: Options): Effect.Effect<Launcher, ConfigurationErr
       )
     })
 
-    const doubtful = nodeLauncher.make(env).check
     return {
       check: (program: Executable) =>
-        Effect.catchAll(doubtful(program), () => Effect.flatMap(launcher, (_) => _.check(program))),
+        Effect.catchAll(nodeLauncher.check(program), () => Effect.flatMap(launcher, (_) => _.check(program))),
       launch: (launch) => Effect.flatMap(launcher, (_) => _.launch(launch)),
       kill: Effect.suspend(() => {
         killed = true
