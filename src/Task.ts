@@ -1,7 +1,8 @@
 /**
  * Task definitions: what a unit of work takes, gives and may fail with, as schemas, and how it is run. A definition is
  * a plain value; `make` turns it into an instance, another plain value. Nothing runs until an instance is submitted to
- * an `ExecutionBackend`.
+ * an `ExecutionBackend`. A definition that could never run throws a `ConfigurationError`, which names the field, where it
+ * is written; its options are checked when its instances are submitted.
  *
  * @example
  * ```ts
@@ -33,6 +34,7 @@ import type { ReservedTag, RhapsodyError } from "./Errors.js"
 import type { ExecutionBackend } from "./ExecutionBackend.js"
 import type { Codec } from "./internal/codec.js"
 import { define, handlerTag, TypeId } from "./internal/definition.js"
+import { checkDefinition } from "./internal/options/definition.js"
 import type { Output, PythonException } from "./Output.js"
 import type { Instance, Service } from "./TaskInstance.js"
 import type { DefinitionOptions, Env, InputFile, Options, Text } from "./TaskOptions.js"
@@ -235,6 +237,7 @@ export const executable = <
     readonly exitCodes?: ReadonlyArray<number> | undefined
   }
 ): Task<Name, "executable", Fields, Success, Error> => {
+  checkDefinition("executable", name, options)
   const { command, exitCodes, failure, ...rest } = options
   return define(
     name,
@@ -252,7 +255,10 @@ const function_ = <
 >(
   name: Name,
   options: Schemas<Fields, Success, Error> = {}
-): FunctionTask<Name, Fields, Success, Error> => define(name, { _tag: "function" }, options, Schema.Void)
+): FunctionTask<Name, Fields, Success, Error> => {
+  checkDefinition("function", name, options)
+  return define(name, { _tag: "function" }, options, Schema.Void)
+}
 
 export {
   /**
@@ -289,6 +295,7 @@ export const worker = <
     readonly export: string
   }
 ): Task<Name, "worker", Fields, Success, Error> => {
+  checkDefinition("worker", name, options)
   const { export: exported, module, ...rest } = options
   return define(name, { _tag: "worker", module, export: exported }, rest, Schema.Void)
 }
@@ -337,6 +344,7 @@ export const python = <
       | undefined
   }
 ): Task<Name, "python", Fields, Success, Error> => {
+  checkDefinition("python", name, options)
   const { call, callable, failure, path, ...rest } = options
   const body: Body = {
     _tag: "python",
@@ -364,6 +372,7 @@ export const service = <
     readonly ready: RegExp
   }
 ): Task<Name, "service", Fields, Info, typeof Schema.Never> => {
+  checkDefinition("service", name, options)
   const { command, info, ready, ...rest } = options
   return define(name, { _tag: "service", command, ready }, rest as Schemas<any, any, any>, info ?? Schema.Void)
 }

@@ -27,6 +27,7 @@ import { ConfigurationError } from "./Errors.js"
 import type { ExecutionBackend } from "./ExecutionBackend.js"
 import * as fields from "./internal/dictionary/fields.js"
 import { toInstance } from "./internal/dictionary/instance.js"
+import { describe } from "./internal/engine/outcome.js"
 import { firstIssue } from "./internal/issue.js"
 import * as Task from "./Task.js"
 
@@ -209,7 +210,13 @@ const refusal = (issue: ParseResult.ParseIssue): ConfigurationError => {
 
 const decoder = <A>(schema: Schema.Schema<A, any>) => {
   const parse = ParseResult.decodeUnknown(schema)
-  return (input: unknown): Effect.Effect<A, ConfigurationError> => Effect.mapError(parse(input), refusal)
+  return (input: unknown): Effect.Effect<A, ConfigurationError> =>
+    Effect.suspend(() => parse(input)).pipe(Effect.mapError(refusal), Effect.catchAllDefect(unreadable))
+}
+/** A getter, or a proxy. */
+const unreadable = (cause: unknown) => {
+  const details = { message: `the dictionary cannot be read: ${describe(cause)}` }
+  return new ConfigurationError({ reason: "NotATask", details, cause })
 }
 
 const one = decoder(TaskDictionary)

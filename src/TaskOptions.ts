@@ -8,7 +8,7 @@ import type * as Redacted from "effect/Redacted"
 import type * as Schedule from "effect/Schedule"
 import type * as Schema from "effect/Schema"
 import type { TaskError } from "./Errors.js"
-import { text } from "./internal/options/values.js"
+import { schema as checkSchema, text } from "./internal/options/values.js"
 
 const checkName = text("the type of a backend's driver", false)
 
@@ -141,7 +141,7 @@ export interface SettingsConstructor<in I> {
 
 /**
  * The settings of a backend: what its authors export for its users. Throws a `ConfigurationError` when `backend`, the type
- * of the driver, is not text or is empty.
+ * of the driver, is not text or is empty, or `schema` is no Schema.
  *
  * @example
  * ```ts
@@ -153,7 +153,7 @@ export interface SettingsConstructor<in I> {
  * ```
  */
 export const settings = <A, I>(backend: string, schema: Schema.Schema<A, I>): SettingsConstructor<I> => {
-  const wrong = checkName("backend", backend)
+  const wrong = checkName("backend", backend) ?? checkSchema("schema", schema)
   if (wrong !== undefined) throw wrong
   return Object.assign((values: I): Settings => ({ [SettingsTypeId]: SettingsTypeId, backend, values }), {
     backend,

@@ -1,10 +1,14 @@
 // Wrong arguments of verbs, options and definitions: a typed error at once, which names the field.
 import { assert, describe, it } from "@effect/vitest"
-import { Cause, Duration, Effect, Exit, Schema } from "effect"
+import type { Scope } from "effect"
+import { Cause, Duration, Effect, Exit, FastCheck, Layer, Schema, Stream } from "effect"
 import {
+  BackendRegistry,
   ConcurrentBackend,
   ConfigurationError,
   ExecutionBackend,
+  isConfigurationError,
+  isRhapsodyError,
   NoopBackend,
   Task,
   TaskDictionary
@@ -124,13 +128,53 @@ describe("what is wrong is named", () => {
       }
     })
   )
+
+  it.effect("settings in a dictionary that contain themselves", () =>
+    Effect.gen(function* () {
+      const dictionary = { executable: "x", task_backend_specific_kwargs: { dask: cyclic } }
+      const error = yield* Effect.flip(TaskDictionary.decode(dictionary))
+      assert.strictEqual(error.configKey, "task_backend_specific_kwargs")
+      assert.include(error.message, "must not contain itself")
+      const twice = { resources: { A: 1 } }
+      yield* TaskDictionary.decode({ executable: "x", task_backend_specific_kwargs: { dask: { a: twice, b: twice } } })
+    })
+  )
+})
+
+describe("a definition that could never run throws where it is written", () => {
+  const command = () => ({ executable: "x" })
+  const wrong: Record<string, readonly [key: string, definition: () => unknown]> = {
+    "no name": ["name", () => Task.executable("", { command })],
+    "no command": ["command", () => Task.executable("X", {} as never)],
+    "exit codes that are no array": ["exitCodes", () => Task.executable("X", { command, exitCodes: 3 as never })],
+    "an exit code that is no number": [
+      "exitCodes[1]",
+      () => Task.executable("X", { command, exitCodes: [0, "1"] as never })
+    ],
+    "a failure that is no function": ["failure", () => Task.executable("X", { command, failure: 1 as never })],
+    "a field that is no schema": ["payload.a", () => Task.function("X", { payload: { a: Number as never } })],
+    "an error that is no schema": ["error", () => Task.function("X", { error: Error as never })],
+    "no callable": ["callable", () => Task.python("X", { callable: "f" as never })],
+    "an unknown call": ["call", () => Task.python("X", { callable: "m:f", call: "kw" as never })],
+    "a path that is no array": ["path", () => Task.python("X", { callable: "m:f", path: "lib" as never })],
+    "a module that is text": ["module", () => Task.worker("X", { module: "./w.js" as never, export: "f" })],
+    "ready that is text": ["ready", () => Task.service("X", { command, ready: "up" as never })],
+    "an option that throws": ["timeout", () => Task.executable("X", throwing as never)]
+  }
+  for (const [what, [key, definition]] of Object.entries(wrong)) {
+    it(what, () => {
+      try {
+        definition()
+      } catch (error) {
+        assert.isTrue(isConfigurationError(error), String(error))
+        return assert.strictEqual((error as ConfigurationError).configKey, key)
+      }
+      assert.fail("it was made")
+    })
+  }
 })
 
 describe("whatever is given ends typed, and never as a defect", () => {
-  const typed = (effect: Effect.Effect<unknown, unknown, any>) =>
-    Effect.map(Effect.exit(Effect.provide(effect, NoopBackend.layer())), (exit) => {
-      if (Exit.isFailure(exit)) assert.isTrue(Cause.isFailType(exit.cause), Cause.pretty(exit.cause))
-    })
   const keys = [
     "uid",
     "timeout",
@@ -147,9 +191,65 @@ describe("whatever is given ends typed, and never as a defect", () => {
     "leftovers",
     "settings"
   ]
-  const verbs: Record<string, (value: any) => Effect.Effect<unknown, unknown, any>> = {
+  type Use = (value: any) => Effect.Effect<unknown, unknown, any>
+  const each = (prefix: string, names: ReadonlyArray<string>, use: (name: string, value: unknown) => ReturnType<Use>) =>
+    Object.fromEntries(names.map((name): [string, Use] => [`${prefix} ${name}`, (value) => use(name, value)]))
+
+  const command = () => ({ executable: "x" })
+  /** Of each kind, what is right: one field is wrong. */
+  const definitions: Record<string, readonly [make: Use, right: object, fields: ReadonlyArray<string>]> = {
+    executable: [
+      (options) => ExecutionBackend.execute(Task.executable("X", options).make()),
+      { command, success: Task.Output },
+      ["command", "failure", "exitCodes"]
+    ],
+    function: [(options) => ExecutionBackend.execute(Task.function("X", options).make()), {}, []],
+    python: [
+      (options) => ExecutionBackend.execute(Task.python("X", options).make()),
+      { callable: "m:f" },
+      ["callable", "call", "path", "failure"]
+    ],
+    worker: [
+      (options) => ExecutionBackend.execute(Task.worker("X", options).make()),
+      { module: new URL("file:///x.js"), export: "f" },
+      ["module", "export"]
+    ],
+    service: [
+      (options) => ExecutionBackend.start(Task.service("X", options).make()),
+      { command, ready: /x/ },
+      ["command", "ready", "info"]
+    ]
+  }
+  const slots = { type: "x", kinds: ["executable"], concurrency: 1, run: () => Effect.never }
+  const batch = {
+    type: "x",
+    kinds: ["executable"],
+    submit: () => Effect.void,
+    cancel: () => Effect.void,
+    updates: Stream.never
+  }
+  const common = [
+    "type",
+    "kinds",
+    "honours",
+    "check",
+    "handler",
+    "cancelable",
+    "stopGrace",
+    "serve",
+    "lost",
+    "boundedStop"
+  ]
+  const echo = { name: "echo", layer: () => NoopBackend.layer() }
+  const { discover, get, register } = BackendRegistry
+  const inRegistry = (effect: Effect.Effect<unknown, unknown, any>) =>
+    Effect.scoped(Effect.provide(effect, BackendRegistry.layer(BackendRegistry.backends[2]!)))
+
+  const verbs: Record<string, Use> = {
     submit: (value) => ExecutionBackend.submit(value),
+    submitScoped: (value) => Effect.scoped(ExecutionBackend.submitScoped(value)),
     execute: (value) => ExecutionBackend.execute(value),
+    start: (value) => Effect.scoped(ExecutionBackend.start(value)),
     submitMany: (value) => ExecutionBackend.submitMany(value),
     "submitMany, its options": (value) => ExecutionBackend.submitMany([], value),
     cancel: (value) => ExecutionBackend.cancel(value),
@@ -157,19 +257,75 @@ describe("whatever is given ends typed, and never as a defect", () => {
     "awaitAll, timeout": (timeout) => Effect.map(ExecutionBackend.awaitAll({ timeout }), () => undefined),
     onStateChange: (value) => Effect.scoped(ExecutionBackend.onStateChange(value)),
     taskState: (value) => ExecutionBackend.taskState(value),
+    dictionary: (value) => TaskDictionary.decode(value),
     options: (value) => ExecutionBackend.submit(Program.make(undefined, value)),
+    payload: (value) => ExecutionBackend.submit(Program.make(value)),
     layer: (value) => Effect.provide(ExecutionBackend.state, NoopBackend.layer(value)),
     "layer of Concurrent": (value) => Effect.provide(ExecutionBackend.state, ConcurrentBackend.layer(value)),
     "layer, stopGrace": (stopGrace) => Effect.provide(ExecutionBackend.state, NoopBackend.layer({ stopGrace })),
-    driver: (value) => Effect.scoped(ExecutionBackend.make(value)),
     command: (value) => ExecutionBackend.submit(Task.executable("X", { command: () => value }).make()),
-    ...Object.fromEntries(
-      keys.map((key) => [key, (value: unknown) => ExecutionBackend.submit(Program.make(undefined, { [key]: value }))])
-    )
+    driver: (value) => Effect.scoped(ExecutionBackend.make(value)),
+    ...each("driver,", [...common, "concurrency", "run", "ahead", "kill"], (name, value) =>
+      Effect.scoped(ExecutionBackend.make({ ...slots, [name]: value } as never))
+    ),
+    ...each("batch driver,", [...common, "submit", "cancel", "updates"], (name, value) =>
+      Effect.scoped(ExecutionBackend.make({ ...batch, [name]: value } as never))
+    ),
+    ...each("options,", keys, (name, value) => ExecutionBackend.submit(Program.make(undefined, { [name]: value }))),
+    ...Object.assign(
+      {},
+      ...Object.entries(definitions).map(([kind, [make, right, fields]]) => ({
+        [`${kind}, its options`]: make,
+        ...each(`${kind},`, [...fields, "payload", "success", "error", ...keys], (name, value) =>
+          make({ ...right, [name]: value })
+        )
+      }))
+    ),
+    "the name of a definition": (name) => ExecutionBackend.submit(Task.executable(name, { command }).make()),
+    "settings, backend": (value) => Effect.succeed(Task.settings(value, Schema.Struct({}))),
+    "settings, schema": (value) => Effect.succeed(Task.settings("x", value)),
+    register: (value) => inRegistry(register(value)),
+    "register, its options": (value) => inRegistry(register(echo, value)),
+    ...each("entry,", ["name", "description", "options", "config", "layer", "probe"], (name, value) =>
+      inRegistry(Effect.zipRight(register({ ...echo, [name]: value } as never), discover()))
+    ),
+    "entry, what its layer gives": (value) =>
+      inRegistry(Effect.zipRight(register({ ...echo, layer: () => value }), Layer.build(get("echo")))),
+    "entry, what its layer fails with": (value) =>
+      inRegistry(Effect.zipRight(register({ ...echo, layer: () => Layer.fail(value) }), Layer.build(get("echo")))),
+    "entry, what its probe fails with": (value) =>
+      inRegistry(Effect.zipRight(register({ ...echo, probe: Effect.failCause(Cause.fail(value)) }), discover())),
+    discover: (value) => inRegistry(discover(value)),
+    "discover, timeout": (timeout) => inRegistry(discover({ timeout })),
+    "discover, concurrency": (concurrency) => inRegistry(discover({ concurrency })),
+    get: (value) => inRegistry(Layer.build(get(value))),
+    "get, its options": (value) => inRegistry(Layer.build(get("noop", value)))
   }
-  for (const [name, verb] of Object.entries(verbs)) {
-    it.effect(name, () =>
-      Effect.forEach(hostile, (value) => typed(Effect.suspend(() => verb(value))), { discard: true })
+  const names = Object.keys(verbs)
+  const isTyped = (cause: Cause.Cause<unknown>) => Cause.isFailType(cause) && isRhapsodyError(cause.error)
+  /** The whole effect: a definition throws where it is written, and only its typed error may. */
+  const exitOf = (verb: Use, value: unknown) =>
+    Effect.suspend((): Effect.Effect<unknown, unknown, NoopBackend.Provides | Scope.Scope> => {
+      try {
+        return verb(value)
+      } catch (error) {
+        return isConfigurationError(error) ? Effect.fail(error) : Effect.die(error)
+      }
+    }).pipe(Effect.scoped, Effect.provide(NoopBackend.layer()), Effect.exit)
+
+  it.effect("any value, in any place", () =>
+    Effect.promise(() =>
+      FastCheck.assert(
+        FastCheck.asyncProperty(
+          FastCheck.constantFrom(...names),
+          FastCheck.constantFrom(...hostile.keys()),
+          async (name, index) => {
+            const exit = await Effect.runPromise(exitOf(verbs[name]!, hostile[index]))
+            if (Exit.isFailure(exit)) assert.isTrue(isTyped(exit.cause), Cause.pretty(exit.cause))
+          }
+        ),
+        { numRuns: 200 }
+      )
     )
-  }
+  )
 })

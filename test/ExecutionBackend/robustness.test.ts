@@ -72,24 +72,14 @@ describe("a defect", () => {
         Encoding.make(Object.defineProperty({}, "n", { enumerable: true, get: throws }) as any),
         Task.executable("Nothing", { command: () => undefined as any }).make(),
         Task.executable("Args", { command: () => ({ executable: "x", args: "a b" as any }) }).make(),
-        Program.make(undefined, { resources: null as any }),
-        Program.make(undefined, { resources: { memory: 7 } })
+        Program.make(undefined, { resources: null as any })
       ]
       for (const instance of instances) {
         const error = yield* Effect.flip(ExecutionBackend.submit(instance))
         assert.isTrue(error instanceof ConfigurationError, String(error))
       }
       assert.deepStrictEqual(yield* idle, { ...nothingLeft, status: "INITIALIZED" as any })
-    }).pipe(
-      Effect.provide(
-        executables(() => ok, {
-          check: ({ resources }) => {
-            if (resources.memory === 7) throw new Error("boom")
-            return Effect.void
-          }
-        })
-      )
-    )
+    }).pipe(Effect.provide(executables(() => ok)))
   )
 
   it.effect("of a retry policy, interruption too, leaves the task its own error", () =>

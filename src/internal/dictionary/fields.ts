@@ -23,15 +23,25 @@ const nonEmpty = that((u): u is string => isString(u) && u !== "", "a non-empty 
 const finite = that((u): u is number => Number.isFinite(u), "a finite number")
 const list = <A>(of: Schema.Schema<A>) => Schema.Array(of).annotations(must("a list"))
 /** Of an object, `__proto__` is a key only where it is defined as one, and schemas do not: it would be lost. */
-const hasProto = (u: unknown): boolean =>
-  typeof u === "object" && u !== null && (Object.hasOwn(u, "__proto__") || Object.values(u).some(hasProto))
-const without = (is: (u: unknown) => boolean) =>
-  Schema.declare((u): u is any => !is(u), { message: () => "must not have the key __proto__; choose another name" })
+const lost = "must not have the key __proto__; choose another name"
+const losesOwn = (u: unknown): string | undefined =>
+  typeof u === "object" && u !== null && Object.hasOwn(u, "__proto__") ? lost : undefined
+const losesAny = (u: unknown, above = new Set<object>()): string | undefined => {
+  if (typeof u !== "object" || u === null) return undefined
+  if (above.has(u)) return "must not contain itself"
+  if (Object.hasOwn(u, "__proto__")) return lost
+  above.add(u)
+  for (const inner of Object.values(u)) {
+    const wrong = losesAny(inner, above)
+    if (wrong !== undefined) return wrong
+  }
+  above.delete(u)
+  return undefined
+}
+const without = (loses: (u: unknown) => string | undefined) =>
+  Schema.declare((u): u is any => loses(u) === undefined, { message: ({ actual }) => loses(actual) ?? lost })
 const record = <A>(of: Schema.Schema<A>): Schema.Schema<{ readonly [name: string]: A }> =>
-  Schema.compose(
-    without((u) => typeof u === "object" && u !== null && Object.hasOwn(u, "__proto__")),
-    Schema.Record({ key: Schema.String, value: of }).annotations(must("a dictionary"))
-  )
+  Schema.compose(without(losesOwn), Schema.Record({ key: Schema.String, value: of }).annotations(must("a dictionary")))
 
 /** A number is seconds, as everywhere in the original. */
 export const toDuration = (time: number | string): Option.Option<Duration.Duration> =>
@@ -152,7 +162,7 @@ export const dictionary = {
   ),
   task_backend_specific_kwargs: optional(
     Schema.compose(
-      without(hasProto),
+      without((u) => losesAny(u)),
       Schema.Struct(
         {
           cwd: optional(nonEmpty),

@@ -2,17 +2,21 @@
  * One attempt of a task: in the task's own fiber where the driver bounds its own stopping, else in a fiber that can be
  * left behind when it does not stop, so that no task, timeout or close waits without limit.
  */
+import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
 import type { Driver, Early, Outcome, ProcessExit, Report, Spec } from "../../Driver.js"
-import type { BackendError } from "../../Errors.js"
+import type { BackendError, TaskError } from "../../Errors.js"
 import type { HandlerService } from "../../Task.js"
 import { inside } from "./current.js"
 import type { Deadline, Deadlines } from "./deadlines.js"
 import type { Entry, Prepared } from "./entry.js"
 import type { Machine } from "./machine.js"
-import { decodeInfo, interpret, isKnown } from "./outcome.js"
+import { decodeInfo, driverFailure, interpret, isKnown } from "./outcome.js"
+
+const typed = (entry: Entry, cause: Cause.Cause<unknown>): Cause.Cause<TaskError | BackendError> =>
+  Cause.map(cause, (error) => driverFailure(entry, error))
 
 /** A service: its timeout ends when it is ready, and its end is a failure. */
 const serveWith =
@@ -210,9 +214,11 @@ export const make = (driver: Driver, machine: Machine<Entry>, deadlines: Deadlin
           })
         : (supervised(entry, true, timeout, () => run(entry, prepared)) as Effect.Effect<Exit.Exit<Outcome, unknown>>)
     return Effect.flatMap(ran, (exit) =>
-      Exit.isFailure(exit) || entry.timedOut
-        ? Effect.succeed(exit)
-        : decoded(entry, prepared, exit.value, due === undefined ? undefined : due - deadlines.now())
+      Exit.isFailure(exit)
+        ? Effect.succeed(Exit.failCause(typed(entry, exit.cause)))
+        : entry.timedOut
+          ? Effect.succeed(exit)
+          : decoded(entry, prepared, exit.value, due === undefined ? undefined : due - deadlines.now())
     )
   }
 
@@ -223,12 +229,15 @@ export const make = (driver: Driver, machine: Machine<Entry>, deadlines: Deadlin
     const { kind } = prepared.task
     if (kind === "service") {
       return supervised(entry, bounded.has(kind), prepared.timeout, (ready) =>
-        serve(entry, prepared, specOf(entry, prepared), ready)
+        Effect.mapErrorCause(serve(entry, prepared, specOf(entry, prepared), ready), (cause) => typed(entry, cause))
       )
     }
     if (bounded.has(kind)) return trusting(entry, prepared)
     return supervised(entry, false, prepared.timeout, () =>
-      Effect.flatMap(run(entry, prepared), (outcome) => interpret(entry, prepared, outcome))
+      Effect.matchCauseEffect(run(entry, prepared), {
+        onSuccess: (outcome) => interpret(entry, prepared, outcome),
+        onFailure: (cause) => Effect.failCause(typed(entry, cause))
+      })
     )
   }
   const kill = Effect.suspend(() => {

@@ -18,7 +18,7 @@ import * as Batcher from "./batcher.js"
 import type { Deadline, Deadlines } from "./deadlines.js"
 import type { Entry, Prepared } from "./entry.js"
 import type { Machine } from "./machine.js"
-import { backendError, taskError } from "./outcome.js"
+import { backendError, driverFailure, taskError } from "./outcome.js"
 import * as Telemetry from "./telemetry.js"
 
 type End = Exit.Exit<unknown, unknown>
@@ -165,7 +165,7 @@ export const make = (
         flight.entry.remains = update.exit
         return answered(flight, flight.told ? interrupted : canceledByEngine(flight.entry))
       case "Failed":
-        return answered(flight, Effect.succeed(Exit.fail(update.error)))
+        return answered(flight, Effect.succeed(Exit.fail(driverFailure(flight.entry, update.error))))
       case "Ended":
         return answered(flight, decoded(flight, update.outcome))
       default:

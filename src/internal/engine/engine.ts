@@ -96,8 +96,14 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
   const { body, finish } = Lifecycle.make({ machine, deadlines, clock, attempt, queued: standstill.queued })
 
   const { ahead, boundedStop = [] } = isBatch(driver) ? {} : (driver as Driver)
-  const isEarly = ({ spec, task, timeout }: Prepared): boolean =>
-    ahead !== undefined && timeout === undefined && boundedStop.includes(task.kind) && ahead.takes(spec)
+  const isEarly = ({ spec, task, timeout }: Prepared): boolean => {
+    if (ahead === undefined || timeout !== undefined || !boundedStop.includes(task.kind)) return false
+    try {
+      return ahead.takes(spec)
+    } catch {
+      return false
+    }
+  }
 
   const refused = ({ uid }: Prepared): Refusal | undefined =>
     machine.closed ? closed() : uid !== undefined && machine.known(uid) ? duplicate(uid) : undefined
@@ -240,7 +246,12 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
   const unstoppable = (entry: Entry) => {
     const { cancelable } = driver
     if (cancelable === undefined || cancelable === true || entry.state !== "EXECUTING") return false
-    return cancelable === false || !cancelable({ uid: entry.uid, attempt: entry.attempt })
+    if (cancelable === false) return true
+    try {
+      return !cancelable({ uid: entry.uid, attempt: entry.attempt })
+    } catch {
+      return false // it is asked to stop, which shows whether it can
+    }
   }
 
   const cancelEntry = (entry: Entry): Effect.Effect<boolean, BackendError> =>
@@ -267,7 +278,7 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
       ? []
       : [
           Effect.matchCause(driver.lost, {
-            onSuccess: lose,
+            onSuccess: (error) => lose(backendFailure(driver.type, "Lost", Cause.fail(error))),
             onFailure: (cause) => lose(backendFailure(driver.type, "Lost", cause))
           })
         ]

@@ -3,11 +3,10 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
-import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Outcome, ProcessExit } from "../../Driver.js"
 import type { BackendErrorReason, TaskErrorReason } from "../../Errors.js"
-import { BackendError, RhapsodyError, TaskError } from "../../Errors.js"
+import { BackendError, isBackendError, isTaskError, RhapsodyError, TaskError } from "../../Errors.js"
 import { Output } from "../../Output.js"
 import type { Any, Text } from "../../Task.js"
 import type { Issue } from "../codec.js"
@@ -61,16 +60,24 @@ export const describe = (cause: unknown): string => {
   }
 }
 
-/** What an engine failed with; anything that is no error of its own is told by `reason`. */
+/** What an engine failed with; anything that is no `BackendError`, whatever its type says, is the cause of one. */
 export const backendError = (
   backendType: string,
   reason: BackendErrorReason,
-  cause: Cause.Cause<BackendError>
-): BackendError =>
-  Option.getOrElse(Cause.failureOption(cause), () => {
-    const defect = Cause.squash(cause)
-    return new BackendError({ backendType, reason, details: { message: describe(defect) }, cause: defect })
-  })
+  cause: Cause.Cause<unknown>
+): BackendError => {
+  const error = Cause.squash(cause)
+  return isBackendError(error)
+    ? error
+    : new BackendError({ backendType, reason, details: { message: describe(error) }, cause: error })
+}
+
+/** What a driver may say of a task's end; anything else that it fails with is a defect of the attempt. */
+export const driverFailure = (entry: Entry, error: unknown): TaskError | BackendError => {
+  if (isTaskError(error) || isBackendError(error)) return error
+  const message = `its driver failed with ${describe(error)}`
+  return taskError(entry, "Defect", { details: { message }, cause: error })
+}
 
 const signals =
   "HUP INT QUIT ILL TRAP ABRT BUS FPE KILL USR1 SEGV USR2 PIPE ALRM TERM STKFLT CHLD CONT STOP TSTP TTIN TTOU URG XCPU XFSZ VTALRM PROF WINCH IO PWR SYS".split(

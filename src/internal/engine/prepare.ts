@@ -2,6 +2,7 @@
  * From an instance to what a driver takes: everything that can be wrong with a request is found here, before the task
  * exists, and told with the field and the remedy.
  */
+import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -11,6 +12,7 @@ import type * as Schema from "effect/Schema"
 import type { Values } from "../../Defaults.js"
 import type { AnyDriver, Executable, Program } from "../../Driver.js"
 import type { BackendError, ConfigurationError } from "../../Errors.js"
+import { isConfigurationError } from "../../Errors.js"
 import * as Task from "../../Task.js"
 import type { Issue } from "../codec.js"
 import { keyOf } from "../issue.js"
@@ -19,7 +21,7 @@ import { isRecord, millisOf, mustBe, refuse } from "../options/values.js"
 import { checkCommand, checkOptions } from "./checks.js"
 import type { Prepared } from "./entry.js"
 import { checkHonoured, checkKind } from "./honours.js"
-import { describe } from "./outcome.js"
+import { backendError, describe } from "./outcome.js"
 import { policy } from "./retry.js"
 import { thrown } from "./thrown.js"
 
@@ -260,5 +262,19 @@ const assemble = (
     retry: policy(options.retry, defaults),
     timeout: timeout === Infinity ? undefined : timeout
   }
-  return driver.check === undefined ? Either.right(prepared) : Effect.as(driver.check(spec), prepared)
+  return driver.check === undefined ? Either.right(prepared) : checked(driver, prepared)
 }
+
+/** What a driver's check fails with is a refusal, whatever it is. */
+const checked = (driver: AnyDriver, prepared: Prepared): Effect.Effect<Prepared, ConfigurationError | BackendError> =>
+  Effect.matchCauseEffect(
+    Effect.suspend(() => driver.check!(prepared.spec)),
+    {
+      onSuccess: () => Effect.succeed(prepared),
+      onFailure: (cause) => {
+        if (Cause.isInterruptedOnly(cause)) return Effect.failCause(cause as Cause.Cause<never>)
+        const error = Cause.squash(cause)
+        return Effect.fail(isConfigurationError(error) ? error : backendError(driver.type, "Rejected", cause))
+      }
+    }
+  )

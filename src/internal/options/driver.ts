@@ -1,5 +1,7 @@
 /** What is wrong with a driver, before anything stands on it. */
 import * as Effect from "effect/Effect"
+import * as Predicate from "effect/Predicate"
+import * as Stream from "effect/Stream"
 import type { AnyDriver } from "../../Driver.js"
 import { everyOption } from "../../Driver.js"
 import { describe } from "../engine/outcome.js"
@@ -52,7 +54,8 @@ const ofSlots: Readonly<Record<string, Check>> = {
 const ofBatch: Readonly<Record<string, Check>> = {
   submit: callback,
   cancel: callback,
-  updates: (key, value) => (typeof value === "object" && value !== null ? undefined : mustBe(key, "a Stream", value))
+  updates: (key, value) =>
+    Predicate.hasProperty(value, Stream.StreamTypeId) ? undefined : mustBe(key, "a Stream", value)
 }
 
 /** It may have other fields, which are its own, and may be of a class. */

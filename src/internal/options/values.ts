@@ -4,6 +4,7 @@
  */
 import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
+import * as Schema from "effect/Schema"
 import type { ConfigurationErrorReason } from "../../Errors.js"
 import { ConfigurationError } from "../../Errors.js"
 import { describe } from "../engine/outcome.js"
@@ -105,6 +106,20 @@ export const flag = oneOf(true, false)
 
 export const callback: Check = (key, value) =>
   typeof value === "function" ? undefined : mustBe(key, "a function", value)
+
+/** A question about a value that may throw when it is looked at: then the answer is no. */
+export const safely =
+  <A>(is: (value: unknown) => value is A) =>
+  (value: unknown): value is A => {
+    try {
+      return is(value)
+    } catch {
+      return false
+    }
+  }
+const isSchema = safely(Schema.isSchema)
+
+export const schema: Check = (key, value) => (isSchema(value) ? undefined : mustBe(key, "a Schema", value))
 
 const loneSurrogate = /\p{Surrogate}/u
 

@@ -1,5 +1,6 @@
 /** What a registry does with one entry: builds its layer, or finds out whether it could. */
 import * as Cause from "effect/Cause"
+import * as Config from "effect/Config"
 import type { ConfigError } from "effect/ConfigError"
 import { isConfigError } from "effect/ConfigError"
 import * as Duration from "effect/Duration"
@@ -9,11 +10,11 @@ import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
 import type { Availability, BackendLayer, Chosen, Entry, Refusal } from "../../BackendRegistry.js"
-import { BackendError, ConfigurationError } from "../../Errors.js"
+import { BackendError, ConfigurationError, isBackendError, isConfigurationError } from "../../Errors.js"
 import { describe } from "../engine/outcome.js"
 import { firstIssue } from "../issue.js"
 import type { Checks } from "../options/values.js"
-import { callback, fields, isRecord, mustBe, text } from "../options/values.js"
+import { callback, fields, isRecord, mustBe, nameOf, safely, schema, text } from "../options/values.js"
 import { read, refusal } from "./config.js"
 
 const wrong = (name: string, key: string, message: string) =>
@@ -26,8 +27,12 @@ const wrong = (name: string, key: string, message: string) =>
 const entryFields: Checks<Entry> = {
   name: text("the name of a backend: text that is not empty", false),
   description: text(),
-  options: (key, value) => (Schema.isSchema(value) ? undefined : mustBe(key, "a Schema", value)),
-  config: (key, value) => (isRecord(value) ? undefined : mustBe(key, "an object of Configs", value)),
+  options: schema,
+  config: (key, value) => {
+    if (!isRecord(value)) return mustBe(key, "an object of Configs", value)
+    const other = Object.keys(value).find((name) => value[name] !== undefined && !Config.isConfig(value[name]))
+    return other === undefined ? undefined : mustBe(`${key}.${other}`, "a Config", value[other])
+  },
   layer: callback,
   probe: (key, value) => (Effect.isEffect(value) ? undefined : mustBe(key, "an Effect", value))
 }
@@ -95,32 +100,35 @@ const misspelled = (name: string) => (issue: ParseResult.ParseIssue) => {
   return unexpected || key === "" ? Effect.fail(wrong(name, key, message)) : Effect.void
 }
 
-const loaded = (entry: Entry, options: unknown): Effect.Effect<BackendLayer, BackendError> =>
-  Effect.suspend(() => {
-    const layer = entry.layer(options)
-    if (Layer.isLayer(layer)) return Effect.succeed<BackendLayer>(layer as BackendLayer)
-    return Effect.tryPromise({
-      try: async () => layer,
-      catch: (cause) =>
-        new BackendError({
-          backendType: entry.name,
-          reason: "Unavailable",
-          details: { message: `its modules do not load: ${describe(cause)}` },
-          cause
-        })
-    })
-  })
+const unavailable = (entry: Entry, message: string, cause?: unknown) =>
+  new BackendError({ backendType: entry.name, reason: "Unavailable", details: { message }, cause })
+
+const loaded = (entry: Entry, options: unknown): Effect.Effect<BackendLayer, BackendError> => {
+  const failed = (cause: unknown) => unavailable(entry, `its modules do not load: ${describe(cause)}`, cause)
+  return Effect.flatMap(Effect.try({ try: () => entry.layer(options), catch: failed }), (given) =>
+    isLayer(given)
+      ? Effect.succeed(given)
+      : Effect.filterOrFail(Effect.tryPromise({ try: async () => given, catch: failed }), isLayer, (given) =>
+          unavailable(entry, `its layer must be a Layer, not ${nameOf(given)}`)
+        )
+  )
+}
+
+const isLayer = safely((value): value is BackendLayer => Layer.isLayer(value))
+const isConfigFailure = safely(isConfigError)
 
 // The backend names its options as if it were alone; here they are those of one backend among others.
 const named =
-  (name: string, origin: (key: string) => string) =>
-  (error: Refusal | ConfigError): Refusal => {
-    if (isConfigError(error)) return refusal(error)
-    if (error._tag === "BackendError" || error.configKey === undefined) return error
+  (entry: Entry, origin: (key: string) => string) =>
+  (error: unknown): Refusal => {
+    if (isConfigFailure(error)) return refusal(error)
+    if (isBackendError(error)) return error
+    if (!isConfigurationError(error)) return unavailable(entry, `its layer failed with ${describe(error)}`, error)
+    if (error.configKey === undefined) return error
     const from = origin(error.configKey)
     const message = `${error.details["message"] ?? error.reason}${from}`
     return new ConfigurationError({
-      configKey: `${name}.${error.configKey}`,
+      configKey: `${entry.name}.${error.configKey}`,
       reason: error.reason,
       details: from === "" ? error.details : { ...error.details, message },
       ...(error.cause === undefined ? {} : { cause: error.cause })
@@ -135,9 +143,12 @@ export const build = (entry: Entry, options: unknown): Layer.Layer<Chosen, Refus
       const { decoded, origin } = yield* optionsOf(entry, options ?? {})
       // the claim that every kind is run is kept by the engine, which refuses those that are not
       const layer = (yield* loaded(entry, decoded)) as Layer.Layer<Chosen, Refusal | ConfigError>
-      return Layer.fresh(layer).pipe(Layer.mapError(named(entry.name, origin)))
+      return Layer.fresh(layer).pipe(Layer.mapError(named(entry, origin)))
     })
   )
+
+const reasonOf = (error: unknown): string =>
+  isBackendError(error) || isConfigurationError(error) ? error.message : `its probe failed with ${describe(error)}`
 
 /** Never fails. A probe that does not listen to its interruption is left behind when its time is over. */
 export const probe = (entry: Entry, timeout: Duration.DurationInput): Effect.Effect<Availability> => {
@@ -149,7 +160,7 @@ export const probe = (entry: Entry, timeout: Duration.DurationInput): Effect.Eff
       onSuccess: (note): Availability => ({ name, available: true, ...(typeof note === "string" ? { note } : {}) }),
       onFailure: (cause) => {
         const failed = Cause.failureOption(cause)
-        if (failed._tag === "Some") return unavailable(failed.value.message)
+        if (failed._tag === "Some") return unavailable(reasonOf(failed.value))
         return unavailable(
           Cause.isInterruptedOnly(cause)
             ? "its probe was interrupted"
