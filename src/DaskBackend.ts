@@ -127,7 +127,7 @@ export interface Options<K extends Kinds = Kinds> extends ExecutionBackend.Optio
 
 /**
  * Settings of a task that only Dask understands: `resources` that its worker must have, `workers` that may run it (by
- * address, name or host) and `allowOtherWorkers`, `priority` (instead of the common one), `retries` by Dask after a
+ * address, host or name, which may be a number) and `allowOtherWorkers`, `priority` (instead of the common one), `retries` by Dask after a
  * failure (each is the same attempt here), and the `key` that Dask knows it by, which must be unique.
  *
  * Common resources are asked of the worker as `CPU` (`cores`, when more than one), `GPU` (`gpus`) and `MEMORY` (`memory`,

@@ -32,10 +32,24 @@ overBoth("this process keeps", ({ launcher, provide }) => {
     "processes of agents",
     "descriptors of agents"
   ] as const
+  /** Keepers and agents that have opened all that they open for themselves: the last is this, of each. */
+  const standing = Effect.map(agents, (all) => {
+    const [keepers, agents] = [all.slice(0, all.length / 2), all.slice(all.length / 2)]
+    const catches = (pid: number) => /^SigCgt:.*[13579bdf]....$/m.test(fs.readFileSync(`/proc/${pid}/status`, "latin1"))
+    const open = (pid: number, fd: string) => {
+      try {
+        return fs.readlinkSync(`/proc/${pid}/fd/${fd}`)
+      } catch {
+        return "" // closed meanwhile
+      }
+    }
+    const polls = (pid: number) => fs.readdirSync(`/proc/${pid}/fd`).some((fd) => open(pid, fd).includes("eventpoll"))
+    return [...keepers.filter(catches), ...agents.filter(polls)].length
+  })
   /** What the first use of anything opens for good: both agents, too, of which two programs at a time need the second. */
   const warm = Effect.zipRight(
     Effect.replicateEffect(failing(sh("sleep 0.1")), 2, { concurrency: 2 }),
-    eventually(agents, (agents) => agents.length === (launcher === "agent" ? 4 : 0))
+    eventually(standing, (standing) => standing === (launcher === "agent" ? 4 : 0))
   )
   // closing what a child held open takes a turn of the loop or two
   const settles = (before: Held, what: string) =>
@@ -90,7 +104,9 @@ overBoth("this process keeps", ({ launcher, provide }) => {
       const before = yield* held
       for (let i = 0; i < 30; i++) {
         const fibers = yield* Effect.replicateEffect(
-          ExecutionBackend.submit(sh("sleep 100", { capture: { merged: i % 2 === 0 } })),
+          ExecutionBackend.submit(
+            sh("sleep 100", { capture: { merged: i % 2 === 0 }, prepare: i % 3 === 0 ? ["export X=1"] : [] })
+          ),
           4
         )
         for (let step = 0; step < i % 10; step++) yield* Effect.yieldNow()

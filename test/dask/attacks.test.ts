@@ -81,9 +81,15 @@ describe.skipIf(missing)("Odd tasks on Dask", () => {
     )
 
     it.effect("a worker whose name is a number is found by it", () =>
-      Effect.map(execute(call("f", { a: 1 }, {}, set({ workers: ["0"] }))), (value) =>
-        assert.deepStrictEqual(value, [1, 1])
-      )
+      Effect.gen(function* () {
+        for (const name of ["0", 0]) {
+          assert.deepStrictEqual(yield* execute(call("f", { a: 1 }, {}, set({ workers: [name] }))), [1, 1])
+        }
+        for (const name of [-1, 0.5, ""]) {
+          const error = yield* flipped(call("f", { a: 1 }, {}, set({ workers: [name] })))
+          assert.strictEqual(error.configKey, "settings.workers[0]")
+        }
+      })
     )
 
     it.effect("a key that another task has is refused, and may be had after that one", () =>
@@ -125,9 +131,12 @@ describe.skipIf(missing)("Odd tasks on Dask", () => {
         )
         const last = yield* submit(attack("size", { a: "x".repeat(5_000_000) }))
         assert.deepStrictEqual(yield* Fiber.join(fibers[0]!), [1, 1])
-        for (const fiber of fibers.slice(1)) {
-          const error: any = yield* Effect.flip(Fiber.join(fiber))
+        const argument = "the longest of its arguments and variables is args[0], with 68000000 bytes"
+        for (const [i, words] of ["its payload has 680", argument, argument].entries()) {
+          const error: any = yield* Effect.flip(Fiber.join(fibers[i + 1]!))
           assert.deepStrictEqual([error._tag, error.reason], ["TaskError", "LaunchFailed"])
+          assert.include(error.message, words)
+          assert.match(error.message, /pass large data (on stdin or )?in a file/)
         }
         assert.strictEqual(yield* Fiber.join(last), 5_000_000)
       })

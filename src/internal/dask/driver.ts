@@ -17,6 +17,7 @@ import { frameLimit } from "../bridge/frame.js"
 import type { Launch } from "../launch/launcher.js"
 import { checkNames } from "../launch/ownPaths.js"
 import { instanceDirectory, launchOf } from "../launch/run.js"
+import { tooLong } from "../launch/unstarted.js"
 import type { Options as BridgeOptions, Failure, Loaded, Opened } from "./bridge.js"
 import { Bridge } from "./bridge.js"
 import type { Said } from "./flight.js"
@@ -143,7 +144,11 @@ export const make = (
       return { flight, call: "call", place, item: Buffer.from(`${item.slice(0, -1)},"payload":${payloadOf(spec)}}`) }
     }
     const unsent = (flight: Flight, cause: unknown): void => {
-      const details = { message: (cause as Error).message }
+      const { program } = flight.spec
+      const { details } =
+        cause instanceof RangeError && program._tag === "executable"
+          ? tooLong(launch(flight.spec, program), {}, cause)
+          : { details: { message: (cause as Error).message } }
       listener.say(flight, { _tag: "Failed", error: taskError(flight.spec, "LaunchFailed", { details, cause }) })
     }
     const send = (specs: ReadonlyArray<Spec>): void => {
@@ -274,7 +279,7 @@ const longest = frameLimit - 64 * 1024
 const fitting = (loaded: Loaded): Loaded => {
   const { length } = loaded.item
   if (length > longest)
-    throw new RangeError(`a payload of ${length} bytes; ${longest} is the most; pass the name of a file`)
+    throw new RangeError(`its payload has ${length} bytes, and ${longest} is the most; pass large data in a file`)
   return loaded
 }
 

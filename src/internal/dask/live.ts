@@ -4,6 +4,7 @@ import * as Either from "effect/Either"
 import type { ProcessExit, Program, Spec } from "../../Driver.js"
 import * as capture from "../launch/capture.js"
 import type { Launch, Launcher, LaunchFailure } from "../launch/launcher.js"
+import { tooLong } from "../launch/unstarted.js"
 import type { Bridge, Loaded } from "./bridge.js"
 import type { Flight } from "./flight.js"
 import { outcomeOf } from "./flight.js"
@@ -39,11 +40,10 @@ export const make =
               return flight
             },
             // longer than a frame, as no arguments may be
-            catch: (cause): LaunchFailure => ({
-              reason: "LaunchFailed",
-              details: { message: (cause as Error).message },
-              cause
-            })
+            catch: (cause): LaunchFailure =>
+              cause instanceof RangeError
+                ? tooLong(launch, {}, cause)
+                : { reason: "LaunchFailed", details: { message: (cause as Error).message }, cause }
           }),
           (flight) =>
             Effect.async<ProcessExit, LaunchFailure>((resume) => {

@@ -12,7 +12,8 @@ const Positive = Schema.Number.pipe(Schema.positive(), Schema.finite())
 
 export const Settings = Schema.Struct({
   resources: Schema.optional(Schema.Record({ key: Text, value: Positive })),
-  workers: Schema.optional(Schema.NonEmptyArray(Text)),
+  // Dask names the workers of its own clusters by number
+  workers: Schema.optional(Schema.NonEmptyArray(Schema.Union(Text, Schema.NonNegativeInt))),
   allowOtherWorkers: Schema.optional(Schema.Boolean),
   priority: Schema.optional(Schema.Number.pipe(Schema.finite())),
   retries: Schema.optional(Schema.Int.pipe(Schema.nonNegative())),
@@ -52,7 +53,7 @@ export const placeOf = ({
   const wanted = own?.priority ?? priority
   return {
     ...(Object.keys(all).length === 0 ? {} : { resources: all }),
-    ...(own?.workers === undefined ? {} : { workers: own.workers }),
+    ...(own?.workers === undefined ? {} : { workers: own.workers.map(String) }),
     ...(own?.allowOtherWorkers === undefined || own.workers === undefined
       ? {}
       : { allow_other_workers: own.allowOtherWorkers }),
