@@ -321,7 +321,8 @@ describe("whatever is given ends typed, and never as a defect", () => {
           FastCheck.constantFrom(...hostile.keys()),
           async (name, index) => {
             const exit = await Effect.runPromise(exitOf(verbs[name]!, hostile[index]))
-            if (Exit.isFailure(exit)) assert.isTrue(isTyped(exit.cause), Cause.pretty(exit.cause))
+            // printing it reads all that is in it, getters that throw too
+            if (Exit.isFailure(exit) && !isTyped(exit.cause)) assert.fail(Cause.pretty(exit.cause))
           }
         ),
         { numRuns: 200 }

@@ -2,7 +2,15 @@
 import type { Scope } from "effect"
 import { Effect, Fiber, Layer, Option, Redacted, Schedule, Schema, Stream } from "effect"
 import type { BackendError, ConfigurationError, TaskError, TaskFiber } from "effect-rhapsody"
-import { ConcurrentBackend, ExecutionBackend, Task } from "effect-rhapsody"
+import {
+  ConcurrentBackend,
+  DaskBackend,
+  Defaults,
+  ExecutionBackend,
+  NoopBackend,
+  Task,
+  TestBackend
+} from "effect-rhapsody"
 import type { Diverged } from "./tasks.js"
 import { Hostname, Mean, Simulate, Train } from "./tasks.js"
 
@@ -179,3 +187,27 @@ export const linking: ReadonlyArray<ExecutionBackend.AnyDriver<"executable">> = 
     lost: Effect.never
   }
 ]
+
+// undefined is as good as absent: an optional value of a configuration passes straight through
+type Optional<T> = { readonly [K in keyof T as {} extends Pick<T, K> ? K : never]-?: undefined }
+declare const nothing: <T>() => Optional<T>
+export const unsaid: Task.Options = {
+  ...nothing<Task.Options>(),
+  resources: nothing<Task.Resources>(),
+  retry: nothing<Task.Retry>(),
+  capture: nothing<Task.Capture>(),
+  limits: nothing<Task.Limits>(),
+  env: { A: undefined },
+  settings: ConcurrentBackend.settings({ killGrace: undefined })
+}
+export const silent = [
+  Hostname.make(undefined, nothing<Task.Options>()),
+  ConcurrentBackend.layer(nothing<ConcurrentBackend.Options>()),
+  DaskBackend.layer(nothing<DaskBackend.Options>()),
+  NoopBackend.layer(nothing<NoopBackend.Options>()),
+  TestBackend.layer(nothing<TestBackend.Options>()),
+  Defaults.layer(nothing<Defaults.Given>()),
+  ExecutionBackend.awaitAll(nothing<ExecutionBackend.AwaitOptions>())
+]
+// and each of them is a member that there is
+is<Equal<keyof Optional<Defaults.Given>, keyof Defaults.Given>>()
