@@ -1,46 +1,22 @@
 /** Obstacles that root does not meet: the whole orchestrator runs as nobody, who asserts first that they are real. */
-import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import { join } from "node:path"
 import { assert } from "@effect/vitest"
 import { Effect } from "effect"
-import { directory, root } from "../concurrent/support.js"
+import { directory } from "../concurrent/support.js"
+import { nobody, readableBy } from "./readable.js"
 import type { Launcher } from "./support.js"
 import { both, caught, fault, limit, orchestrate } from "./support.js"
 
-const nobody = 65534
 /** Whoever runs these tests, if that is not root. */
 const uid = process.getuid!() === 0 ? nobody : undefined
-
-/** A package and all that it needs. */
-const packages = (name: string, found = new Set<string>()): ReadonlySet<string> => {
-  const file = join(root, "node_modules", name, "package.json")
-  if (found.has(name) || !fs.existsSync(file)) return found
-  found.add(name)
-  const { dependencies, optionalDependencies } = JSON.parse(fs.readFileSync(file, "utf8"))
-  for (const needed of Object.keys({ ...dependencies, ...optionalDependencies })) packages(needed, found)
-  return found
-}
-
-/** The checkout, or a copy of what the program needs where nobody may read. */
-const readable = Effect.gen(function* () {
-  const modules = [...packages("effect"), ...packages("tsx")].map((name) => `node_modules/${name}`)
-  const needed = ["package.json", "tsconfig.json", "src", "test/faults", ...modules]
-  const script = `for (const path of ${JSON.stringify(needed)}) fs.accessSync(${JSON.stringify(root)} + path, 4)`
-  const { status } = spawnSync(process.execPath, ["-e", script], { cwd: "/", uid, gid: uid })
-  if (status === 0) return root
-  const copy = yield* directory
-  for (const path of needed) fs.cpSync(join(root, path), join(copy, path), { recursive: true })
-  spawnSync("chmod", ["-R", "a+rX", copy])
-  return `${copy}/`
-})
 
 const said = (launcher: Launcher) =>
   Effect.gen(function* () {
     const locked = yield* directory
     fs.writeFileSync(join(locked, "file"), "secret")
     fs.chmodSync(locked, uid === undefined ? 0 : 0o700)
-    const from = yield* readable
+    const from = yield* readableBy(uid)
     const program = yield* orchestrate({
       program: "nobody",
       plan: { launcher, locked },

@@ -128,8 +128,11 @@ const decode = (entry: Entry, { codec }: Any, value: unknown, exit?: ProcessExit
 /** What a service told when it became ready. */
 export const decodeInfo = (entry: Entry, task: Any, value: unknown) => decode(entry, task, value)
 
-const outputLimit = (entry: Entry, exit: ProcessExit, details: Readonly<Record<string, unknown>>) =>
-  Effect.fail(taskError(entry, "OutputLimit", { details, exit }))
+const outputLimit = (entry: Entry, exit: ProcessExit, details: Readonly<Record<string, unknown>>) => {
+  if (exit.survivors === true) entry.stopped = false
+  const stopped = entry.stopped ? {} : { stopped: false }
+  return Effect.fail(taskError(entry, "OutputLimit", { details: { ...details, ...stopped }, exit }))
+}
 
 /** Of text that is decoded: undefined when no string can be so long. */
 const textOf = (stdout: Text | undefined): string | undefined => {

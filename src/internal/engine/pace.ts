@@ -8,7 +8,7 @@ import { globalValue } from "effect/GlobalValue"
 /** Milliseconds that may pass without a turn of the event loop. */
 const budget = 10
 /** The clock is read at every so many steps: at each of them it would cost a tenth of the throughput. */
-const stride = 8
+const stride = 16
 const largestBatch = 256
 
 const immediately = (run: () => void): unknown =>

@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto"
 import * as fs from "node:fs"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
+import type { Executable } from "../../Driver.js"
 import { leadsToOwn, meansOwn } from "./ownPaths.js"
 
 /**
@@ -55,7 +56,7 @@ const openFifo = (file: string): number => {
 }
 
 /** To open a FIFO that nobody writes would block this whole process. */
-export const openInput = (file: string): number => {
+const openInput = (file: string): number => {
   refuseOwn(file)
   if (fs.statSync(file).isFIFO()) {
     throw Object.assign(new Error("a FIFO, which only the launch agent can open: install Python 3.8 or later"), {
@@ -68,4 +69,27 @@ export const openInput = (file: string): number => {
 
 const refuseOwn = (file: string): void => {
   if (leadsToOwn(file)) throw Object.assign(new Error(meansOwn), { code: "EINVAL", path: file })
+}
+
+/** Fewer bytes than that where the file ends before. */
+export const readFrom = (fd: number, from: number, to: number): Uint8Array => {
+  const content = new Uint8Array(Math.max(0, to - from))
+  let at = 0
+  for (let n = -1; at < content.length && n !== 0; at += n) {
+    n = fs.readSync(fd, content, at, content.length - at, from + at)
+  }
+  return content.subarray(0, at)
+}
+
+/** What a program reads; a file that was opened for it is added to `opened`. */
+export const standardInput = (
+  stdin: Executable["stdin"],
+  cwd: string,
+  opened: Array<number>
+): "ignore" | "pipe" | number => {
+  if (stdin === undefined) return "ignore"
+  if (typeof stdin === "string" || stdin instanceof Uint8Array) return "pipe"
+  const fd = openInput(path.resolve(cwd, stdin.file))
+  opened.push(fd)
+  return fd
 }

@@ -10,20 +10,18 @@ import * as Either from "effect/Either"
 import type { Executable, ProcessExit } from "../../Driver.js"
 import type { Text } from "../../TaskOptions.js"
 import { launchFailed, tailSize } from "./exit.js"
-import { groupLives } from "./group.js"
+import { groupLeft, signalGroup } from "./group.js"
 import { beyond, Kept } from "./kept.js"
 import type { Launch, LaunchFailure } from "./launcher.js"
-import { makeSandbox, openInput, openNameless, openOutput } from "./nodeFiles.js"
+import { makeSandbox, openNameless, openOutput, readFrom, standardInput } from "./nodeFiles.js"
 import type { Keeper } from "./nodeKeeper.js"
 import { notReached } from "./prepare.js"
 import { notSpawned } from "./unstarted.js"
 
 /** How long pipes may stay open after the program ended: somebody who left its group may hold them for ever. */
 const pipeGrace = 1000
-/** How long a killed group may take to be gone: the system has to reap it. */
+/** How long a killed program and its group may take to be gone: after that they count as survivors. */
 const groupGrace = 1000
-/** From when on it is asked whether the group is only not reaped. */
-const zombieGrace = 7
 /** How often at least it is asked whether the group is gone. */
 const groupInterval = 50
 /** How often the size of a file that stands in for memory is looked at. */
@@ -70,6 +68,9 @@ export class ChildProcess {
   /** It was told to stop and has its grace. */
   private stopping = false
   private groupGone = false
+  /** The wait after KILL, which may not end the program. */
+  private givingUp: NodeJS.Timeout | undefined
+  private survivors = false
   private end: End | undefined
   /** By the shell that runs the lines before the program (prepare.ts). */
   private reported = ""
@@ -157,6 +158,12 @@ export class ChildProcess {
     }
     child.once("close", closed)
     child.once("exit", (code, signal) => {
+      clearTimeout(this.givingUp)
+      if (this.ended) {
+        this.kill("SIGKILL")
+        this.leaveGroup()
+        return
+      }
       this.status = { code, signal }
       // what it left running in its group ends with it, at once unless the group has its grace
       const detach = !this.unwanted && program.leftovers === "detach"
@@ -211,7 +218,12 @@ export class ChildProcess {
 
   /** Signals the group while somebody is in it: after that, its number may be somebody else's. */
   kill(signal: NodeJS.Signals): void {
-    if (!this.groupGone) this.signalGroup(signal)
+    if (this.groupGone) return
+    signalGroup(this.child!.pid!, signal)
+    if (signal === "SIGKILL" && this.status === undefined) {
+      // an event loop that was blocked for longer first handles the exit of the program
+      this.givingUp ??= setTimeout(() => setImmediate(() => this.giveUp()), groupGrace)
+    }
   }
 
   // ---------------------------------------------------------------------------------------------------------- private
@@ -249,19 +261,10 @@ export class ChildProcess {
       opened.push(fd)
       return fd
     }
-    const input = this.input(cwd, opened)
+    const input = standardInput(this.program.stdin, cwd, opened)
     this.opening = "output"
     const out = output()
     return [input, out, error(out), ...(this.program.prepare.length > 0 ? (["pipe"] as const) : [])]
-  }
-
-  private input(cwd: string, opened: Array<number>): "ignore" | "pipe" | number {
-    const { stdin } = this.program
-    if (stdin === undefined) return "ignore"
-    if (typeof stdin === "string" || stdin instanceof Uint8Array) return "pipe"
-    const fd = openInput(path.resolve(cwd, stdin.file))
-    opened.push(fd)
-    return fd
   }
 
   private keep(stream: Stream, source: Readable | null): void {
@@ -295,19 +298,17 @@ export class ChildProcess {
 
   /** Gives up on pipes that others hold. */
   private drop(): void {
-    this.child?.stdout?.destroy()
-    this.child?.stderr?.destroy()
-    ;(this.child?.stdio[3] as Readable | null | undefined)?.destroy()
+    for (const stream of this.child!.stdio) stream?.destroy()
   }
 
-  /** False when nobody is in the group. */
-  private signalGroup(signal: NodeJS.Signals | 0): boolean {
-    try {
-      process.kill(-this.child!.pid!, signal)
-      return true
-    } catch (cause) {
-      return (cause as NodeJS.ErrnoException).code !== "ESRCH"
-    }
+  /** KILL has not ended it: it runs as another user, or hangs in the system. */
+  private giveUp(): void {
+    if (this.status !== undefined) return
+    this.status = { code: null, signal: "SIGKILL" }
+    this.survivors = true
+    this.drop()
+    this.child!.unref()
+    this.settle()
   }
 
   private leaveGroup(): void {
@@ -317,13 +318,17 @@ export class ChildProcess {
 
   /** Bounded once the group was killed: the system has to reap it. */
   private whenGroupGone(gone: () => void, graceful = this.stopping, waited = 0, next = 1): void {
-    const given = !graceful && waited >= groupGrace
-    if (graceful && !this.stopping) this.whenGroupGone(gone)
-    else if (given || !this.signalGroup(0) || (waited >= zombieGrace && !groupLives(this.child!.pid!))) {
+    if (graceful && !this.stopping) {
+      this.whenGroupGone(gone)
+      return
+    }
+    const lives = groupLeft(this.child!.pid!, waited)
+    if (lives && (graceful || waited < groupGrace)) {
+      setTimeout(() => this.whenGroupGone(gone, graceful, waited + next, Math.min(2 * next, groupInterval)), next)
+    } else {
+      this.survivors = lives
       this.leaveGroup()
       gone()
-    } else {
-      setTimeout(() => this.whenGroupGone(gone, graceful, waited + next, Math.min(2 * next, groupInterval)), next)
     }
   }
 
@@ -356,6 +361,7 @@ export class ChildProcess {
       ...(capture.overflow === "truncate" ? beyond(kept) : {}),
       ...this.cut,
       ...(overflow === undefined ? {} : { overflow }),
+      ...(this.survivors ? { survivors: true } : {}),
       ...(unreadable === undefined ? {} : { unreadable }),
       cwd: path.resolve(cwd ?? "."),
       ...(this.program.prepare.length === 0 ? {} : notReached(this.program, this.reported, exitOf(status))),
@@ -365,29 +371,20 @@ export class ChildProcess {
 
   /** Standard output from where it was kept; undefined when it is in a file and nobody wants it back. */
   private read(): Uint8Array | undefined {
-    const { file: fd, kept, paths, unwanted } = this
+    const { before, file: fd, kept, paths, unwanted } = this
     if (fd === undefined) {
       if (paths.stdout !== undefined) return undefined
       return unwanted ? kept.stdout.tail() : kept.stdout.whole()
     }
     const { limit, overflow } = this.program.capture
-    const size = fs.fstatSync(fd).size - this.before
+    const size = fs.fstatSync(fd).size - before
     if (size > limit) {
       if (overflow !== "truncate" || paths.stdout !== undefined) this.overflow = "stdout"
       if (paths.stdout !== undefined) return undefined
-      const tail = this.readFrom(fd, Math.max(0, size - tailSize), size)
+      const tail = readFrom(fd, before + Math.max(0, size - tailSize), before + size)
       if (unwanted || this.overflow !== undefined) return tail
       this.cut = { dropped: { stdout: size - limit }, stdoutTail: tail }
     }
-    return this.readFrom(fd, unwanted ? Math.max(0, size - tailSize) : 0, Math.min(size, limit))
-  }
-
-  private readFrom(fd: number, from: number, to: number): Uint8Array {
-    const content = new Uint8Array(Math.max(0, to - from))
-    let at = 0
-    for (let n = -1; at < content.length && n !== 0; at += n) {
-      n = fs.readSync(fd, content, at, content.length - at, this.before + from + at)
-    }
-    return content.subarray(0, at)
+    return readFrom(fd, before + (unwanted ? Math.max(0, size - tailSize) : 0), before + Math.min(size, limit))
   }
 }
