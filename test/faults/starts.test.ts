@@ -143,7 +143,7 @@ describe("an agent", () => {
       const [{ alive, mark }, { path, take }] = [yield* marked, yield* inbox]
       const hangs = yield* program(
         join(yield* directory, "python"),
-        `sh -c 'sleep 1000; : ${mark}' & echo ready > ${path}; wait`
+        `sh -c 'echo ready > ${path}; sleep 1000; : ${mark}' & wait`
       )
       const building = yield* Effect.fork(
         Effect.provide(

@@ -199,13 +199,13 @@ fault("a task that kills its parent", {
     )
   ],
   node: limit(
-    "its parent is the orchestrator: that dies, and its other tasks are left",
+    "its parent is the orchestrator: that dies, and its other tasks with it",
     Effect.gen(function* () {
-      const { env, script, stand } = yield* forest
+      const { alive, env, script } = yield* forest
       const scripts = [script("ignores TERM"), "kill -9 $PPID"]
       const program = yield* orchestrate({ program: "trees", plan: { launcher: "node", scripts }, env })
       assert.strictEqual(yield* program.exit, "SIGKILL")
-      yield* stand({ "ignores TERM": 1 })
+      assert.deepStrictEqual(yield* leftAtLast(alive), [])
     })
   )
 })
