@@ -25,6 +25,8 @@ export interface Codec {
   readonly result: "text" | "bytes" | "output"
   /** An encoded payload has parts that are the caller's own, and not made by the schema. */
   readonly shares: boolean
+  /** A payload has records, whose keys may be anything. */
+  readonly records: boolean
   /** Of the encoded payload, in the order of the schema. */
   readonly fields: ReadonlyArray<string>
   /** Constructor defaults filled in; the payload itself when the schema has none. */
@@ -94,10 +96,35 @@ const passes = (ast: AST.AST, seen: Set<AST.AST>): boolean => {
   }
 }
 
+const hasRecord = (ast: AST.AST, seen: Set<AST.AST>): boolean => {
+  if (seen.has(ast)) return false
+  seen.add(ast)
+  const inner = (ast: AST.AST) => hasRecord(ast, seen)
+  switch (ast._tag) {
+    case "Suspend":
+      return inner(ast.f())
+    case "Declaration":
+      return ast.typeParameters.some(inner)
+    case "Refinement":
+      return inner(ast.from)
+    case "Transformation":
+      return inner(ast.from) || inner(ast.to)
+    case "Union":
+      return ast.types.some(inner)
+    case "TupleType":
+      return [...ast.elements, ...ast.rest].some(({ type }) => inner(type))
+    case "TypeLiteral":
+      return ast.indexSignatures.length > 0 || ast.propertySignatures.some(({ type }) => inner(type))
+    default:
+      return false
+  }
+}
+
 export const makeCodec = (payload: Schema.Struct<any>, success: Schema.Schema.All, error: Schema.Schema.All): Codec => {
   const defaulted = Object.values(payload.fields).some(hasDefault)
   let result: Codec["result"] | undefined
   let shares: boolean | undefined
+  let records: boolean | undefined
   let fields: Codec["fields"] | undefined
   return {
     encodePayload: encoder(payload),
@@ -113,6 +140,10 @@ export const makeCodec = (payload: Schema.Struct<any>, success: Schema.Schema.Al
     get shares() {
       shares ??= passes(payload.ast, new Set())
       return shares
+    },
+    get records() {
+      records ??= hasRecord(payload.ast, new Set())
+      return records
     },
     get fields() {
       fields ??= fieldsOf(payload)

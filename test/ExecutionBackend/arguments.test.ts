@@ -129,6 +129,25 @@ describe("what is wrong is named", () => {
     })
   )
 
+  it.effect("__proto__ in a record of a payload or of settings, which would be lost", () =>
+    Effect.gen(function* () {
+      const given = JSON.parse('{"__proto__": {"x": 1}}')
+      const fields = { map: Schema.Record({ key: Schema.String, value: Schema.Unknown }) }
+      const Mapped = Task.executable("Mapped", { payload: fields, command: () => ({ executable: "x" }) })
+      const settings = Task.settings("own", Schema.Struct(fields))
+      const tasks = {
+        payload: Mapped.make({ map: given }),
+        settings: Mapped.make({ map: {} }, { settings: settings({ map: given }) })
+      }
+      for (const [key, task] of Object.entries(tasks)) {
+        const error = yield* Effect.flip(Effect.provide(ExecutionBackend.submit(task), NoopBackend.layer({ settings })))
+        assert.isTrue(isConfigurationError(error), String(error))
+        assert.strictEqual((error as ConfigurationError).configKey, key)
+        if (key === "payload") assert.include(error.message, "__proto__")
+      }
+    })
+  )
+
   it.effect("settings in a dictionary that contain themselves", () =>
     Effect.gen(function* () {
       const dictionary = { executable: "x", task_backend_specific_kwargs: { dask: cyclic } }

@@ -3,6 +3,7 @@ import * as Duration from "effect/Duration"
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { Overflow } from "../../TaskOptions.js"
+import { losesAny, losesOwn, lost } from "../options/lost.js"
 
 const nameOf = (value: unknown): string => {
   if (value === null || value === undefined || value === "") return value === "" ? "an empty string" : String(value)
@@ -22,22 +23,6 @@ const isString = (u: unknown): u is string => typeof u === "string"
 const nonEmpty = that((u): u is string => isString(u) && u !== "", "a non-empty string")
 const finite = that((u): u is number => Number.isFinite(u), "a finite number")
 const list = <A>(of: Schema.Schema<A>) => Schema.Array(of).annotations(must("a list"))
-/** Of an object, `__proto__` is a key only where it is defined as one, and schemas do not: it would be lost. */
-const lost = "must not have the key __proto__; choose another name"
-const losesOwn = (u: unknown): string | undefined =>
-  typeof u === "object" && u !== null && Object.hasOwn(u, "__proto__") ? lost : undefined
-const losesAny = (u: unknown, above = new Set<object>()): string | undefined => {
-  if (typeof u !== "object" || u === null) return undefined
-  if (above.has(u)) return "must not contain itself"
-  if (Object.hasOwn(u, "__proto__")) return lost
-  above.add(u)
-  for (const inner of Object.values(u)) {
-    const wrong = losesAny(inner, above)
-    if (wrong !== undefined) return wrong
-  }
-  above.delete(u)
-  return undefined
-}
 const without = (loses: (u: unknown) => string | undefined) =>
   Schema.declare((u): u is any => loses(u) === undefined, { message: ({ actual }) => loses(actual) ?? lost })
 const record = <A>(of: Schema.Schema<A>): Schema.Schema<{ readonly [name: string]: A }> =>
@@ -162,7 +147,7 @@ export const dictionary = {
   ),
   task_backend_specific_kwargs: optional(
     Schema.compose(
-      without((u) => losesAny(u)),
+      without((u) => losesAny(u, "must not contain itself")),
       Schema.Struct(
         {
           cwd: optional(nonEmpty),

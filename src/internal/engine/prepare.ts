@@ -17,6 +17,7 @@ import * as Task from "../../Task.js"
 import type { Issue } from "../codec.js"
 import { keyOf } from "../issue.js"
 import { copyData, copyEnv, copyInput, copyText } from "../options/copies.js"
+import { losesAny } from "../options/lost.js"
 import { isRecord, millisOf, mustBe, refuse } from "../options/values.js"
 import { checkCommand, checkOptions } from "./checks.js"
 import type { Prepared } from "./entry.js"
@@ -143,6 +144,8 @@ const settings = (driver: AnyDriver, { settings }: Task.Options<any>): Either.Ei
       )
     )
   }
+  const lost = losesAny(settings.values)
+  if (lost !== undefined) return Either.left(refuse("settings", "InvalidOption", lost))
   const decode = ParseResult.decodeUnknownEither(driver.settings.schema as Schema.Schema<unknown, unknown>, {
     onExcessProperty: "error"
   })
@@ -206,6 +209,8 @@ const find = (
   let payload: unknown
   try {
     payload = task.codec.withDefaults(instance.payload)
+    const lost = task.codec.records ? losesAny(instance.payload) : undefined
+    if (lost !== undefined) return Effect.fail(refuse("payload", "InvalidPayload", `payload of ${task.name} ${lost}`))
   } catch (cause) {
     return Effect.fail(refuse("payload", "InvalidPayload", `payload of ${task.name}: ${describe(cause)}`, cause))
   }
