@@ -58,6 +58,8 @@ class Agent(Starting, Outputs, Endings):
         self.orphans = {}  # pid -> launches it may belong to
         self.young = []  # launches whose output is not read yet
         self.ending = set()  # launches that have to be looked at
+        self.due = {}  # launches to be signalled -> their grace, 0 for KILL, in the order of coming
+        self.again = 0.0  # from when on those that were killed and are still there are killed again
         self.out = collections.deque()  # to be written
         self.unsent = 0  # bytes in it
         self.blocked = False  # the channel did not take it
@@ -91,6 +93,8 @@ class Agent(Starting, Outputs, Endings):
         finally:
             for launch in list(self.launches.values()):
                 self.kill(launch)
+            while self.due:
+                self.signal_due()
             if sweep(self.spared, self.left, GONE):
                 self.farewell()
 
@@ -112,7 +116,7 @@ class Agent(Starting, Outputs, Endings):
         while not self.over:
             if self.urgent and not self.blocked:
                 self.flush()
-            if self.messages:
+            if self.messages or self.due:
                 timeout = 0
             elif self.young or (self.out and not self.blocked):
                 timeout = YOUNG
@@ -134,6 +138,8 @@ class Agent(Starting, Outputs, Endings):
                 self.flush()
             if self.ending:
                 self.settle()
+            if self.due:
+                self.signal_due()
             if now() - before > timeout + ASLEEP:
                 self.heard = now()  # it was stopped itself, and so perhaps was the orchestrator
             elif now() - self.heard > self.silence:

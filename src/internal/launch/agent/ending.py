@@ -12,6 +12,12 @@ import signal
 # How long a killed tree may take to be gone, and pipes may stay open after it: somebody may hold them for ever.
 GONE = 1.0
 TICK = 0.01
+# How long programs are signalled before the orchestrator is heard again.
+SLICE = 0.05
+# The system gives a list of children a page at a time: a piece shorter than this is the last.
+PAGE = 4000
+# The moment of what waits for its turn.
+NEVER = float("inf")
 
 
 def name_of(number):
@@ -44,6 +50,7 @@ class Endings:
             self.dead.discard(pid)
             for owner in self.orphans.pop(pid, ()):
                 owner.adopted.discard(pid)
+                owner.orphans.discard(pid)
             if launch is not None:
                 launch.ended = (status, usage, now())
                 ended.append(launch)
@@ -55,6 +62,9 @@ class Endings:
     def settle(self):
         """Ends what has nobody left, and kills what had its grace."""
         moment = now()
+        again = moment > self.again
+        if again:
+            self.again = moment + TICK
         for launch in list(self.ending):
             if launch.setup is not None and launch.ended is not None:
                 self.set_up(launch)
@@ -68,7 +78,7 @@ class Endings:
                     launch.ended = (signal.SIGKILL, resource.struct_rusage((0.0,) * 16), moment)
                     self.end(launch, True)
                     self.orphans[launch.pid] = set()
-                elif launch.killed is not None and moment > launch.killed + TICK:
+                elif again and launch.killed is not None and moment > launch.killed + TICK:
                     self.kill(launch)  # somebody may have been born while the others were killed
                 continue
             survivors = self.survives(launch)
@@ -178,6 +188,7 @@ class Endings:
 
     def forget(self, launch):
         self.ending.discard(launch)
+        self.due.pop(launch, None)
         if launch in self.young:
             self.young.remove(launch)
         del self.launches[launch.id]
@@ -188,13 +199,13 @@ class Endings:
             self.close_input(launch)
         if launch.detach and launch.stopping is None and launch.killed is None:
             self.leave(launch)
-        for pid, owners in list(self.orphans.items()):
-            if launch in owners:
-                owners.discard(launch)
-                if not owners:
-                    del self.orphans[pid]
-                    if sessions_of([pid]).isdisjoint(self.spared):
-                        kill_below([pid])
+        for pid in launch.orphans:
+            owners = self.orphans[pid]
+            owners.discard(launch)
+            if not owners:
+                del self.orphans[pid]
+                if sessions_of([pid]).isdisjoint(self.spared):
+                    kill_below([pid])
 
     def leave(self, launch):
         """Leaves alone what it leaves running."""
@@ -211,38 +222,51 @@ class Endings:
     # --------------------------------------------------------------------------------------------------------- stopping
 
     def cancel(self, launch, grace):
-        """TERM to all of it, KILL after the grace."""
+        """TERM to all of it when its turn comes, KILL after the grace."""
         if launch.killed is not None:
             return
         if grace <= 0:
             self.kill(launch)
-            return
-        until = now() + grace
-        if launch.stopping is not None:
-            launch.stopping = min(launch.stopping, until)
-            return
-        launch.stopping = until
-        self.ending.add(launch)
-        self.adopt()
-        told = [pid for pid in self.tree(launch) if pid > 0 and group_of(pid) != launch.pid]
-        if launch.ended is None or (launch.group and stat(launch.pid) is None):
-            told.append(-launch.pid)  # in one call: nobody is forked past it
-        for pid in told:
-            send(pid, signal.SIGTERM)
-            send(pid, signal.SIGCONT)  # who is stopped could not obey
-
-    def tree(self, launch):
-        """All that is known to be of this program, by process number."""
-        found = descendants(launch.adopted if launch.ended is not None else [launch.pid, *launch.adopted])
-        if launch.ended is not None and launch.group and stat(launch.pid) is None:
-            found.append(-launch.pid)
-        return found
+        elif launch.stopping is None or launch in self.due:
+            launch.stopping = NEVER
+            self.ending.add(launch)
+            self.due[launch] = min(grace, self.due.get(launch, grace))
+        else:
+            launch.stopping = min(launch.stopping, now() + grace)
 
     def kill(self, launch):
+        """KILL to all of it when its turn comes, which is at the end of this turn of the loop for the first of them."""
         if launch.killed is None:
-            launch.killed = now()
+            launch.killed = NEVER
         self.ending.add(launch)
+        self.due[launch] = 0
+
+    def signal_due(self):
+        """Signals those whose turn has come, for one slice. The orphans are looked for once for all of them."""
+        until = now() + SLICE
         self.adopt()
+        while self.due:
+            launch = next(iter(self.due))
+            grace = self.due.pop(launch)
+            if grace > 0:
+                launch.stopping = now() + grace
+                self.send_term(launch)
+            else:
+                if launch.killed == NEVER:
+                    launch.killed = now()
+                self.send_kill(launch)
+            if now() > until:
+                break
+
+    def send_term(self, launch):
+        found = [pid for pid in self.tree(launch) if pid > 0 and group_of(pid) != launch.pid]
+        if launch.ended is None or (launch.group and stat(launch.pid) is None):
+            found.append(-launch.pid)  # in one call: no process forks past it
+        for pid in found:
+            send(pid, signal.SIGTERM)
+            send(pid, signal.SIGCONT)  # a stopped process could not obey
+
+    def send_kill(self, launch):
         seen = set()
         for _ in range(100):  # who forks faster than this is killed at the next tick
             found = [pid for pid in self.tree(launch) if pid not in seen]
@@ -254,13 +278,24 @@ class Endings:
         if launch.ended is None:
             send(-launch.pid, signal.SIGKILL)
 
+    def tree(self, launch):
+        """All that is known to be of this program, by process number."""
+        found = descendants(launch.adopted if launch.ended is not None else [launch.pid, *launch.adopted])
+        if launch.ended is not None and launch.group and stat(launch.pid) is None:
+            found.append(-launch.pid)
+        return found
+
     # ---------------------------------------------------------------------------------------------------------- orphans
 
     def adopt(self):
         """Finds the orphans that came here, and whose they are."""
         self.own.seek(0)
-        data = self.own.read(65536)
-        if data.count(b" ") == len(self.pids) + len(self.orphans):
+        piece = self.own.read(65536)
+        count = piece.count(b" ")
+        while len(piece) > PAGE:
+            piece = self.own.read(65536)
+            count += piece.count(b" ")
+        if count == len(self.pids) + len(self.orphans):
             return
         while self.adopt_all():
             pass  # somebody died meanwhile, whose children have come since
@@ -286,6 +321,8 @@ class Endings:
                 continue
             owners = self.owners(pid, found[1])
             self.orphans[pid] = set(owners)
+            for owner in owners:
+                owner.orphans.add(pid)
             if len(owners) == 1:
                 owners[0].adopted.add(pid)
             if all(one.killed is not None or (one.ended is not None and one.stopping is None and not one.detach)

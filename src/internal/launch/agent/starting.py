@@ -31,8 +31,8 @@ class Stream:
 class Launch:
     """One program."""
     __slots__ = ("id", "uid", "pid", "born", "limit", "truncate", "live", "detach", "streams", "file", "at", "size",
-                 "input", "ended", "stopping", "killed", "quiet", "overflow", "unreadable", "setup", "adopted", "group",
-                 "way")
+                 "input", "ended", "stopping", "killed", "quiet", "overflow", "unreadable", "setup", "orphans",
+                 "adopted", "group", "way")
 
     def __init__(self, header):
         self.id = header["id"]
@@ -51,11 +51,12 @@ class Launch:
         self.way = None  # a descriptor on which a shell reports whether it came to the program
         self.setup = None  # a descriptor that tells how far a forked start has come
         self.ended = None  # (status, usage, moment), once reaped
-        self.stopping = None  # when the grace of a cancel ends
-        self.killed = None  # when it was
+        self.stopping = None  # when the grace of a cancel ends: NEVER before TERM was sent
+        self.killed = None  # when it was: NEVER before its turn has come
         self.quiet = None  # until when the end of its output is waited for
         self.overflow = None  # the stream that was too long
         self.unreadable = None  # why the file that its result is decoded from cannot be read
+        self.orphans = set()  # orphans that may be its own
         self.adopted = set()  # orphans that are known to be its own
         self.group = True  # somebody may be in its group
 
