@@ -114,6 +114,7 @@ fault("SIGTERM, SIGINT, SIGHUP and SIGQUIT of agents and keepers", {
       const script = `echo ready > ${letters.path}; read x < ${door.path}; echo through`
       const fibers = yield* Effect.replicateEffect(ExecutionBackend.submit(sh(script)), 2)
       yield* letters.takeN(2)
+      yield* twoAgents(letters)
       const before = agentsOf()
       for (const signal of ["SIGTERM", "SIGINT", "SIGHUP", "SIGQUIT"] as const) {
         for (const { agent, keeper } of before) for (const pid of [agent, keeper]) kill(pid, signal)
