@@ -71,3 +71,9 @@ export const idle = Effect.map(ExecutionBackend.state, ({ active, queued, status
   waiting
 }))
 export const nothingLeft = { active: 0, queued: 0, status: "IDLE", waiting: 0 } as const
+
+/** Turns of the event loop: what can go on without a clock has gone on, also what is paced. */
+export const turns = Effect.repeatN(
+  Effect.async<void>((resume) => void setImmediate(() => resume(Effect.void))),
+  20
+)

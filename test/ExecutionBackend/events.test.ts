@@ -169,9 +169,12 @@ describe("closing a subscription", () => {
             yield* interrupted ? Fiber.interrupt(fiber) : Fiber.join(fiber)
             // Effect interrupts the fibers of a fiber that is interrupted, before any scope closes
             if (interrupted && name === "a stream in a fiber of the caller") {
-              assert.deepStrictEqual(log, [
-                "A reader of the events of backend fake was interrupted with 20 events unread."
-              ])
+              const [, unread] =
+                /^A reader of the events of backend fake was interrupted with (\d+) events unread\.$/.exec(
+                  log.join("\n")
+                )!
+              // it may have had one in its hands
+              assert.include([19, 20], Number(unread) + seen.length)
               return
             }
             if (name === "a stream with a buffer of its own") assert.isAtLeast(seen.filter(ended).length, 4)

@@ -1,7 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Layer, Option, Schema, TestClock } from "effect"
 import { BackendError, ExecutionBackend, Task, TaskFiber } from "effect-rhapsody"
-import { functions, idle, nothingLeft } from "../support.js"
+import { functions, idle, nothingLeft, turns } from "../support.js"
 
 /** Each level submits the next to the same backend and waits for it in the way it is told. */
 const Level = Task.function("Level", {
@@ -80,11 +80,11 @@ describe("a task that waits for tasks of its own", () => {
       yield* Effect.gen(function* () {
         const fiber = yield* ExecutionBackend.submit(Parent.make())
         const other = yield* ExecutionBackend.submit(Child.make({ n: 1 }))
-        yield* Effect.yieldNow().pipe(Effect.repeatN(20))
+        yield* turns
         // the child has the slot, the other waits
         assert.deepStrictEqual(yield* ExecutionBackend.state, { status: "RUNNING", waiting: 0, queued: 1, active: 2 })
         yield* Deferred.succeed(gates[0]!, undefined)
-        yield* Effect.yieldNow().pipe(Effect.repeatN(20))
+        yield* turns
         // the parent runs again: the other still waits, although the child is gone
         assert.strictEqual(yield* TaskFiber.state(other), "READY")
         assert.strictEqual(yield* TaskFiber.state(fiber), "EXECUTING")

@@ -4,7 +4,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, ExecutionStrategy, Exit, Fiber, Layer, Schema, Scope, TestClock } from "effect"
 import { BackendError, ConfigurationError, ExecutionBackend, Task, TaskError } from "effect-rhapsody"
 import { vi } from "vitest"
-import { executables, functions, idle, nothingLeft, ok, Program } from "../support.js"
+import { executables, functions, idle, nothingLeft, ok, Program, turns } from "../support.js"
 
 setFlagsFromString("--expose-gc")
 const collect: () => void = runInNewContext("gc")
@@ -145,7 +145,7 @@ describe("generations", () => {
         yield* ExecutionBackend.submit(Parent.make())
         yield* Effect.flatMap(Deferred.await(published), Fiber.join)
         yield* ExecutionBackend.submit(Chain.make({ n: 0 }))
-        yield* Effect.yieldNow().pipe(Effect.repeatN(20))
+        yield* turns
         // a sibling would have been given a slot beside the parent
         assert.deepStrictEqual(yield* ExecutionBackend.state, { status: "RUNNING", waiting: 0, queued: 1, active: 1 })
       }).pipe(
@@ -161,39 +161,6 @@ describe("generations", () => {
       )
     })
   })
-
-  it.live("a fiber that somebody keeps does not keep the payload, however the task ended", () =>
-    Effect.gen(function* () {
-      const Big = Task.function("Big", { payload: { how: Schema.String, data: Schema.Any } })
-      const handler = Big.toLayer(({ how }) =>
-        how === "die" ? Effect.die(new Error("boom")) : how === "never" ? Effect.never : Effect.void
-      )
-      yield* Effect.gen(function* () {
-        const payloads: Array<WeakRef<object>> = []
-        const submit = (how: string, options?: Task.Options) => {
-          const data = { how }
-          payloads.push(new WeakRef(data))
-          return ExecutionBackend.submit(Big.make({ how, data }, options))
-        }
-        const fibers = [
-          yield* submit("ok"),
-          yield* submit("die"),
-          yield* submit("never", { timeout: "10 millis" }),
-          yield* submit("never")
-        ]
-        yield* Effect.yieldNow()
-        yield* ExecutionBackend.cancel(fibers[3]!)
-        yield* Fiber.awaitAll(fibers)
-        yield* Effect.sleep("1 millis") // what the last turn of the runtime holds is let go with it
-        collect()
-        assert.deepStrictEqual(
-          payloads.map((payload) => payload.deref()),
-          [undefined, undefined, undefined, undefined]
-        )
-        assert.strictEqual(fibers.length, 4)
-      }).pipe(Effect.provide(Layer.merge(functions(4), handler)))
-    })
-  )
 })
 
 describe("time and order", () => {

@@ -18,7 +18,7 @@ import {
   TestClock
 } from "effect"
 import { BackendError, ConfigurationError, ExecutionBackend, Task, TaskError, TaskFiber } from "effect-rhapsody"
-import { executables, functions, held, idle, isChange, nothingLeft, ok, Program } from "../support.js"
+import { executables, functions, held, idle, isChange, nothingLeft, ok, Program, turns } from "../support.js"
 
 const program = (uid?: string, options: Task.Options = {}) =>
   Program.make(undefined, uid === undefined ? options : { ...options, uid })
@@ -27,7 +27,7 @@ const programs = (count: number, prefix = "u") => Array.from({ length: count }, 
 const until = (condition: () => boolean): Effect.Effect<void> =>
   Effect.suspend(() => (condition() ? Effect.void : Effect.zipRight(Effect.yieldNow(), until(condition))))
 /** As long as anything may still happen by itself. */
-const settle = Effect.yieldNow().pipe(Effect.repeatN(200))
+const settle = turns
 
 const pending = (fiber: Fiber.Fiber<unknown, unknown>) =>
   Effect.map(Fiber.poll(fiber), (exit) => assert.isTrue(Option.isNone(exit), "has ended"))

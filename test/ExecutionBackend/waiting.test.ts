@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import type { Duration } from "effect"
 import { Deferred, Effect, Fiber, FiberSet, Layer, Logger, ManagedRuntime, Schema, Stream, TestClock } from "effect"
 import { ExecutionBackend, Task, TaskEvent, TaskFiber } from "effect-rhapsody"
-import { executables, functions, idle, nothingLeft, Program } from "../support.js"
+import { executables, functions, idle, nothingLeft, Program, turns } from "../support.js"
 
 const Outer = Task.function("Outer", { success: Schema.Number })
 const Inner = Task.function("Inner", { success: Schema.Number })
@@ -109,11 +109,11 @@ describe("a handler that waits for tasks of its backend, which has one slot, giv
         yield* Deferred.succeed(other, second!)
         while ((yield* TaskFiber.state(second!)) !== "EXECUTING") yield* Effect.yieldNow()
         yield* Deferred.succeed(waits, undefined)
-        yield* Effect.yieldNow().pipe(Effect.repeatN(20))
+        yield* turns
         yield* Deferred.succeed(hold, undefined)
         yield* Fiber.join(second!)
         // the handler has its slot again, although the task that it waited for has ended
-        yield* Effect.yieldNow().pipe(Effect.repeatN(20))
+        yield* turns
         assert.deepStrictEqual([yield* TaskFiber.state(outer), yield* TaskFiber.state(third!)], ["EXECUTING", "READY"])
         yield* Deferred.succeed(stop, undefined)
         yield* Fiber.joinAll([outer, third!])
@@ -188,14 +188,14 @@ describe("what a handler only wakes", () => {
         yield* Effect.gen(function* () {
           const outer = yield* ExecutionBackend.submit(Outer.make())
           while ((yield* TaskFiber.state(outer)) !== "EXECUTING") yield* Effect.yieldNow()
-          yield* Effect.yieldNow().pipe(Effect.repeatN(20))
+          yield* turns
           const queued = yield* fork(
             Effect.zipRight(
               Deferred.succeed(woken, undefined),
               Effect.zipRight(Deferred.await(woke), ExecutionBackend.submit(Inner.make()))
             )
           )
-          yield* Effect.yieldNow().pipe(Effect.repeatN(20))
+          yield* turns
           // as a child of the handler's it would run now
           assert.strictEqual(yield* TaskFiber.state(queued), "READY")
           yield* Deferred.succeed(stop, undefined)
@@ -215,7 +215,7 @@ describe("a standstill", () => {
       const start = Effect.gen(function* () {
         const outer = yield* ExecutionBackend.submit(Outer.make(undefined, { uid: "outer" }))
         const queued = yield* ExecutionBackend.submit(Inner.make(undefined, { uid: "inner" }))
-        yield* Effect.yieldNow().pipe(Effect.repeatN(20))
+        yield* turns
         return { outer, queued }
       })
       return { other, layer: layerOf(handler), start }

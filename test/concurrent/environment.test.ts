@@ -78,7 +78,7 @@ overBoth("environment", ({ provide }) => {
       const value = Redacted.make("gone")
       Redacted.unsafeWipe(value)
       const error = yield* refusal(command({ executable: "true", env: { X: value } }))
-      assert.strictEqual(error.reason, "InvalidPayload")
+      assert.deepInclude(error, { reason: "InvalidOption", configKey: "env" })
     }).pipe(backend)
   )
 })

@@ -300,6 +300,10 @@ const mutants: Record<string, readonly [subject: Conformance.Subject, ...fails: 
     exited((exit) => ({ ...exit, stdout: new TextDecoder().decode(exit.stdout as Uint8Array) })),
     "process-output-bytes"
   ],
+  "forgets what a stopped program printed": [
+    driven(programs, (inner) => ({ run: (spec, report) => inner.run(spec, { ...report, stopped: () => {} }) })),
+    "process-last-words"
+  ],
   "knows no exit codes but 1": [exited((exit) => ({ ...exit, exitCode: exit.exitCode === 0 ? 0 : 1 })), "process-exit"],
   "tells signals as a shell does": [
     exited(({ signal, ...exit }) => (signal === undefined ? exit : { ...exit, exitCode: 137 })),

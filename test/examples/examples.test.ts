@@ -39,8 +39,10 @@ describe("examples", () => {
       "diverged at step 7",
       "task test_task failed: Exit, exit code 2, no input",
       "task task.000003 failed: Timeout, exit code undefined, undefined",
-      "wrong retry.times: retry.times: must be an integer, 0 or more",
-      "task Simulate (task.000004) was killed by SIGKILL"
+      "wrong retry.times: retry.times: must be an integer, 0 or more, not -1",
+      expect.stringMatching(/^task Simulate \(task\.000004\) was killed by SIGKILL after \d+/),
+      "command: sh -c 'kill -9 $$'",
+      `directory: ${root.replace(/\/$/, "")}`
     ])
   })
 

@@ -27,9 +27,10 @@ export const ending = (subject: Subject): ReadonlyArray<Needing> => {
     Effect.gen(function* () {
       const mark = yield* newMark
       const value = ++serial
-      const works = subject.programs === true ? Effect.map(alive(mark), (count) => count > 0) : lingers(value)
+      const programs = subject.programs === true
+      const works = programs ? Effect.map(alive(mark), (count) => count > 0) : lingers(value)
       return {
-        task: work({ how: "linger", value }, { ...options, env: markEnv(mark) }),
+        task: work({ how: "linger", value }, programs ? { ...options, env: markEnv(mark) } : options),
         started: until(works, "its work to start"),
         stopped: (what: string) => Effect.flatMap(works, (still) => check(!still, `${what}: its work still ran`))
       }
