@@ -45,7 +45,7 @@ export const isInstance = (u: unknown): u is Instance<unknown, unknown, unknown>
  *
  * @example
  * ```ts
- * import { Effect, Exit, Stream } from "effect"
+ * import { Exit, Stream } from "effect"
  * import { ExecutionBackend, Task } from "effect-rhapsody"
  *
  * // submits what failed once more, with more time

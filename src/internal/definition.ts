@@ -98,10 +98,10 @@ const failed = (error: unknown): Outcome => ({ _tag: "Failure", error })
 const encodeOurs = Schema.encode(RhapsodyError)
 
 /** What a handler failed with: the task's own error, or one of this library, which every handler may fail with. */
-export const encodeFailure = ({ codec }: Any, error: unknown): Effect.Effect<Outcome> =>
+export const encodeFailure = (task: Any, error: unknown): Effect.Effect<Outcome> =>
   isRhapsodyError(error)
     ? Effect.map(Effect.orDie(encodeOurs(error)), (error) => ({ _tag: "NestedFailure", error }))
-    : Effect.match(codec.encodeError(error), { onSuccess: failed, onFailure: invalid("InvalidResult") })
+    : Effect.match(task.codec.encodeError(error), { onSuccess: failed, onFailure: invalid("InvalidResult") })
 
 const handle = (task: Any, handler: HandlerFunction, payload: unknown, info: Info) =>
   Effect.matchEffect(task.codec.decodePayload(payload), {

@@ -269,9 +269,8 @@ const checkProgram = ({ payload, program }: Omit<Spec, "uid" | "attempt">): Effe
 }
 const payloadOf = ({ payload }: Spec): string => payloads.get(payload as object)!
 
-/** A name that Dask groups tasks by: up to the first part with something else than letters. It must be Unicode. */
-const prefix = (name: string): string =>
-  (/^[A-Za-z]/.test(name) ? name : `task ${name}`).replace(/\p{Surrogate}/gu, "\ufffd")
+/** A name that Dask groups tasks by: up to the first part with something else than letters. */
+const prefix = (name: string): string => (/^[A-Za-z]/.test(name) ? name : `task ${name}`)
 
 /** The rest of a message that carries a task is short. */
 const longest = frameLimit - 64 * 1024
