@@ -4,13 +4,8 @@ import assert from "node:assert"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { describe, it } from "node:test"
-import { blocks, filesUnder, inFolder, readme } from "../project/documentation.js"
-import { root, run } from "../project/support.js"
-
-interface Program {
-  readonly name: string
-  readonly code: string
-}
+import type { Program } from "../project/documentation.js"
+import { blocks, filesUnder, readme, typeCheck } from "../project/documentation.js"
 
 const examples: ReadonlyArray<Program> = [
   ...blocks(readme).map((code, i) => ({ name: `README-${i + 1}`, code })),
@@ -18,13 +13,6 @@ const examples: ReadonlyArray<Program> = [
     blocks(fs.readFileSync(file, "utf8")).map((code, i) => ({ name: `${path.basename(file, ".ts")}-${i + 1}`, code }))
   )
 ]
-
-const typeCheck = (programs: ReadonlyArray<Program>) =>
-  inFolder((folder) => {
-    for (const { code, name } of programs) fs.writeFileSync(path.join(folder, `${name}.ts`), code)
-    fs.writeFileSync(path.join(folder, "tsconfig.json"), '{ "extends": "../tsconfig.json", "include": ["*.ts"] }')
-    return run(root, process.execPath, [path.join(root, "node_modules/typescript/bin/tsc"), "-p", folder])
-  })
 
 describe("the examples of the documentation", () => {
   it("are there for each public module that users call", () => {

@@ -1,7 +1,7 @@
 /** Where documentation is, and what is in it. */
 import * as fs from "node:fs"
 import * as path from "node:path"
-import { root } from "./support.js"
+import { root, run } from "./support.js"
 
 export const readme = fs.readFileSync(path.join(root, "README.md"), "utf8")
 
@@ -24,3 +24,16 @@ export const inFolder = async <A>(use: (folder: string) => Promise<A>): Promise<
     fs.rmSync(folder, { recursive: true, force: true })
   }
 }
+
+export interface Program {
+  readonly name: string
+  readonly code: string
+}
+
+/** What the compiler says about programs in files of their own, as users' code. */
+export const typeCheck = (programs: ReadonlyArray<Program>) =>
+  inFolder((folder) => {
+    for (const { code, name } of programs) fs.writeFileSync(path.join(folder, `${name}.ts`), code)
+    fs.writeFileSync(path.join(folder, "tsconfig.json"), '{ "extends": "../tsconfig.json", "include": ["*.ts"] }')
+    return run(root, process.execPath, [path.join(root, "node_modules/typescript/bin/tsc"), "-p", folder])
+  })
