@@ -10,7 +10,7 @@ import type { ConfigurationError } from "../../Errors.js"
 import { isConfigurationError, isTaskError } from "../../Errors.js"
 import * as ExecutionBackend from "../../ExecutionBackend.js"
 import * as Task from "../../Task.js"
-import { check, same } from "./check.js"
+import { check, same, until } from "./check.js"
 import { alive, markEnv, newMark } from "./marks.js"
 import type { Needing } from "./tools.js"
 import { folder, needs, tools } from "./tools.js"
@@ -184,7 +184,11 @@ const ofPrograms: ReadonlyArray<
       const script = "sleep 3600 >/dev/null 2>&1 & echo $!"
       const { stdout } = yield* run(script, { env: markEnv(mark), leftovers: "detach" })
       yield* Effect.ensuring(
-        Effect.flatMap(alive(mark, "sleep"), (count) => same(count, 1, "processes that go on")),
+        // the shell may end before what it forked has become another program
+        until(
+          Effect.map(alive(mark, "sleep"), (count) => count === 1),
+          "a process that goes on"
+        ),
         Effect.sync(() => process.kill(Number(stdout), "SIGKILL"))
       )
     })
