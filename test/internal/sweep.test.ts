@@ -25,7 +25,8 @@ def stat(pid):
     seen["stat"] += 1
     return b"S", pid - 4000 if pid >= 5000 else pid  # the session of the one that is here is that of its program
 
-os_pid = agent["os"].getpid()
+os_pid = 1
+agent["os"].getpid = lambda: os_pid  # its real number could be one of those above
 agent.update(
     children=look, now=now, stat=stat, group_of=lambda pid: pid,
     send=lambda pid, number: sent[pid].append(int(number)))
