@@ -60,7 +60,7 @@ export interface Given {
 }
 
 /**
- * Read when a backend's layer is built. A `Context.Reference`: nobody has to provide it. One that cannot be honoured, or
+ * Read when a backend's layer is built. A `Context.Reference`: it need not be provided. One that cannot be honoured, or
  * that is unknown, refuses the backend with `ConfigurationError` InvalidOption: `Defaults.maxWorkers`.
  */
 export class Defaults extends Context.Reference<Defaults>()("effect-rhapsody/Defaults", {

@@ -1,5 +1,6 @@
 /** Processes that have to be ended from here, because what should end them cannot any more. Known by identity. */
 import * as fs from "node:fs"
+import { lives, processes, statOf } from "../processTable.js"
 
 /** A process and no later one of the same number: when it was started, in the system's ticks. */
 export interface Identity {
@@ -7,29 +8,10 @@ export interface Identity {
   readonly born: string
 }
 
-interface Stat {
-  readonly state: string
-  readonly parent: number
-  readonly session: number
-  readonly born: string
-}
-
-const statOf = (pid: number): Stat | undefined => {
-  try {
-    const text = fs.readFileSync(`/proc/${pid}/stat`, "latin1")
-    const fields = text.slice(text.lastIndexOf(")") + 2).split(" ")
-    return { state: fields[0]!, parent: Number(fields[1]), session: Number(fields[3]), born: fields[19]! }
-  } catch {
-    return undefined // it ended
-  }
-}
-
 export const identityOf = (pid: number): Identity | undefined => {
   const stat = statOf(pid)
   return stat === undefined ? undefined : { pid, born: stat.born }
 }
-
-const lives = ({ state }: Stat) => state !== "Z" && state !== "X"
 
 const isThere = ({ born, pid }: Identity): boolean => {
   const stat = statOf(pid)
@@ -54,16 +36,6 @@ const isOf = (pid: number, uid: string): boolean => {
   } catch {
     return false // it ended
   }
-}
-
-/** All that live, in one pass over the system's table. */
-const processes = (): ReadonlyMap<number, Stat> => {
-  const found = new Map<number, Stat>()
-  for (const name of fs.readdirSync("/proc")) {
-    const stat = /^\d+$/.test(name) ? statOf(Number(name)) : undefined
-    if (stat !== undefined) found.set(Number(name), stat)
-  }
-  return found
 }
 
 /** What lives below these; a dead one that was not reaped has its children still for a moment. */

@@ -2,9 +2,8 @@
 import * as Schema from "effect/Schema"
 import { ConfigurationError } from "../../Errors.js"
 import type { Kind } from "../../Task.js"
-import { describe } from "../engine/outcome.js"
 import type { Check, Refusal } from "./values.js"
-import { callback, count, isRecord, list, mustBe, oneOf, refuse, schema, text } from "./values.js"
+import { callback, count, isRecord, list, members, mustBe, oneOf, schema, text } from "./values.js"
 
 const isField: Check = (key, value) => (Schema.isPropertySignature(value) ? undefined : schema(key, value))
 
@@ -53,23 +52,7 @@ const kinds: Readonly<Record<Kind, readonly [needed: Fields, optional: Fields]>>
 
 const checkFields = (kind: Kind, options: unknown): Refusal => {
   if (!isRecord(options)) return mustBe("options", "an object", options)
-  const [needed, optional] = kinds[kind]
-  let at = "options"
-  try {
-    for (const key of Object.keys(options)) {
-      at = key
-      void options[key]
-    }
-    for (const [key, check] of Object.entries({ ...needed, ...optional })) {
-      at = key
-      const value = options[key]
-      const wrong = value === undefined && Object.hasOwn(optional, key) ? undefined : check(key, value)
-      if (wrong !== undefined) return wrong
-    }
-    return undefined
-  } catch (cause) {
-    return refuse(at, "InvalidOption", `cannot be read: ${describe(cause)}`, cause)
-  }
+  return members(options, "options", ...kinds[kind], Object.keys(options))
 }
 
 const checkName = text("the name of a task, which is not empty", false)

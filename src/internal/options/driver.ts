@@ -4,9 +4,21 @@ import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
 import type { AnyDriver } from "../../Driver.js"
 import { everyOption } from "../../Driver.js"
-import { describe } from "../engine/outcome.js"
 import type { Check, Refusal } from "./values.js"
-import { callback, count, duration, flag, mustBe, nameOf, oneOf, refuse, some, text } from "./values.js"
+import {
+  callback,
+  count,
+  duration,
+  flag,
+  members,
+  mustBe,
+  nameOf,
+  oneOf,
+  refuse,
+  safely,
+  some,
+  text
+} from "./values.js"
 
 const kinds = ["executable", "function", "worker", "python", "service"]
 
@@ -60,25 +72,10 @@ const ofBatch: Readonly<Record<string, Check>> = {
 
 /** It may have other fields, which are its own, and may be of a class. */
 export const checkDriver = (driver: AnyDriver): Refusal => {
-  let at = "driver"
-  try {
-    if (typeof driver !== "object" || driver === null) {
-      return refuse(
-        at,
-        "InvalidOption",
-        `must be what a driver is: type, kinds, and how it runs tasks; not ${nameOf(driver)}`
-      )
-    }
-    const all: Readonly<Record<string, unknown>> = driver as never
-    const form = "updates" in all ? ofBatch : ofSlots
-    for (const [key, check] of Object.entries({ ...needed, ...form, ...optional })) {
-      at = key
-      const value = all[key]
-      const wrong = value === undefined && Object.hasOwn(optional, key) ? undefined : check(key, value)
-      if (wrong !== undefined) return wrong
-    }
-    return undefined
-  } catch (cause) {
-    return refuse(at, "InvalidOption", `cannot be read: ${describe(cause)}`, cause)
+  if (typeof driver !== "object" || driver === null) {
+    const message = `must be what a driver is: type, kinds, and how it runs tasks; not ${nameOf(driver)}`
+    return refuse("driver", "InvalidOption", message)
   }
+  const isOfBatch = safely((u: unknown): u is object => "updates" in (u as object))
+  return members(driver as never, "driver", { ...needed, ...(isOfBatch(driver) ? ofBatch : ofSlots) }, optional)
 }

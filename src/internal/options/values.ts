@@ -170,6 +170,32 @@ export const fields =
     }
   }
 
+/** What must be there and what may be, of an object that may have other fields; any value may throw when it is read. */
+export const members = (
+  all: Readonly<Record<string, unknown>>,
+  whole: string,
+  needed: Readonly<Record<string, Check>>,
+  optional: Readonly<Record<string, Check>>,
+  readFirst: ReadonlyArray<string> = []
+): Refusal => {
+  let at = whole
+  try {
+    for (const key of readFirst) {
+      at = key
+      void all[key]
+    }
+    for (const [key, check] of Object.entries({ ...needed, ...optional })) {
+      at = key
+      const value = all[key]
+      const wrong = value === undefined && Object.hasOwn(optional, key) ? undefined : check(key, value)
+      if (wrong !== undefined) return wrong
+    }
+    return undefined
+  } catch (cause) {
+    return refuse(at, "InvalidOption", `cannot be read: ${describe(cause)}`, cause)
+  }
+}
+
 /** Milliseconds; undefined for what is no duration, is NaN or is negative, of which Effect makes zero. */
 export const millisOf = (input: unknown): number | undefined => {
   if (input === undefined) return undefined

@@ -155,8 +155,7 @@ class Spill:
                         yield stream, piece
             except OSError as problem:
                 answer["unreadable"] = problem.strerror or "it cannot be read"
-            if stay:
-                self.remove(path)
+            self.remove(path)
         if not stay:
             self.clean()
 
