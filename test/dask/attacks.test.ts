@@ -234,32 +234,29 @@ describe.skipIf(missing)("Others on the same cluster", () => {
 })
 
 describe.skipIf(missing)("A worker that is restarted to stop a function", () => {
-  it.scopedLive(
-    "takes the programs along that were being stopped on it, and they are told to have stopped",
-    () =>
-      Effect.gen(function* () {
-        const trace = yield* file
-        const script = `trap "" TERM; touch ${trace}; while :; do sleep 0.1; done`
-        const Stubborn = Task.executable("Stubborn", { command: () => ({ executable: "sh", args: ["-c", script] }) })
-        const program = yield* submit(Stubborn.make())
-        const busy = yield* file
-        const fiber = yield* submit(call("sleeps", { path: busy }))
-        yield* until(() => fs.existsSync(trace), "the program to run")
-        yield* untilRuns(program.uid)
-        yield* untilRuns(fiber.uid)
-        const stopping = yield* Effect.fork(ExecutionBackend.cancel(program))
-        yield* Effect.yieldNow()
-        assert.strictEqual(yield* ExecutionBackend.cancel(fiber), true)
-        assert.strictEqual(yield* Effect.timeout(Fiber.join(stopping), "5 seconds"), true)
-      }).pipe(
-        Effect.provide(
-          DaskBackend.layer({
-            ...{ ...base, workers: 1, threadsPerWorker: 2, cancelRunning: "restart" },
-            ...{ killGrace: "1 minute", stopGrace: "1 minute" }
-          })
-        )
-      ),
-    60_000
+  it.scopedLive("takes the programs along that were being stopped on it, and they are told to have stopped", () =>
+    Effect.gen(function* () {
+      const trace = yield* file
+      const script = `trap "" TERM; touch ${trace}; while :; do sleep 0.1; done`
+      const Stubborn = Task.executable("Stubborn", { command: () => ({ executable: "sh", args: ["-c", script] }) })
+      const program = yield* submit(Stubborn.make())
+      const busy = yield* file
+      const fiber = yield* submit(call("sleeps", { path: busy }))
+      yield* until(() => fs.existsSync(trace), "the program to run")
+      yield* untilRuns(program.uid)
+      yield* untilRuns(fiber.uid)
+      const stopping = yield* Effect.fork(ExecutionBackend.cancel(program))
+      yield* Effect.yieldNow()
+      assert.strictEqual(yield* ExecutionBackend.cancel(fiber), true)
+      assert.strictEqual(yield* Effect.timeout(Fiber.join(stopping), "5 seconds"), true)
+    }).pipe(
+      Effect.provide(
+        DaskBackend.layer({
+          ...{ ...base, workers: 1, threadsPerWorker: 2, cancelRunning: "restart" },
+          ...{ killGrace: "1 minute", stopGrace: "1 minute" }
+        })
+      )
+    )
   )
 })
 

@@ -90,17 +90,14 @@ describe.skipIf(missing)("Faults on Dask", () => {
     })
   )
 
-  it.scopedLive(
-    "a worker that dies has its tasks run again, and those that kill every worker end as Lost",
-    () =>
-      Effect.gen(function* () {
-        const trace = yield* file
-        assert.strictEqual(yield* execute(call("dies", { path: trace, times: 1 })), 2)
-        const error = yield* failure(call("dies", { path: trace, times: 100 }))
-        assert.deepStrictEqual([error.reason, error.details["type"]], ["Lost", "KilledWorker"])
-        assert.deepStrictEqual(yield* execute(call("f", { a: 1 })), [1, 1])
-      }).pipe(Effect.provide(one())),
-    60_000
+  it.scopedLive("a worker that dies has its tasks run again, and those that kill every worker end as Lost", () =>
+    Effect.gen(function* () {
+      const trace = yield* file
+      assert.strictEqual(yield* execute(call("dies", { path: trace, times: 1 })), 2)
+      const error = yield* failure(call("dies", { path: trace, times: 100 }))
+      assert.deepStrictEqual([error.reason, error.details["type"]], ["Lost", "KilledWorker"])
+      assert.deepStrictEqual(yield* execute(call("f", { a: 1 })), [1, 1])
+    }).pipe(Effect.provide(one()))
   )
 
   it.scopedLive("a program on a worker that is killed runs again elsewhere, and of the first nothing is left", () =>
@@ -143,15 +140,12 @@ describe.skipIf(missing)("Faults on Dask", () => {
     })
   )
 
-  it.scopedLive(
-    "a function that needs more memory than its worker has ends as Lost",
-    () =>
-      Effect.gen(function* () {
-        const error = yield* failure(call("hungry", { size: 1_000_000_000 }))
-        assert.deepStrictEqual([error.reason, error.details["type"]], ["Lost", "KilledWorker"])
-        assert.deepStrictEqual(yield* execute(call("f", { a: 1 })), [1, 1])
-      }).pipe(Effect.provide(one({ memoryLimit: 500_000_000, threadsPerWorker: 1 }))),
-    90_000
+  it.scopedLive("a function that needs more memory than its worker has ends as Lost", () =>
+    Effect.gen(function* () {
+      const error = yield* failure(call("hungry", { size: 1_000_000_000 }))
+      assert.deepStrictEqual([error.reason, error.details["type"]], ["Lost", "KilledWorker"])
+      assert.deepStrictEqual(yield* execute(call("f", { a: 1 })), [1, 1])
+    }).pipe(Effect.provide(one({ memoryLimit: 500_000_000, threadsPerWorker: 1 })))
   )
 
   it.scopedLive("a function that never returns ends by its timeout, and that it was not stopped is told", () =>
@@ -213,43 +207,37 @@ describe.skipIf(missing)("A running function that shall stop", () => {
     }).pipe(Effect.provide(one({ cancelRunning: "abandon" })))
   )
 
-  it.scopedLive(
-    "is stopped with its worker where that is asked for, and what else was there runs again",
-    () =>
-      Effect.gen(function* () {
-        const [trace, beside] = [yield* file, yield* file]
-        const fiber = yield* submit(call("sleeps", { path: trace }))
-        const other = yield* submit(call("sleeps", { path: beside, seconds: 2 }))
-        yield* untilRuns(fiber.uid)
-        yield* untilRuns(other.uid)
-        const pid = Number(/started (\d+)/.exec(content(trace))![1])
-        assert.strictEqual(yield* ExecutionBackend.cancel(fiber), true)
-        assert.isFalse(lives(pid))
-        const error: any = errorOf(yield* Fiber.await(fiber))
-        assert.deepStrictEqual([error.reason, error.details.stopped], ["Canceled", undefined])
-        assert.strictEqual(yield* Fiber.join(other), "slept")
-        assert.strictEqual(content(beside).match(/started/g)?.length, 2)
-      }).pipe(Effect.provide(one({ cancelRunning: "restart", stopGrace: "20 seconds" }))),
-    60_000
+  it.scopedLive("is stopped with its worker where that is asked for, and what else was there runs again", () =>
+    Effect.gen(function* () {
+      const [trace, beside] = [yield* file, yield* file]
+      const fiber = yield* submit(call("sleeps", { path: trace }))
+      const other = yield* submit(call("sleeps", { path: beside, seconds: 2 }))
+      yield* untilRuns(fiber.uid)
+      yield* untilRuns(other.uid)
+      const pid = Number(/started (\d+)/.exec(content(trace))![1])
+      assert.strictEqual(yield* ExecutionBackend.cancel(fiber), true)
+      assert.isFalse(lives(pid))
+      const error: any = errorOf(yield* Fiber.await(fiber))
+      assert.deepStrictEqual([error.reason, error.details.stopped], ["Canceled", undefined])
+      assert.strictEqual(yield* Fiber.join(other), "slept")
+      assert.strictEqual(content(beside).match(/started/g)?.length, 2)
+    }).pipe(Effect.provide(one({ cancelRunning: "restart", stopGrace: "20 seconds" })))
   )
 
-  it.scopedLive(
-    "and is told to at any moment leaves no task without an end and no place taken",
-    () =>
-      Effect.gen(function* () {
-        const hold = yield* file
-        const tasks = Array.from({ length: 30 }, (_, i) =>
-          i % 3 === 0 ? Sleep.make() : i % 3 === 1 ? call("waits", { path: hold }) : call("f", { a: i })
-        )
-        for (let round = 0; round < 15; round++) {
-          const fibers = yield* Effect.forEach(tasks, submit)
-          yield* Effect.sleep(4 * round)
-          yield* ExecutionBackend.cancelAll
-          for (const fiber of fibers) yield* Effect.timeout(Fiber.await(fiber), "10 seconds")
-        }
-        yield* Effect.forEach([1, 2, 3, 4], (a) => execute(call("f", { a })))
-        assert.strictEqual(sleepers(bridges()[0]!.keeper).length, 0)
-      }).pipe(Effect.provide(one())),
-    60_000
+  it.scopedLive("and is told to at any moment leaves no task without an end and no place taken", () =>
+    Effect.gen(function* () {
+      const hold = yield* file
+      const tasks = Array.from({ length: 30 }, (_, i) =>
+        i % 3 === 0 ? Sleep.make() : i % 3 === 1 ? call("waits", { path: hold }) : call("f", { a: i })
+      )
+      for (let round = 0; round < 15; round++) {
+        const fibers = yield* Effect.forEach(tasks, submit)
+        yield* Effect.sleep(4 * round)
+        yield* ExecutionBackend.cancelAll
+        for (const fiber of fibers) yield* Effect.timeout(Fiber.await(fiber), "10 seconds")
+      }
+      yield* Effect.forEach([1, 2, 3, 4], (a) => execute(call("f", { a })))
+      assert.strictEqual(sleepers(bridges()[0]!.keeper).length, 0)
+    }).pipe(Effect.provide(one()))
   )
 })

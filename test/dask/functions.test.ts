@@ -8,7 +8,7 @@ const { execute } = ExecutionBackend
 const Backend = DaskBackend.layer({ ...base, workers: 1, threadsPerWorker: 2, resultLimit: 1_000_000 })
 
 describe.skipIf(missing)("Python functions on Dask", () => {
-  layer(Backend, { excludeTestServices: true, timeout: 60_000 })((it) => {
+  layer(Backend, { excludeTestServices: true })((it) => {
     it.effect("run as they are, by keyword, by position, with one object, with both", () =>
       Effect.gen(function* () {
         assert.deepStrictEqual(yield* execute(call("f", { a: 5 })), [5, 1])

@@ -22,7 +22,7 @@ const works = Effect.gen(function* () {
 const OneWorker = DaskBackend.layer({ ...base, workers: 1, threadsPerWorker: 2 })
 
 describe.skipIf(missing)("A function on Dask that", () => {
-  layer(OneWorker, { excludeTestServices: true, timeout: 60_000 })((it) => {
+  layer(OneWorker, { excludeTestServices: true })((it) => {
     it.effect("replaces all of the module json changes no result, and lets none pass that is not JSON", () =>
       Effect.gen(function* () {
         assert.deepStrictEqual(yield* execute(hostile("json_module")), { value: 1 })
@@ -146,7 +146,7 @@ describe.skipIf(missing)("A function on Dask that", () => {
     )
   })
 
-  layer(OneWorker, { excludeTestServices: true, timeout: 60_000 })((it) => {
+  layer(OneWorker, { excludeTestServices: true })((it) => {
     it.effect("ruins what this library has in its worker is the end of tasks there, and of no backend", () =>
       Effect.gen(function* () {
         const error = yield* failure(hostile("ruins_module"))
@@ -187,7 +187,7 @@ describe.skipIf(missing)("A function on Dask that", () => {
 })
 
 describe.skipIf(missing)("What a function on Dask gives", () => {
-  layer(OneWorker, { excludeTestServices: true, timeout: 60_000 })((it) => {
+  layer(OneWorker, { excludeTestServices: true })((it) => {
     for (const name of [
       ...["decorated", "undeclared", "instance", "method", "gives_coroutine", "gives_awaitable"],
       ...["by_generator", "gives_future"]
@@ -225,7 +225,7 @@ describe.skipIf(missing)("What a function on Dask gives", () => {
 })
 
 describe.skipIf(missing)("A value between here and Python", () => {
-  layer(OneWorker, { excludeTestServices: true, timeout: 60_000 })((it) => {
+  layer(OneWorker, { excludeTestServices: true })((it) => {
     it.effect("is the same after it was there and came back", () =>
       Effect.gen(function* () {
         const number = fc.oneof(

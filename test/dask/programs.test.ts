@@ -31,7 +31,7 @@ const spills = () => fs.readdirSync(tmpdir()).filter((name) => name.startsWith("
 const Backend = DaskBackend.layer({ ...base, workers: 1, threadsPerWorker: 4, killGrace: "200 millis" })
 
 describe.skipIf(missing)("Programs on Dask", () => {
-  layer(Backend, { excludeTestServices: true, timeout: 60_000 })((it) => {
+  layer(Backend, { excludeTestServices: true })((it) => {
     it.scoped("read megabytes of input, piece by piece", () =>
       Effect.gen(function* () {
         const stdin = Uint8Array.from({ length: 3_000_000 }, (_, i) => (i * 7) % 256)
