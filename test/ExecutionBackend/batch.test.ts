@@ -82,6 +82,32 @@ const reasonsOf = (fibers: Iterable<Fiber.Fiber<unknown, unknown>>) =>
   ])
 
 describe("an engine with a queue of its own", () => {
+  it.live("a cancel comes after all that was submitted before it, however long this process was busy between", () => {
+    const had: Array<number> = []
+    const engines: Array<FakeEngine> = []
+    const script: Script = {
+      cancel: () => {
+        for (const { held } of engines) had.push(held.size)
+        return undefined
+      }
+    }
+    return withEngine((engine) => {
+      engines.push(engine)
+      return Effect.gen(function* () {
+        const first = yield* submit()
+        yield* until(() => engine.held.size === 1)
+        for (let i = 0; i < 40; i++) {
+          const then = performance.now()
+          yield* submit()
+          while (performance.now() - then < 2) {}
+        }
+        yield* ExecutionBackend.cancel(first)
+        assert.strictEqual(had[0], 41)
+        yield* ExecutionBackend.cancelAll
+      })
+    }, script)
+  })
+
   it.live("holds 100,000 tasks at a time: no fiber of the driver's, few calls, bounded memory, each ends once", () =>
     Effect.gen(function* () {
       const count = 100_000
@@ -140,7 +166,7 @@ describe("an engine with a queue of its own", () => {
     )
   )
 
-  it.effect("gets specs with uid, attempt and program, those of one moment in one batch", () =>
+  it.effect("gets specs with uid, attempt and program, those of one turn of the event loop in one batch", () =>
     withEngine((engine) =>
       Effect.gen(function* () {
         const fibers = yield* ExecutionBackend.submitMany(
@@ -148,7 +174,8 @@ describe("an engine with a queue of its own", () => {
           { atomic: true }
         )
         yield* until(() => engine.held.size === 50)
-        assert.deepStrictEqual(engine.batches, [50])
+        // it may turn at every sixteenth of them
+        assert.isAtMost(engine.batches.length, 5)
         const spec = engine.held.get("u7")!
         assert.deepStrictEqual([spec.name, spec.attempt, spec.priority], ["Program", 1, 7])
         assert.strictEqual(spec.program._tag, "executable")

@@ -68,10 +68,13 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
   let closing = false
   let lost: BackendError | undefined
 
+  // An engine with a queue gets what it is given in the order of submissions, and a cancel after those before it: only
+  // submissions are paced there, and not what hands them on.
+  const pause = isBatch(driver) ? () => Effect.void : step
   const report = Report.make(driver.type, events, clock)
   const machine = new Machine<Entry>(limits, {
     changed: (entry) => report(entry, machine),
-    granted: (entry) => entry.resume?.(step()),
+    granted: (entry) => entry.resume?.(pause()),
     told: (entry, word) => entry.told?.(word)
   })
   const attempts = isBatch(driver)
@@ -93,7 +96,7 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
 
   const { awaiting, parentOf, waiting } = Nesting.make(machine)
   const standstill = Standstill.make(driver.type, machine, events, deadlines, clock)
-  const { body, finish } = Lifecycle.make({ machine, deadlines, clock, attempt, queued: standstill.queued })
+  const { body, finish } = Lifecycle.make({ machine, deadlines, clock, attempt, pause, queued: standstill.queued })
 
   const { ahead, boundedStop = [] } = isBatch(driver) ? {} : (driver as Driver)
   const isEarly = ({ spec, task, timeout }: Prepared): boolean => {

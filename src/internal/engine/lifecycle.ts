@@ -16,7 +16,6 @@ import type { Deadlines } from "./deadlines.js"
 import type { Entry, Prepared } from "./entry.js"
 import type { Machine } from "./machine.js"
 import { describe, taskError } from "./outcome.js"
-import { step } from "./pace.js"
 import * as Retry from "./retry.js"
 
 const known = (error: unknown): TaskError | BackendError | undefined =>
@@ -27,12 +26,15 @@ export const make = ({
   clock,
   deadlines,
   machine,
+  pause,
   queued
 }: {
   readonly machine: Machine<Entry>
   readonly deadlines: Deadlines
   readonly clock: Clock.Clock
   readonly attempt: Attempts["attempt"]
+  /** What a task that has its slot waits for before its attempt. */
+  readonly pause: () => Effect.Effect<void>
   /** A task waits for a slot. */
   readonly queued: () => void
 }) => {
@@ -124,7 +126,7 @@ export const make = ({
   const gate = (entry: Entry): Effect.Effect<void, unknown> =>
     Effect.suspend(() => {
       if (entry.canceled !== undefined) return Effect.interrupt
-      if (entry.holds || entry.ahead) return step()
+      if (entry.holds || entry.ahead) return pause()
       return Effect.async((resume) => {
         queued()
         entry.resume = resume

@@ -157,7 +157,9 @@ class Bridge(Ends):
             settings["workers"] = list(settings["workers"])
         items, tasks = self.free(items, tasks, call, settings)
         try:
-            futures = self.client.map(function, [self.module.Item(item) for item in items], key=[task.key for task in tasks], pure=False, **settings)
+            # without fifo_timeout, Dask takes what comes within 100 ms for one graph, and the last of it first
+            futures = self.client.map(function, [self.module.Item(item) for item in items],
+                                      key=[task.key for task in tasks], pure=False, fifo_timeout=0, **settings)
         except Exception as problem:
             for task in tasks:
                 self.finish(task, {"type": "erred", "reason": "Rejected", "message": self.module.describe(problem)})
