@@ -30,7 +30,7 @@ import type { ConfigurationError } from "./Errors.js"
 import * as ExecutionBackend from "./ExecutionBackend.js"
 import { defaultsOf, limitChecks, limitsIn } from "./internal/engine/limits.js"
 import type { Launcher } from "./internal/launch/launcher.js"
-import { checkPaths } from "./internal/launch/ownPaths.js"
+import { checkPaths, noOwnPath } from "./internal/launch/ownPaths.js"
 import { instanceDirectory, runExecutable } from "./internal/launch/run.js"
 import * as launchers from "./internal/launch/select.js"
 import type { Checks } from "./internal/options/values.js"
@@ -109,8 +109,8 @@ const checks: Checks<Options> = {
   ahead: count(),
   killGrace: duration(),
   launcher: oneOf("auto", "agent", "node"),
-  python: text("the name or path of a Python", false),
-  sandboxes: text("the path of a directory", false)
+  python: noOwnPath(text("the name or path of a Python", false)),
+  sandboxes: noOwnPath(text("the path of a directory", false))
 }
 const optionFields = fields(checks, "an option of ConcurrentBackend")
 

@@ -63,6 +63,10 @@ export interface CaptureDict {
   /** Bytes per stream in memory. */
   readonly limit?: number | null | undefined
   readonly overflow?: Task.Overflow | null | undefined
+  /** `true`: add to these files instead of emptying them. Default `false`. */
+  readonly append?: boolean | null | undefined
+  /** `true`: make the directories of these files that are not there. Default `false`. */
+  readonly makeDirectories?: boolean | null | undefined
 }
 
 /** A task as a dictionary. Exactly one of `executable` and `function` is there. */

@@ -133,6 +133,16 @@ describe("other options", () => {
         const wrong = yield* refused(ConcurrentBackend.layer({ sandboxes }))
         assert.deepStrictEqual(wrong.slice(0, 2), ["InvalidOption", "sandboxes"])
       }
+      for (const options of [
+        { sandboxes: "/dev/fd/../fd/3/a" },
+        { sandboxes: "/proc/self/cwd" },
+        { python: "/proc/self/exe" }
+      ]) {
+        const [key] = Object.keys(options)
+        const own = yield* refused(ConcurrentBackend.layer(options))
+        assert.deepStrictEqual(own.slice(0, 2), ["InvalidOption", key])
+        assert.include(own[2], "this path means something else in each process")
+      }
       const python = yield* refused(ConcurrentBackend.layer({ python: "/not/there" }))
       assert.deepStrictEqual(python.slice(0, 2), ["InvalidOption", "python"])
       const foreign = yield* refused(ConcurrentBackend.layer({ kinds: ["function", "python" as "function"] }))

@@ -66,7 +66,15 @@ describe("a dictionary", () => {
     "of a program says how it is surrounded: lines before it, a directory of its own, what is kept of its output",
     () =>
       Effect.gen(function* () {
-        const capture = { stdout: "log", merged: true, limit: 10, overflow: "truncate", stderr: null } as const
+        const files = { append: true, makeDirectories: true }
+        const capture = {
+          stdout: "log",
+          merged: true,
+          limit: 10,
+          overflow: "truncate",
+          stderr: null,
+          ...files
+        } as const
         const { options } = yield* TaskDictionary.decode({
           executable: "a",
           pre_exec: ["module load gromacs"],
@@ -76,7 +84,7 @@ describe("a dictionary", () => {
         assert.deepStrictEqual(options, {
           prepare: ["module load gromacs"],
           sandbox: true,
-          capture: { stdout: "log", merged: true, limit: 10, overflow: "truncate" }
+          capture: { stdout: "log", merged: true, limit: 10, overflow: "truncate", ...files }
         })
         const own = yield* TaskDictionary.decode({
           executable: "a",
@@ -246,6 +254,18 @@ const wrong: Record<string, readonly [dictionary: unknown, key: string | undefin
     ],
     "lines of a function": [{ function: "a:b", pre_exec: ["x"] }, "pre_exec", "InvalidOption", "is for programs"],
     "a sandbox that is a path": [{ executable: "a", sandbox: "/tmp" }, "sandbox", "InvalidOption", "true or false"],
+    "an output file that is added to by a text": [
+      { executable: "a", capture: { append: "yes" } },
+      "capture.append",
+      "InvalidOption",
+      "must be true or false, not a string"
+    ],
+    "directories that are made by a number": [
+      { executable: "a", capture: { makeDirectories: 1 } },
+      "capture.makeDirectories",
+      "InvalidOption",
+      "must be true or false, not 1"
+    ],
     "an unknown overflow": [
       { executable: "a", capture: { overflow: "drop" } },
       "capture.overflow",

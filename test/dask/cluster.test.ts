@@ -278,7 +278,11 @@ describe.skipIf(missing)("Where there is none", () => {
         ["key", { address: "tls://a:1", ca: "ca.pem", cert: "cert.pem", key: "" }],
         ["ca", { address: "tls://a:1", cert: "cert.pem" }],
         ["cert", { address: "tls://a:1", ca: "ca.pem" }],
-        ["address", { address: "tcp://a:1", ca: "ca.pem", cert: "cert.pem" }]
+        ["address", { address: "tcp://a:1", ca: "ca.pem", cert: "cert.pem" }],
+        ["key", { address: "tls://a:1", ca: "ca.pem", cert: "cert.pem", key: "/dev/fd/63" }],
+        ["sandboxes", { sandboxes: "/proc/self/cwd" }],
+        ["python", { python: "/proc/self/exe" }],
+        ["path[1]", { path: ["a", "/dev/fd/3"] }]
       ] as ReadonlyArray<readonly [string, DaskBackend.Options]>,
       ([key, options]) => Effect.map(refusal(options), (error) => assert.deepInclude(error, { configKey: key }))
     )

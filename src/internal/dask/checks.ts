@@ -2,6 +2,7 @@
 import type { Options } from "../../DaskBackend.js"
 import type { ConfigurationError } from "../../Errors.js"
 import { limitChecks } from "../engine/limits.js"
+import { noOwnPath } from "../launch/ownPaths.js"
 import type { Check, Checks } from "../options/values.js"
 import { count, duration, fields, flag, isRecord, list, mustBe, oneOf, refuse, some, text } from "../options/values.js"
 
@@ -9,10 +10,11 @@ export const kinds = ["executable", "python"] as const
 
 const maxResult = 60 * 1024 * 1024
 
-const pem: Check = (key, value) =>
+const pem: Check = noOwnPath((key, value) =>
   typeof value === "string" && value !== "" && !/[\0\n]/.test(value)
     ? undefined
     : mustBe(key, "the path of a PEM file", value)
+)
 const positive: Check = (key, value) =>
   Number.isFinite(value) && (value as number) > 0 ? undefined : mustBe(key, "more than 0, and finite", value)
 const memory: Check = (key, value) =>
@@ -35,7 +37,7 @@ const result: Check = (key, value) =>
     : mustBe(key, `from 1 to ${maxResult} bytes`, value)
 const directories: Check = (key, value) =>
   list("paths of directories", text("a path", false))(key, value) === undefined
-    ? undefined
+    ? list("paths of directories", noOwnPath(text("a path", false), { here: false }))(key, value)
     : mustBe(key, "paths of directories", value)
 
 const checks: Checks<Options> = {
@@ -51,7 +53,7 @@ const checks: Checks<Options> = {
   workerResources: resources,
   processes: flag,
   dashboardAddress: text("an address", false),
-  python: text("the name or path of a Python", false),
+  python: noOwnPath(text("the name or path of a Python", false)),
   path: directories,
   kinds: some("kinds", kinds),
   killGrace: duration(),
@@ -59,7 +61,7 @@ const checks: Checks<Options> = {
   resultLimit: result,
   connectTimeout: duration({ finite: true, positive: true }),
   noWorkersTimeout: duration({ positive: true }),
-  sandboxes: text("the path of a directory", false)
+  sandboxes: noOwnPath(text("the path of a directory", false), { here: false })
 }
 const optionFields = fields(checks, "an option of DaskBackend")
 

@@ -129,7 +129,9 @@ export const dictionary = {
       stderr: optional(nonEmpty),
       merged: optional(flag),
       limit: optional(that((u): u is number => Number.isSafeInteger(u) && (u as number) >= 0, "bytes, 0 or more")),
-      overflow: optional(overflow)
+      overflow: optional(overflow),
+      append: optional(flag),
+      makeDirectories: optional(flag)
     }).annotations(must("a dictionary"))
   ),
   timeout: optional(time),

@@ -80,9 +80,11 @@ const seconds = (time: number | string | null | undefined) =>
 
 const captureOf = (given: TaskDict["capture"]): Task.Capture | undefined => {
   if (given === undefined || given === null) return undefined
-  const { limit, merged, overflow, stderr, stdout } = given
+  const { append, limit, makeDirectories, merged, overflow, stderr, stdout } = given
   return {
+    ...some("append", append),
     ...some("limit", limit),
+    ...some("makeDirectories", makeDirectories),
     ...some("merged", merged),
     ...some("overflow", overflow),
     ...some("stderr", stderr),

@@ -7,6 +7,8 @@ import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import type { Executable } from "../../Driver.js"
 import { ConfigurationError } from "../../Errors.js"
+import type { Check } from "../options/values.js"
+import { refuse as refuseOption } from "../options/values.js"
 
 const own = new Set([
   "/dev/fd",
@@ -54,6 +56,25 @@ export const leadsToOwn = (file: string, follow: Follow = link): boolean => {
   }
   return false
 }
+
+// ------------------------------------------------------------------------------------------------------------- options
+
+const isOwnOption = (value: string, follow: Follow): boolean => {
+  try {
+    return leadsToOwn(path.resolve(value), follow)
+  } catch {
+    return false // this process has no working directory any more
+  }
+}
+
+/** Of an option that is a path, also refuses such paths; a name without a slash is looked up. */
+export const noOwnPath =
+  (check: Check, { here = true }: { /** It is a path of this machine. */ readonly here?: boolean } = {}): Check =>
+  (key, value) =>
+    check(key, value) ??
+    (typeof value === "string" && value.includes("/") && isOwnOption(value, here ? link : noLink)
+      ? refuseOption(key, "InvalidOption", `${meansOwn}, and another process uses it; name one that all share`)
+      : undefined)
 
 // --------------------------------------------------------------------------------------------------------- submission
 
