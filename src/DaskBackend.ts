@@ -107,7 +107,7 @@ export interface Options<K extends Kinds = Kinds> extends ExecutionBackend.Optio
    * with CancelUnsupported and the function goes on; whatever else ends the task waits for it, for `stopGrace` at most,
    * and tells `stopped: false`. `"abandon"`: the task ends at once, with `stopped: false`, and the function runs to its
    * end in a place that is not free before. `"restart"`: its worker process is killed and started anew: the function has
-   * stopped, and Dask runs again whatever else that worker had, which may be work of others.
+   * stopped, and Dask runs again what else that worker had, which may be work of others; its programs are Lost.
    */
   readonly cancelRunning?: "wait" | "abandon" | "restart" | undefined
   /** Bytes of JSON that the result of a function may have. Default 16 MiB, at most 60 MiB. */

@@ -100,24 +100,6 @@ describe.skipIf(missing)("Faults on Dask", () => {
     }).pipe(Effect.provide(one()))
   )
 
-  it.scopedLive("a program on a worker that is killed runs again elsewhere, and of the first nothing is left", () =>
-    Effect.gen(function* () {
-      const { address, worker } = yield* cluster(python)
-      const first = yield* worker("--nthreads", "1", "--no-nanny")
-      yield* Effect.gen(function* () {
-        const fiber = yield* submit(Sleep.make())
-        yield* until(() => sleepers(first.pid).length === 2, "the program to run")
-        const left = sleepers(first.pid)
-        const second = yield* worker("--nthreads", "1", "--no-nanny")
-        yield* first.kill
-        yield* until(() => sleepers(second.pid).length === 2, "the program to run again")
-        yield* allGone(left)
-        yield* ExecutionBackend.cancel(fiber)
-        assert.strictEqual(sleepers(second.pid).length, 0)
-      }).pipe(Effect.provide(DaskBackend.layer({ ...base, address })))
-    })
-  )
-
   it.scopedLive("what has ended does not run again when its worker dies at once", () =>
     Effect.gen(function* () {
       const { address, worker } = yield* cluster(python)

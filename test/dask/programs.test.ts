@@ -40,6 +40,17 @@ describe.skipIf(missing)("Programs on Dask", () => {
       })
     )
 
+    it.scoped("that fail or are stopped say in which directory of the worker they ran", () =>
+      Effect.gen(function* () {
+        const { details } = yield* failure(run("pwd -P; exit 3"))
+        assert.strictEqual(details["cwd"], String(details["stdout"]).trim())
+        const stopped = yield* failure(run("pwd -P; exec sleep 3600", { timeout: "300 millis" }))
+        assert.deepStrictEqual([stopped.reason, stopped.details["cwd"]], ["Timeout", details["cwd"]])
+        const named = yield* failure(run("exit 3", { cwd: "test/dask" }))
+        assert.strictEqual(named.details["cwd"], path.join(String(details["cwd"]), "test/dask"))
+      })
+    )
+
     it.scoped("tell what they print while they run, and wait for whoever takes it", () =>
       Effect.gen(function* () {
         const go = yield* file

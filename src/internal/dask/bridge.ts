@@ -39,6 +39,8 @@ export interface Options {
   readonly resultLimit: number
   /** Milliseconds that a task waits while no worker can take it. */
   readonly noWorkersTimeout: number
+  /** Milliseconds after which a worker takes a silent launch agent for dead. */
+  readonly agentSilence?: number
 }
 
 /** Why there is no bridge to a cluster. */
@@ -85,7 +87,7 @@ export class Bridge {
     private readonly unserved: (found: Unserved) => void
   ) {
     const { agent, agentArguments, bridge, module, remote } = load()
-    const { cluster, env, name, path, python, resultLimit, timeout } = options
+    const { agentSilence = silence, cluster, env, name, path, python, resultLimit, timeout } = options
     this.channel = new Channel({
       command: python,
       // isolated from the current directory and from variables, but for one that says what is written
@@ -105,7 +107,7 @@ export class Bridge {
         certificates: "local" in cluster && !cluster.local.insecure,
         timeout,
         patience: Number.isFinite(options.noWorkersTimeout) ? options.noWorkersTimeout / 1000 : null,
-        worker: { path, resultLimit, agent, agentArguments }
+        worker: { path, resultLimit, agent, agentArguments, agentSilence: agentSilence / 1000 }
       },
       silence,
       onOpen: (hello) => {

@@ -71,7 +71,7 @@ export class Flight {
       case "erred":
         return this.end(this.erred(message))
       case "lost":
-        return this.exit(Either.left({ reason: "Lost", details: { message: message.message } }))
+        return this.exit(Either.left({ reason: "Lost", details: { message: message.message, ...unstopped(message) } }))
       case "failed":
         return this.exit(Either.left(unstarted(message)))
       case "ended":
@@ -127,12 +127,13 @@ export class Flight {
     return { _tag: "Failed", error: taskError(this.spec, reason, { details }) }
   }
 
-  private erred({ exception, message, reason, workers }: Extract<OfTask, { readonly type: "erred" }>): Said {
+  private erred(erred: Extract<OfTask, { readonly type: "erred" }>): Said {
+    const { exception, message, reason, workers } = erred
     if (reason === "NoWorker") {
       const details = { message: this.listener.unserved(workers ?? 0) }
       return { _tag: "Failed", error: new BackendError({ backendType: type, reason: "Unavailable", details }) }
     }
-    const details = { message, ...(exception === undefined ? {} : { type: exception }) }
+    const details = { message, ...(exception === undefined ? {} : { type: exception }), ...unstopped(erred) }
     return {
       _tag: "Failed",
       error:
@@ -148,11 +149,13 @@ export const outcomeOf = (spec: Spec, end: End): Said =>
     ? { _tag: "Ended", outcome: Outcome.exited(end.right) }
     : { _tag: "Failed", error: taskError(spec, end.left.reason, { details: end.left.details, cause: end.left.cause }) }
 
+const unstopped = ({ stopped }: { readonly stopped?: boolean | undefined }) => (stopped === false ? { stopped } : {})
+
 const nothing = new Uint8Array()
 
 /** How a program ended that was stopped; undefined where none ran. */
 const lastWords = (
-  { code, signal, stderr, stdout, wall }: Extract<OfTask, { readonly type: "canceled" }>,
+  { code, cwd, signal, stderr, stdout, wall }: Extract<OfTask, { readonly type: "canceled" }>,
   blobs: ReadonlyArray<Uint8Array>
 ): ProcessExit | undefined =>
   wall === undefined
@@ -162,6 +165,7 @@ const lastWords = (
         ...(signal === undefined ? {} : { signal }),
         stdout: blobs[stdout ?? -1] ?? nothing,
         stderr: blobs[stderr ?? -1] ?? nothing,
+        ...(cwd === undefined ? {} : { cwd }),
         wallMillis: wall
       }
 
@@ -223,7 +227,7 @@ export class Program implements Asked {
   }
 
   ended(message: Ended, blobs: ReadonlyArray<Uint8Array>): End {
-    const { sandboxPath, stderrPath, stderrTail, stdoutPath, stdoutTail } = message
+    const { cwd, sandboxPath, stderrPath, stderrTail, stdoutPath, stdoutTail } = message
     const { capture } = this.launch.program
     this.paths = { stdout: stdoutPath, stderr: stderrPath }
     // it stayed in its file because it is too long to be decoded
@@ -231,6 +235,7 @@ export class Program implements Asked {
       capture.overflow === "spill" && capture.stdout === undefined && stdoutPath !== undefined && capture.wanted
     return Either.map(ended(this, message, blobs), ({ cwd: _, ...exit }) => ({
       ...exit,
+      ...(cwd === undefined ? {} : { cwd }),
       ...(sandboxPath === undefined ? {} : { sandboxPath }),
       ...(long ? { overflow: "stdout" } : {}),
       ...(stdoutTail === undefined ? {} : { stdoutTail: blobs[stdoutTail] ?? nothing }),

@@ -60,6 +60,9 @@ const Exception = Schema.Struct({
   args: Schema.optional(Schema.Array(Schema.Unknown))
 })
 
+/** False: it may still run. */
+const Stopped = Schema.optional(Schema.Boolean)
+
 /** It really runs; `stoppable` false: nothing can end it but its own end. */
 const Started = Schema.Struct({
   type: Schema.Literal("started"),
@@ -82,12 +85,13 @@ const Refused = Schema.Struct({
 const Canceled = Schema.Struct({
   type: Schema.Literal("canceled"),
   id: Id,
-  stopped: Schema.optional(Schema.Boolean),
+  stopped: Stopped,
   message: Schema.optional(Schema.String),
   /** Of a program that ran: how it ended, and the places of the ends of its output. */
   code: Schema.optional(Schema.Int),
   signal: Schema.optional(Schema.String),
   wall: Schema.optional(Schema.Number),
+  cwd: Schema.optional(Schema.String),
   stdout: Schema.optional(Schema.Int),
   stderr: Schema.optional(Schema.Int)
 })
@@ -100,10 +104,11 @@ const Erred = Schema.Struct({
   message: Schema.String,
   /** How many workers there are. */
   workers: Schema.optional(Schema.Int),
-  exception: Schema.optional(Schema.String)
+  exception: Schema.optional(Schema.String),
+  stopped: Stopped
 })
 /** The agent that ran it is gone. */
-const AgentLost = Schema.Struct({ type: Schema.Literal("lost"), id: Id, message: Schema.String })
+const AgentLost = Schema.Struct({ type: Schema.Literal("lost"), id: Id, message: Schema.String, stopped: Stopped })
 
 /** Of a program: where its output went on the worker, and the places of the ends of it. */
 const Ended = Schema.extend(
@@ -112,6 +117,8 @@ const Ended = Schema.extend(
     stdoutPath: Schema.optional(Schema.String),
     stderrPath: Schema.optional(Schema.String),
     sandboxPath: Schema.optional(Schema.String),
+    /** Where it ran, if it did not end with code 0. */
+    cwd: Schema.optional(Schema.String),
     stdoutTail: Schema.optional(Schema.Int),
     stderrTail: Schema.optional(Schema.Int)
   })

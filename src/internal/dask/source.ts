@@ -25,9 +25,10 @@ export const load = (): Programs => {
   if (programs !== undefined) return programs
   const remote = sourceOf(
     frame,
+    "launch/agent/processes",
     ...here(
-      ...["remote/values", "remote/functions", "remote/programs", "remote/worker", "remote/scheduler", "remote/own"],
-      ...["remote/items", "remote/sealed"]
+      ...["remote/values", "remote/functions", "remote/programs", "remote/agents", "remote/launches", "remote/worker"],
+      ...["remote/scheduler", "remote/own", "remote/items", "remote/sealed"]
     )
   )
   programs = {
@@ -35,8 +36,8 @@ export const load = (): Programs => {
       frame,
       "launch/agent/processes",
       ...here(
-        ...["bridge/channel", "bridge/shipping", "bridge/cluster", "bridge/ends", "bridge/bridge"],
-        ...["bridge/serving", "bridge/keeper"]
+        ...["bridge/channel", "bridge/shipping", "bridge/cluster", "bridge/losses", "bridge/ends"],
+        ...["bridge/bridge", "bridge/serving", "bridge/keeper"]
       )
     ),
     module: `effect_rhapsody_${createHash("sha256").update(remote).digest("hex").slice(0, 12)}`,

@@ -5,6 +5,7 @@ worker in frames already, and is passed on as it is. All files of this directory
 ../../launch/agent/processes.py are started as one source.
 """
 import asyncio
+import contextlib
 import sys
 
 # Seconds between two graphs of tasks while many are on their way: what comes meanwhile goes together.
@@ -150,16 +151,20 @@ class Bridge(Ends):
             self.submit(items, tasks, call, settings)
 
     def submit(self, items, tasks, call, settings):
-        function = self.module.launch if call == "launch" else self.module.call
+        import dask
+        program = call == "launch"
+        function = self.module.launch if program else self.module.call
         if "resources" in settings:
             settings["resources"] = dict(settings["resources"])
         if "workers" in settings:
             settings["workers"] = list(settings["workers"])
         items, tasks = self.free(items, tasks, call, settings)
         try:
-            # without fifo_timeout, Dask takes what comes within 100 ms for one graph, and the last of it first
-            futures = self.client.map(function, [self.module.Item(item) for item in items],
-                                      key=[task.key for task in tasks], pure=False, fifo_timeout=0, **settings)
+            # the scheduler's side knows programs by the annotation; without fifo_timeout, Dask takes what comes within
+            # 100 ms for one graph, and the last of it first
+            with dask.annotate(program=True) if program else contextlib.nullcontext():
+                futures = self.client.map(function, [self.module.Item(item) for item in items],
+                                          key=[task.key for task in tasks], pure=False, fifo_timeout=0, **settings)
         except Exception as problem:
             for task in tasks:
                 self.finish(task, {"type": "erred", "reason": "Rejected", "message": self.module.describe(problem)})

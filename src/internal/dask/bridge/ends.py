@@ -10,19 +10,21 @@ TOGETHER = 0.05
 
 class Task:
     """What the orchestrator wants, until it is told its end."""
-    __slots__ = ("id", "key", "future", "ended", "grace", "told", "worker")
+    __slots__ = ("id", "key", "program", "future", "ended", "grace", "told", "worker", "left")
 
-    def __init__(self, id, key):
-        self.id, self.key = id, key
+    def __init__(self, id, key, program):
+        self.id, self.key, self.program = id, key, program
         self.future = None
         self.ended = False  # and told
         self.grace = None  # in which it shall stop, once it was asked to
         self.told = None  # of that, its worker
         self.worker = None  # on which it is being stopped
+        self.left = False  # its worker is gone, and it is being seen whether its program is, too
 
 
-class Ends:
+class Ends(Losses):
     def __init__(self, channel, name):
+        super().__init__()
         self.channel, self.name = channel, name
         self.loop = asyncio.get_running_loop()
         self.tasks, self.keys = {}, {}
@@ -33,11 +35,14 @@ class Ends:
     # ------------------------------------------------------------------------------------------------------- from Dask
 
     def hear(self, msgs=(), worker=None, gone=(), stopping=(), answer=None, known=(), lost=None,
-             unserved=None, workers=0, late=(), **_):
+             programs=(), unserved=None, workers=0, late=(), **_):
         frames = []
         for what, id, frame, key in msgs:
+            if what == self.module.AGENT:
+                self.met(worker, frame)
+                continue
             task = self.tasks.get(id)
-            if task is None or task.ended:
+            if task is None or task.ended or task.left:
                 continue
             if what == self.module.DEAF:
                 task.worker = None  # the end of its worker will be told by who ends it
@@ -52,7 +57,7 @@ class Ends:
             self.channel.pass_on(*frames)
         for id in gone:
             task = self.tasks.get(id)
-            if task is not None and not task.ended:
+            if task is not None and not task.ended and not task.left:
                 self.finish(task, {"type": "canceled"})
         for id, worker in stopping:
             task = self.tasks.get(id)
@@ -62,7 +67,7 @@ class Ends:
         if answer is not None:
             self.channel.tell({"type": "answer", "ask": answer, "workers": list(known)})
         if lost is not None:
-            self.bereaved(lost)
+            self.bereaved(lost, programs)
         if unserved is not None:
             self.channel.tell({"type": "unserved", "count": unserved, "workers": workers})
         for key in late:
@@ -70,12 +75,6 @@ class Ends:
             if task is not None and not task.ended:
                 self.finish(task, {"type": "erred", "reason": "NoWorker", "message": "", "workers": workers})
                 self.release(task)
-
-    def bereaved(self, worker):
-        """What was being stopped on a worker that is gone has stopped."""
-        for task in list(self.tasks.values()):
-            if task.worker == worker:
-                self.finish(task, {"type": "canceled"})
 
     async def restart(self, worker, task):
         """Nothing but the end of its process stops it."""
@@ -128,7 +127,7 @@ class Ends:
 
     def erred(self, key=None, **_):
         task = self.keys.get(key)
-        if task is None or task.ended or task.future is None:
+        if task is None or task.ended or task.left or task.future is None:
             return
         self.failed(task, task.future._state.exception)
 
@@ -150,6 +149,8 @@ class Ends:
             if not self.connected():
                 return  # so it failed here, and the loss of the scheduler ends all tasks
             name = type(problem).__name__
+            if task.program and name == "KilledWorker":
+                return  # it is reported with all others of that worker
             reason = "Lost" if name in ("KilledWorker", "NoValidWorkerError") else "Rejected"
             self.finish(task, {
                 "type": "erred", "reason": reason, "message": self.module.describe(problem)[:2000], "exception": name})
@@ -160,16 +161,16 @@ class Ends:
         for task in [*self.keys.values(), *self.tasks.values()]:
             if task.ended:
                 self.release(task)
-            elif task.grace is not None:
-                self.finish(task, {"type": "canceled"})
-            else:
-                self.finish(task, {"type": "erred", "reason": "Lost", "message": "its scheduler was restarted"})
-                self.release(task)
+            elif not task.program:
+                self.lost_to(task, True, "its scheduler was restarted")
+        agents, self.agents = [one for all in self.agents.values() for one in all], {}
+        programs = [task for task in self.tasks.values() if task.program]
+        self.outlived(programs, agents, "its scheduler was restarted")
 
     def cancelled(self, keys=(), reason=None, msg=None, **_):
         for key in keys:
             task = self.keys.get(key)
-            if task is not None and not task.ended:
+            if task is not None and not task.ended and not task.left:
                 why = msg or reason or "its scheduler cancelled it"
                 self.finish(task, {"type": "canceled", "message": str(why)})
                 self.release(task)

@@ -13,7 +13,7 @@ def grouped(queue):
         items, tasks = groups.setdefault((header["call"], *sorted(settings.items())), ([], []))
         for id, name, blob in zip(header["ids"], header["keys"], blobs):
             items.append(blob)
-            tasks.append(Task(id, name))
+            tasks.append(Task(id, name, header["call"] == "launch"))
     return groups
 
 

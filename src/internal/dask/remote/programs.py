@@ -1,26 +1,14 @@
-"""What runs on the cluster, 3: programs, through a launch agent of the worker's own. See functions.py for the whole."""
-import asyncio
+"""What runs on the cluster, 3: the surroundings, files and last words of programs. See functions.py for the whole."""
 import errno
 import os
 import shutil
-import stat
-import sys
 import tempfile
+from stat import S_ISREG  # `stat` is a function of processes.py
 
-# A launch agent asks for a word now and then, else it takes its orchestrator for dead.
-SILENCE = 600
-# Seconds that an agent may take to say its first word.
-OPENING = 30
-# Seconds that a closing agent may take to kill what it runs.
-CLOSING = 10
 # Bytes from the end of a file that hold the lines of an error.
 TAIL = 4096
 # Bytes of output in one message.
 PIECE = 256 * 1024
-
-
-class AgentLost(Exception):
-    """The agent ended, and what it ran with it."""
 
 
 class Home:
@@ -106,10 +94,10 @@ def tail_of(path):
 
 def last_words(answer, parts, last):
     """How a program ended that was stopped, and the ends of what it printed."""
-    header = {"type": "canceled", "id": answer["id"], "stopped": not answer.get("survivors", False)}
+    header = {"type": "canceled", "id": answer["id"], "stopped": answer.get("stopped", not answer.get("survivors", False))}
     blobs = []
     if answer["type"] == "ended":
-        header.update((key, answer[key]) for key in ("code", "signal", "wall") if key in answer)
+        header.update((key, answer[key]) for key in ("code", "signal", "wall", "cwd") if key in answer)
         for stream in ("stdout", "stderr"):
             path = answer.get(stream + "Path")
             rest = bytes(parts[answer[stream]][-TAIL:]) if stream in answer else b""
@@ -145,7 +133,7 @@ class Spill:
                 # the program may have put something else there: a link is not followed, a FIFO not waited for
                 with open(os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK), "rb") as file:
                     found = os.fstat(file.fileno())
-                    if not stat.S_ISREG(found.st_mode):
+                    if not S_ISREG(found.st_mode):
                         raise OSError(errno.EINVAL, "%s is not a file any more" % path)
                     if found.st_size > self.limit:
                         answer[stream + "Path"] = path
@@ -167,86 +155,3 @@ class Spill:
 
     def clean(self):
         shutil.rmtree(self.directory, ignore_errors=True)
-
-
-class Agent(asyncio.SubprocessProtocol):
-    """A launch agent below this worker, and the programs it runs by their numbers. Called by the loop with what comes:
-    each turn of it that is spared counts, for the loop is Dask's, too."""
-
-    def __init__(self, source, arguments, home):
-        self.source, self.arguments, self.home = source, arguments, home
-        self.programs = {}
-        self.decoder = Decoder()
-        self.beating = None
-        self.lost = None
-
-    async def start(self):
-        loop = asyncio.get_running_loop()
-        self.opened, self.exited = loop.create_future(), loop.create_future()
-        self.process, _ = await loop.subprocess_exec(
-            lambda: self, sys.executable, *self.arguments, stderr=self.home.errors, start_new_session=True,
-            env=self.home.environ, umask=self.home.umask,
-            cwd=None if directory() == self.home.directory else self.home.directory)
-        self.input = self.process.get_pipe_transport(0)
-        self.input.write(self.source.encode())
-        self.send(dict(self.home.surroundings, type="hello", protocol=PROTOCOL, silence=SILENCE * 1000))
-        self.beating = asyncio.ensure_future(self.beat())
-        try:
-            await asyncio.wait_for(asyncio.shield(self.opened), OPENING)
-        except BaseException:
-            self.lose("its launch agent did not start")
-            self.process.close()
-            raise
-
-    def send(self, header, blobs=()):
-        if self.lost is None:
-            self.input.write(encode(header, blobs))
-
-    async def beat(self):
-        while True:
-            await asyncio.sleep(SILENCE / 10)
-            self.send({"type": "ping"})
-
-    def pipe_data_received(self, fd, data):
-        try:
-            for header, blobs in self.decoder.feed(data):
-                self.hear(header, blobs)
-        except Exception as problem:
-            self.lose("its launch agent: %s" % problem)
-
-    def pipe_connection_lost(self, fd, problem):
-        if fd == 1:  # all that it said is heard
-            self.lose("its launch agent ended")
-
-    def process_exited(self):
-        self.exited.set_result(None)
-
-    def hear(self, header, blobs):
-        kind = header["type"]
-        if kind == "hello":
-            if header["protocol"] != PROTOCOL:
-                raise ProtocolError("protocol %s, and %d is spoken here" % (header["protocol"], PROTOCOL))
-            self.opened.set_result(None)
-        elif kind != "pong":
-            program = self.programs.get(header["id"])
-            if program is not None:
-                program(header, blobs)
-
-    def lose(self, why):
-        if self.lost is not None:
-            return
-        self.lost = why
-        if self.beating is not None:
-            self.beating.cancel()
-        if not self.opened.done():
-            self.opened.set_exception(AgentLost(why))
-            self.opened.exception()
-        for program in list(self.programs.values()):
-            program({"type": "lost", "message": why}, ())
-
-    async def close(self):
-        """It ends what it runs, and itself."""
-        self.lose("its launch agent was closed")
-        self.input.close()
-        await asyncio.wait({self.exited}, timeout=CLOSING)
-        self.process.close()  # which kills it, if it is there

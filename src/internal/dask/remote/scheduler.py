@@ -35,6 +35,7 @@ class SchedulerSide(SchedulerPlugin):
         self.told = weakref.WeakSet()  # tasks whose end is told; their client releases them somewhat later
         self.ended = {}  # spans, and when they were seen to have ended
         self.looked = 0
+        self.stimulus, self.left = None, []  # keys that have left a worker at one stroke, and that stroke
 
     async def start(self, scheduler):
         self.scheduler = scheduler
@@ -136,12 +137,25 @@ class SchedulerSide(SchedulerPlugin):
             "resources": {name: min(value, sys.float_info.max) for name, value in state.resources.items()},
         }
 
-    def remove_worker(self, scheduler, worker, **_):
-        """Called before anything is sent: what had ended there, and was told, does not run again."""
-        again = [state.key for state in self.told if state.state != "memory"]
-        if again:
-            scheduler.client_releases_keys(keys=again, client=self.client)
-        self.tell(lost=worker)
+    def transition(self, key, start, finish, *_, stimulus_id=None, **__):
+        """Called by Dask for every change of a task."""
+        if finish in ("released", "erred") and start in ("processing", "memory"):
+            if self.stimulus != stimulus_id:
+                self.stimulus, self.left = stimulus_id, []
+            self.left.append(key)
+
+    def remove_worker(self, scheduler, worker, stimulus_id=None, **_):
+        """Called before anything is sent: what had ended there, and was told, does not run again; nor does a program that
+        the worker had, for it may still run."""
+        client = scheduler.clients.get(self.client)
+        left = self.left if client is not None and self.stimulus == stimulus_id else ()
+        states = [scheduler.tasks[key] for key in left if key in scheduler.tasks]
+        programs = [state.key for state in states
+                    if state in client.wants_what and (state.annotations or {}).get("program") is True]
+        again = {state.key for state in self.told if state.state != "memory"}
+        if again or programs:
+            scheduler.client_releases_keys(keys=list(again.union(programs)), client=self.client)
+        self.tell(lost=worker, programs=programs)
 
     def remove_client(self, scheduler, client):
         if client == self.client:

@@ -16,6 +16,8 @@ from distributed.diagnostics.plugin import WorkerPlugin
 
 # What is told of a task.
 LIVE, STARTED, ENDED, DEAF = 0, 1, 2, 3
+# And of a launch agent: which processes it is.
+AGENT = 4
 # Longer ends are not sent along: they are the task's result, which the client fetches when it has room.
 SMALL = 32 * 1024
 # Seconds that what has no end yet may wait for company: a start goes with the end of what is shorter.
@@ -44,7 +46,7 @@ class Running:
         self.deaf = False  # it cannot
 
 
-class WorkerSide(WorkerPlugin):
+class WorkerSide(Launches, WorkerPlugin):
     def __init__(self, name, options):
         self.name, self.options = name, options
         self.running = {}
@@ -55,8 +57,8 @@ class WorkerSide(WorkerPlugin):
         self.due = None  # the timer of what waits for company
         self.ends = False  # an end is among it
         self.closed = False
-        self.agent = None
-        self.starting = None
+        self.agent = self.starting = None
+        self.agents = set()  # all that may be there
 
     def setup(self, worker):
         self.worker = worker
@@ -78,13 +80,7 @@ class WorkerSide(WorkerPlugin):
             running = list(self.running.values())
         for task in running:
             self.stop(task, 0)
-        if self.starting is not None:
-            try:
-                await self.starting
-            except Exception:
-                pass
-        if self.agent is not None:
-            await self.agent.close()
+        await self.close_agents()
         self.home.close()
 
     # ------------------------------------------------------------------------------------------------------------- tell
@@ -275,110 +271,6 @@ class WorkerSide(WorkerPlugin):
         """As `encode` does, for what is JSON already."""
         text = b'{"type":"returned","id":%d,"value":%s}' % (id, text.encode())
         return _head.pack(4 + len(text), len(text)) + text
-
-    # --------------------------------------------------------------------------------------------------------- programs
-
-    async def agency(self):
-        """The launch agent, started with the first program, and again when it was lost."""
-        while True:
-            if self.starting is not None:
-                await asyncio.shield(self.starting)
-            elif self.agent is None or self.agent.lost is not None:
-                self.starting = asyncio.ensure_future(self.open())
-            else:
-                return self.agent
-
-    async def open(self):
-        agent = Agent(self.options["agent"], self.options["agentArguments"], self.home)
-        try:
-            await agent.start()
-            self.agent = agent
-        finally:
-            self.starting = None
-
-    async def launch(self, header, blobs):
-        """On the worker's loop; a place of the worker's is taken until it ends."""
-        id, key, retries = header["id"], header.pop("key"), header.pop("retries", 0)
-        task = self.enter(id, key)
-        if task is None:
-            return None
-        try:
-            try:
-                frames, answer = await self.run(task, header, blobs)
-            except Exception as problem:  # of this module's own
-                frames = [encode({"type": "canceled", "id": id}) if task.stopped else unreported(id, problem)]
-                answer = {}
-            return self.end(task, frames, answer.get("code") != 0 or "unreached" in answer, retries)
-        finally:
-            self.leave(task)
-
-    async def run(self, task, header, blobs):
-        spill, spilled = None, header.pop("spill", False)
-        try:
-            located(header, self.home.absolute)
-            if spilled:
-                spill = Spill(header)
-            agent = await self.agency()
-        except Exception as problem:
-            if spill is not None:
-                spill.clean()
-            kind = "canceled" if task.stopped else "lost"
-            answer = {"type": kind, "id": task.id, "message": "no launch agent: %s" % describe(problem)}
-            return [encode(answer)], answer
-        if task.stopped:
-            if spill is not None:
-                spill.clean()
-            return [encode({"type": "canceled", "id": task.id})], {}
-        live, frames, ended = header.get("live"), [], self.loop.create_future()
-        last = {"stdout": b"", "stderr": b""}
-
-        def hear(answer, parts):
-            kind = answer["type"]
-            if kind == "started":
-                self.tell(STARTED, task.id, dict(answer, worker=self.worker.address))
-                self.soon()
-            elif kind in ("ended", "failed", "lost"):
-                if not ended.done():
-                    ended.set_result((answer, list(parts)))
-            else:
-                if kind == "output":
-                    last[answer["stream"]] = (last[answer["stream"]] + bytes(parts[-1][-TAIL:]))[-TAIL:]
-                if kind == "need" or live:
-                    self.tell_now(LIVE, task.id, answer, parts)
-                else:
-                    frames.append(encode(answer, parts))
-
-        task.stop = lambda grace: agent.send({"type": "cancel", "id": task.id, "grace": grace * 1000})
-        agent.programs[task.id] = hear
-        self.fed[task.id] = len(blobs[header["stdin"]]) if "stdin" in header else 0
-        try:
-            agent.send(header, blobs)
-            answer, parts = await ended
-        finally:
-            del agent.programs[task.id], self.fed[task.id]
-        answer["id"] = task.id
-        for stream in ("stdout", "stderr"):
-            if stream in header and answer["type"] == "ended":
-                answer[stream + "Path"] = header[stream]
-        if "sandbox" in header and answer["type"] == "ended":
-            answer["sandboxPath"] = header["sandbox"]
-        if task.stopped:
-            frames = [encode(*last_words(answer, parts, last))]
-            if spill is not None:
-                spill.clean()
-            return frames, answer
-        if spill is not None:
-            if answer["type"] == "ended":
-                frames += [encode({"type": "output", "id": task.id, "stream": stream}, [piece])
-                           for stream, piece in spill.back(answer)]
-            else:
-                spill.clean()
-        for stream in ("stdout", "stderr"):
-            if answer.get(stream + "Path") is not None and (answer.get("code") != 0 or spill is not None):
-                parts.append(tail_of(answer[stream + "Path"]))
-                answer[stream + "Tail"] = len(parts) - 1
-        frames.append(encode(answer, parts))
-        return frames, answer
 
 
 def unreported(id, problem):

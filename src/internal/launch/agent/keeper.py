@@ -19,6 +19,9 @@ def keep():
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT):
         signal.signal(number, signal.SIG_IGN)
     become_subreaper()
+    # a copy of its parent by fork holds the channel as well: that its parent has died is seen by this signal, too
+    signal.signal(signal.SIGCONT, lambda *_: None)
+    parent = os.getppid()
     wake_with_parent()
     from_agent, keeper_in = os.pipe()
     keeper_gone, _ = os.pipe()  # its other end closes when this process is gone
@@ -39,7 +42,7 @@ def keep():
     spared, status = Spared(from_agent), reap(agent)
     while status is None:
         ready = dict(poll.poll())
-        if 0 in ready:
+        if 0 in ready or os.getppid() != parent:
             send(agent, signal.SIGKILL)
             break
         if from_agent in ready and not spared.listen():
