@@ -156,8 +156,11 @@ overBoth("what is left on purpose", ({ options }) => {
       program.child.kill("SIGKILL")
       yield* program.exit
       const daemons = Effect.map(program.alive, (alive) => alive.filter((what) => what.startsWith("sleep 1000 ")))
-      // with an agent everything else goes
-      if (options.launcher === "agent") yield* eventually(program.alive, (alive) => alive.length === 1)
+      // with an agent everything else goes, but the holder of the daemon
+      if (options.launcher === "agent") {
+        const isHolder = (what: string) => what.startsWith("effect-rhapsody holder of ")
+        yield* eventually(program.alive, (alive) => alive.length === 2 && alive.some(isHolder))
+      }
       assert.lengthOf(yield* daemons, 1)
     })
   )

@@ -125,7 +125,11 @@ export const marked = Effect.gen(function* () {
     })
   yield* Effect.addFinalizer(() =>
     Effect.sync(() => {
-      for (const { pid } of found()) process.kill(pid, "SIGKILL")
+      for (const { pid } of found()) {
+        try {
+          process.kill(pid, "SIGKILL")
+        } catch {} // it ended with another
+      }
     })
   )
   return { mark, env: { RHAPSODY_TEST_MARK: mark }, alive: Effect.sync(() => found().map(({ what }) => what)) }

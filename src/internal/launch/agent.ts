@@ -49,7 +49,7 @@ export interface Options {
 }
 
 /** In the order of their numbers. */
-const files = ["processes", "files", "starting", "output", "ending", "agent", "keeper"].map(
+const files = ["processes", "files", "starting", "output", "ending", "detached", "agent", "keeper"].map(
   (name) => `launch/agent/${name}`
 )
 let source: string | undefined

@@ -43,7 +43,7 @@ def keep():
         status = reap(bridge)
         if status is None and until is not None and now() >= until:
             break
-    clean = sweep(set(), set(), 10)
+    clean = sweep({}, 10)
     remove(made)
     return UNSWEPT if not clean else 1 if status is None else status
 

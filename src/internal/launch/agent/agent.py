@@ -1,4 +1,4 @@
-"""The launch agent, 6: the loop. Starts programs, watches them, tells how they ended, leaves nothing behind.
+"""The launch agent, 7: the loop. Starts programs, watches them, tells how they ended, leaves nothing behind.
 
 Two processes. The keeper (keeper.py) sleeps until the orchestrator hangs up or the agent ends; then it kills whatever
 is left. The agent, its child, does the work. Both are subreapers: whatever a program forks stays below them, in
@@ -21,7 +21,7 @@ CONGESTED = 1024 * 1024
 ASLEEP = 0.5
 
 
-class Agent(Starting, Outputs, Endings):
+class Agent(Starting, Outputs, Endings, Detaching):
     def __init__(self, keeper_in, keeper_gone):
         become_subreaper()
         wake_with_parent()
@@ -51,9 +51,9 @@ class Agent(Starting, Outputs, Endings):
         self.early = {}  # by id, in the order of coming, until started: what has no slot yet
         self.following = False  # one of these is being started in the place of one that has ended
         self.launches = {}  # by id, until told of
-        self.pids = {}  # by pid, until reaped
+        self.pids = {}  # by the child of this process, until reaped
         self.sessions = {}  # by session, until told of
-        self.spared = set()  # sessions that were left alone on purpose
+        self.spared = {}  # holders of what was left on purpose -> their births, until reaped
         self.dead = set()  # orphans that were seen to have ended, until reaped
         self.orphans = {}  # pid -> launches it may belong to
         self.young = []  # launches whose output is not read yet
@@ -74,7 +74,6 @@ class Agent(Starting, Outputs, Endings):
             self.spawns = False  # this Python was built for a system too old: programs are started by forking
         except OSError:
             self.spawns = True
-        self.left = set()  # uids of programs whose leftovers were left alone on purpose
         self.handlers = {self.wake: self.reap, self.input: self.listen, keeper_gone: self.hang_up}
         self.epoll = select.epoll()
         for fd in self.handlers:
@@ -95,7 +94,7 @@ class Agent(Starting, Outputs, Endings):
                 self.kill(launch)
             while self.due:
                 self.signal_due()
-            if sweep(self.spared, self.left, GONE):
+            if sweep(self.spared, GONE):
                 self.farewell()
 
     def farewell(self):

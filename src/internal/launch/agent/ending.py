@@ -4,7 +4,6 @@ A program is ended when its process was reaped, nobody is left of its tree, and 
 its group is killed before it is reaped, so that the group's number cannot be another's yet. What left the group is
 found where the system puts orphans: below the agent.
 """
-import binascii
 import os
 import resource
 import signal
@@ -48,10 +47,16 @@ class Endings:
                 send(-pid, signal.SIGKILL)
             _, status, usage = os.wait4(pid, 0)
             self.dead.discard(pid)
+            self.unspare(pid)
             for owner in self.orphans.pop(pid, ()):
                 owner.adopted.discard(pid)
                 owner.orphans.discard(pid)
-            if launch is not None:
+            if launch is not None and launch.detach:
+                if launch.report is not None:
+                    self.hear(launch)
+                if launch.ended is None:
+                    self.kill(launch)  # its holder was killed: what it held has come here
+            if launch is not None and launch.ended is None:
                 launch.ended = (status, usage, now())
                 ended.append(launch)
         self.adopt()  # whoever was reaped may have left somebody here
@@ -77,13 +82,15 @@ class Endings:
                     # not even KILL ends it: it hangs in the system
                     launch.ended = (signal.SIGKILL, resource.struct_rusage((0.0,) * 16), moment)
                     self.end(launch, True)
-                    self.orphans[launch.pid] = set()
+                    self.orphans[launch.root] = set()
                 elif again and launch.killed is not None and moment > launch.killed + TICK:
                     self.kill(launch)  # somebody may have been born while the others were killed
                 continue
             survivors = self.survives(launch)
             if survivors:
                 if launch.killed is None and launch.stopping is None:
+                    self.kill(launch)
+                elif launch.detach and again and launch.killed is not None and moment > launch.killed + TICK:
                     self.kill(launch)
                 if launch.killed is None or moment < launch.killed + GONE:
                     continue
@@ -98,12 +105,12 @@ class Endings:
         if launch.group:
             try:
                 os.killpg(launch.pid, 0)
-                return True
             except PermissionError:
-                return True
+                pass
             except ProcessLookupError:
                 launch.group = False
-        return bool(launch.adopted)
+            launch.group = launch.group and stat(launch.pid) is None  # else its number was given again
+        return launch.group or bool(launch.adopted) or (launch.detach and self.pids.get(launch.root) is launch)
 
     def listens(self, launch, moment):
         """Whether more output may come of an ended program."""
@@ -192,32 +199,19 @@ class Endings:
         if launch in self.young:
             self.young.remove(launch)
         del self.launches[launch.id]
-        for known in (self.pids, self.sessions):
-            if known.get(launch.pid) is launch:  # else the number is another's by now
-                del known[launch.pid]
+        if launch.detach:
+            self.release_holder(launch)
+        for known, pid in ((self.pids, launch.root), (self.sessions, launch.pid)):
+            if known.get(pid) is launch:  # else the number is another's by now
+                del known[pid]
         if launch.input is not None:
             self.close_input(launch)
-        if launch.detach and launch.stopping is None and launch.killed is None:
-            self.leave(launch)
         for pid in launch.orphans:
             owners = self.orphans[pid]
             owners.discard(launch)
             if not owners:
                 del self.orphans[pid]
-                if sessions_of([pid]).isdisjoint(self.spared):
-                    kill_below([pid])
-
-    def leave(self, launch):
-        """Leaves alone what it leaves running."""
-        below = descendants(children(os.getpid()))
-        self.left = {uid for uid in self.left if any(is_of(pid, {uid}) for pid in below)} | {launch.uid}
-        self.spare((self.spared | {launch.pid} | sessions_of(descendants(launch.adopted))) & sessions_of(below))
-
-    def spare(self, sessions):
-        """Tells the keeper, too, whom to leave alone: a line of sessions and uids."""
-        self.spared = sessions
-        uids = [b"=" + binascii.hexlify(uid) for uid in self.left]
-        os.write(self.keeper_in, b" ".join([b"%d" % session for session in sessions] + uids) + b"\n")
+                kill_below([pid])
 
     # --------------------------------------------------------------------------------------------------------- stopping
 
@@ -259,8 +253,8 @@ class Endings:
                 break
 
     def send_term(self, launch):
-        found = [pid for pid in self.tree(launch) if pid > 0 and group_of(pid) != launch.pid]
-        if launch.ended is None or (launch.group and stat(launch.pid) is None):
+        found = [pid for pid in self.tree(launch) if pid > 0 and not (launch.group and group_of(pid) == launch.pid)]
+        if launch.group and (launch.ended is None or stat(launch.pid) is None):
             found.append(-launch.pid)  # in one call: no process forks past it
         for pid in found:
             send(pid, signal.SIGTERM)
@@ -275,12 +269,16 @@ class Endings:
             for pid in found:
                 send(pid, signal.SIGKILL)
             seen.update(found)
-        if launch.ended is None:
+        if launch.ended is None and launch.group:
             send(-launch.pid, signal.SIGKILL)
 
     def tree(self, launch):
         """All that is known to be of this program, by process number."""
-        found = descendants(launch.adopted if launch.ended is not None else [launch.pid, *launch.adopted])
+        if launch.detach:
+            own = children(launch.root) if self.pids.get(launch.root) is launch else []
+        else:
+            own = [launch.pid] if launch.ended is None else []
+        found = descendants([*own, *launch.adopted])
         if launch.ended is not None and launch.group and stat(launch.pid) is None:
             found.append(-launch.pid)
         return found
@@ -312,13 +310,6 @@ class Endings:
                 died = died or pid not in self.dead
                 self.dead.add(pid)
                 continue
-            if found[1] in self.spared:
-                self.orphans[pid] = set()
-                continue
-            if self.left and found[1] not in self.sessions and is_of(pid, self.left):
-                self.orphans[pid] = set()
-                self.spare(self.spared | {found[1]})  # it took a session of its own later, as daemons do
-                continue
             owners = self.owners(pid, found[1])
             self.orphans[pid] = set(owners)
             for owner in owners:
@@ -332,9 +323,10 @@ class Endings:
 
     def owners(self, pid, session):
         """The launches that an orphan may come from: one, unless it hides."""
-        if session in self.sessions:
-            return [self.sessions[session]]
-        candidates = list(self.launches.values())
+        launch = self.sessions.get(session)
+        if launch is not None and (launch.ended is None or stat(session) is None):  # else its number was given again
+            return [launch]
+        candidates = [launch for launch in self.launches.values() if not launch.detach]  # the others' stay below holders
         if len(candidates) == 1:
             return candidates
         uids = uids_of(pid)

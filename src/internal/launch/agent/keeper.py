@@ -1,5 +1,4 @@
-"""The launch agent, 7: the keeper, its parent and what the program starts as. See agent.py for the whole."""
-import binascii
+"""The launch agent, 8: the keeper, its parent and what the program starts as. See agent.py for the whole."""
 import os
 import select
 import signal
@@ -52,16 +51,16 @@ def keep():
             status = reap(agent)
     while spared.listen():
         pass
-    if not sweep(spared.sessions, spared.uids, 10):
+    if not sweep(spared.births, 10):
         return UNSWEPT
     return 1 if status is None else status
 
 
 class Spared:
-    """Whom the agent says to leave alone: the last whole line holds."""
+    """What the agent says to leave alone: a line for each holder that begins or ends to be spared."""
 
     def __init__(self, fd):
-        self.fd, self.data, self.sessions, self.uids = fd, b"", set(), set()
+        self.fd, self.data, self.births = fd, b"", {}
         os.set_blocking(fd, False)
 
     def listen(self):
@@ -71,10 +70,12 @@ class Spared:
         except BlockingIOError:
             return False
         *lines, self.data = (self.data + data).split(b"\n")
-        if lines:
-            words = lines[-1].split()
-            self.sessions = {int(word) for word in words if not word.startswith(b"=")}
-            self.uids = {binascii.unhexlify(word[1:]) for word in words if word.startswith(b"=")}
+        for line in lines:
+            pid, *birth = map(int, line[1:].split())
+            if birth:
+                self.births[pid] = birth[0]
+            else:
+                self.births.pop(pid, None)
         return bool(data)
 
 

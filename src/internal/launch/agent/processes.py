@@ -46,14 +46,25 @@ def descendants(pids):
     return found
 
 
-def stat(pid):
-    """State and session of a process; None when there is none."""
+def fields_of(pid):
+    """What the system says of a process, from its state on; None when there is none."""
     try:
         with open("/proc/%d/stat" % pid, "rb") as file:
-            fields = file.read().rpartition(b")")[2].split()
-        return fields[0], int(fields[3])
-    except (OSError, IndexError):
+            return file.read().rpartition(b")")[2].split()
+    except OSError:
         return None
+
+
+def stat(pid):
+    """State and session of a process; None when there is none."""
+    fields = fields_of(pid)
+    return (fields[0], int(fields[3])) if fields else None
+
+
+def birth(pid):
+    """When a process was started, in the system's ticks: no later one of its number has the same. None as above."""
+    fields = fields_of(pid)
+    return int(fields[19]) if fields else None
 
 
 def group_of(pid):
@@ -63,16 +74,21 @@ def group_of(pid):
         return 0
 
 
-def sessions_of(pids):
-    found = (stat(pid) for pid in pids)
-    return {one[1] for one in found if one is not None}
-
-
 def send(pid, number):
     try:
         os.kill(pid, number)
     except OSError:
         pass  # it ended, or is another user's
+
+
+def close_all_but(kept):
+    """What a forked child has of its parent."""
+    for fd in map(int, os.listdir("/proc/self/fd")):
+        if fd not in kept:
+            try:
+                os.close(fd)
+            except OSError:
+                pass  # the one that the list was read from
 
 
 def kill_below(pids):
@@ -89,24 +105,22 @@ def uids_of(pid):
         return set()
 
 
-def is_of(pid, uids):
-    return not uids_of(pid).isdisjoint(uids)
-
-
-def sweep(spared, left, bound):
-    """Kills all below this process until nobody is left, for at most `bound` seconds. Spared are those sessions, what
-    is below them, and who was started for the tasks that left somebody on purpose. Whether nobody is left."""
+def sweep(spared, bound):
+    """Kills all below this process until nobody is left, for at most `bound` seconds. Spared are those of these numbers
+    and births, with all below them. Whether nobody is left."""
     until = now() + bound
     while True:
         try:
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
+            pid = os.waitpid(-1, os.WNOHANG)[0]
+            while pid != 0:
+                spared.pop(pid, None)
+                pid = os.waitpid(-1, os.WNOHANG)[0]
         except ChildProcessError:
             return True
         found, rest = [], children(os.getpid())
         while rest:
             pid = rest.pop()
-            if (spared and not sessions_of([pid]).isdisjoint(spared)) or (left and is_of(pid, left)):
+            if pid in spared and birth(pid) in (spared[pid], None):
                 continue
             found.append(pid)
             rest += children(pid)

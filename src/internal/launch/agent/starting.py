@@ -32,7 +32,7 @@ class Launch:
     """One program."""
     __slots__ = ("id", "uid", "pid", "born", "limit", "truncate", "live", "detach", "streams", "file", "at", "size",
                  "input", "ended", "stopping", "killed", "quiet", "overflow", "unreadable", "setup", "orphans",
-                 "adopted", "group", "way")
+                 "adopted", "group", "way", "root", "report", "birth")
 
     def __init__(self, header):
         self.id = header["id"]
@@ -42,6 +42,9 @@ class Launch:
         self.live = header.get("live", False)
         self.detach = header.get("detach", False)
         self.pid = 0
+        self.root = 0  # the child of the agent: the program, or its holder
+        self.report = None  # a descriptor on which the holder reports
+        self.birth = 0  # of the holder
         self.born = 0.0
         self.streams = []
         self.file = None  # a descriptor that standard output is read back from
@@ -58,7 +61,7 @@ class Launch:
         self.unreadable = None  # why the file that its result is decoded from cannot be read
         self.orphans = set()  # orphans that may be its own
         self.adopted = set()  # orphans that are known to be its own
-        self.group = True  # somebody may be in its group
+        self.group = not self.detach  # somebody may be in its group, and it is reaped here alone
 
     def inodes(self):
         return [os.fstat(stream.fd).st_ino for stream in self.streams if stream.fd is not None]
@@ -125,6 +128,13 @@ def facts_of(number, executable, argv, env):
         return {}
 
 
+def refuse(told, what, path, problem, facts={}):
+    """In a forked child: tells the agent why it does not become the program."""
+    number = getattr(problem, "errno", None) or errno.EINVAL
+    text = getattr(problem, "strerror", None) or str(problem)
+    os.write(told, b"\0".join((what.encode(), path, b"%d" % number, text.encode(), json.dumps(facts).encode())))
+
+
 class Starting:
     """What the agent does to start a program. One that fails leaves nothing behind."""
 
@@ -181,7 +191,7 @@ class Starting:
         if "stdinFile" in header and is_fifo(header["stdinFile"]):
             # to open it may take for ever: that is for the program to wait for
             setup = dict(setup or {}, stdinFile=header["stdinFile"])
-        if setup is None and not self.spawns:
+        if setup is None and (launch.detach or not self.spawns):
             setup = {}
         standard = self.standard_streams(launch, header, blobs, opened, setup)
         executable = resolve(argv[0], env)
@@ -189,17 +199,14 @@ class Starting:
         if setup is None:
             actions = [(os.POSIX_SPAWN_DUP2, fd, to) for to, fd in enumerate(standard)]
             try:
-                launch.pid = os.posix_spawn(
+                launch.pid = launch.root = os.posix_spawn(
                     executable, argv, env, file_actions=actions, setsid=True, setsigmask=(), setsigdef=self.ignored)
             except (OSError, ValueError) as problem:
                 facts = facts_of(getattr(problem, "errno", 0), executable, argv, env)
                 raise Failed("executable", argv[0], problem, facts)
         else:
             self.fork(launch, executable, argv, env, standard, setup)
-        if launch.pid in self.spared:
-            self.spare(self.spared - {launch.pid})  # that session is gone, for its number is given again
-        self.left.discard(launch.uid)  # its next attempt is no leftover
-        self.launches[launch.id] = self.pids[launch.pid] = self.sessions[launch.pid] = launch
+        self.launches[launch.id] = self.pids[launch.root] = self.sessions[launch.pid] = launch
         if launch.setup is None:
             self.started(launch)
 
@@ -260,9 +267,15 @@ class Starting:
         # a signal that comes before the child has its own dispositions waits until it has
         mask = signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         try:
-            launch.pid = attempt("executable", argv[0], os.fork)
-            if launch.pid == 0:
+            def become():
                 self.become(executable, argv, env, standard, setup, told)
+
+            if launch.detach:
+                self.hold(launch, argv[0], become, told)
+            else:
+                launch.pid = launch.root = attempt("executable", argv[0], os.fork)
+                if launch.pid == 0:
+                    become()
         except Failed:
             os.close(tells)
             raise
@@ -286,12 +299,7 @@ class Starting:
             for to, fd in enumerate(standard):
                 os.dup2(fd, to)
             # what is open in the agent would otherwise stay open here for as long as the input is waited for
-            for fd in map(int, os.listdir("/proc/self/fd")):
-                if fd >= len(standard) and fd != told:
-                    try:
-                        os.close(fd)
-                    except OSError:
-                        pass  # the one that the list was read from
+            close_all_but({*range(len(standard)), told})
             if "cwd" in setup:
                 what, path = "cwd", setup["cwd"].encode()
                 os.chdir(path)
@@ -308,10 +316,8 @@ class Starting:
             what, path = "executable", argv[0]
             os.execve(executable, argv, env)
         except BaseException as problem:
-            number = getattr(problem, "errno", None) or errno.EINVAL
-            text = getattr(problem, "strerror", None) or str(problem)
-            facts = facts_of(number, executable, argv, env) if what == "executable" else {}
-            os.write(told, b"\0".join((what.encode(), path, b"%d" % number, text.encode(), json.dumps(facts).encode())))
+            facts = facts_of(getattr(problem, "errno", 0), executable, argv, env) if what == "executable" else {}
+            refuse(told, what, path, problem, facts)
         finally:
             os._exit(127)
 
