@@ -313,3 +313,49 @@ describe("a clock that does not jump", () => {
     })
   )
 })
+
+/** Starts a process in a session of its own, and ends of nothing but SIGKILL: neither does what it started. */
+const stubborn = `
+import os, signal, time
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+child = os.fork()
+if child == 0:
+    os.setsid()
+    while True:
+        time.sleep(3600)
+os.write(1, encode({"type": "hello", "protocol": PROTOCOL, "pid": os.getpid()}))
+os.write(1, encode({"type": "child", "child": child}))
+while True:
+    time.sleep(3600)
+`
+
+describe("a process that does not end when its streams are closed", () => {
+  it.scopedLive("is killed after the grace, with what it started in a session of its own", () =>
+    Effect.gen(function* () {
+      const started = sourceOf("bridge/frame") + stubborn
+      const { child, peer, channel } = yield* Effect.async<{ child: number; peer: number; channel: Channel }>(
+        (resume) => {
+          let peer = 0
+          const channel: Channel = new Channel({
+            command: python,
+            args: argumentsFor("a stubborn peer", started),
+            env: {},
+            source: started,
+            hello: {},
+            silence: 600_000,
+            exitGrace: 50,
+            onOpen: ({ pid }) => {
+              peer = Number(pid)
+            },
+            onMessage: ({ header }) =>
+              resume(Effect.succeed({ child: (header as { readonly child: number }).child, peer, channel })),
+            onLost: ({ message }) => resume(Effect.dieMessage(message))
+          })
+        }
+      )
+      yield* Effect.addFinalizer(() => Effect.sync(() => [child, peer].map((pid) => kill(pid))))
+      yield* Effect.async<void>((resume) => channel.close(() => resume(Effect.void)))
+      yield* gone([child, peer])
+    })
+  )
+})

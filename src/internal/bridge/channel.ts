@@ -49,6 +49,8 @@ export interface Options {
   /** Milliseconds without a word after which the other side is taken for dead. */
   readonly silence: number
   readonly time?: Time
+  /** Milliseconds that its process may take to end after its streams were closed; then it is ended with all below it. */
+  readonly exitGrace?: number
   /** The other side's own hello. */
   readonly onOpen: (hello: Readonly<Record<string, unknown>>) => void
   readonly onMessage: (message: Message) => void
@@ -58,8 +60,7 @@ export interface Options {
 
 /** How long the other side may take to say its first word: an interpreter on a cold network file system is slow. */
 const patience = 30_000
-/** How long a process may take to end after its streams were closed. */
-const exitGrace = 12_000
+const defaultExitGrace = 12_000
 /** The same where it has not even said hello, and so has nothing to end. */
 const startGrace = 1_000
 /** With this code a keeper ends that could not end everything. */
@@ -238,6 +239,7 @@ export class Channel {
     this.child.stdout?.destroy()
     this.signal("SIGCONT")
     const keeper = this.exited ? undefined : identityOf(this.child.pid!)
+    const { exitGrace = defaultExitGrace } = this.options
     this.timer = setTimeout(() => this.force(keeper), this.open ? exitGrace : startGrace)
     const ended = () => {
       if (!this.signal(0)) clearTimeout(this.timer)
