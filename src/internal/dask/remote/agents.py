@@ -77,7 +77,7 @@ async def end_tree(processes):
 def kill_named(uids):
     """Where keeper and agent were killed: what names one of these tasks."""
     for name in os.listdir("/proc"):
-        if name.isdigit() and is_of(int(name), uids):
+        if name.isdigit() and not uids_of(int(name)).isdisjoint(uids):
             send(int(name), signal.SIGKILL)
 
 
