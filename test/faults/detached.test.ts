@@ -4,7 +4,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Scope } from "effect"
 import { ConcurrentBackend, ExecutionBackend } from "effect-rhapsody"
 import { agentSource } from "../../src/internal/launch/agent.js"
-import { eventually, inbox, marked, quote, sh, taskError } from "../concurrent/support.js"
+import { eventually, gate, inbox, marked, quote, sh, taskError } from "../concurrent/support.js"
 import { python } from "./support.js"
 import { kill } from "./system.js"
 
@@ -25,9 +25,10 @@ const daemons: Readonly<Record<string, readonly [script: (leaf: string) => strin
 
 /** A backend that is closed by hand, with a daemon that says when it is there. */
 const stage = Effect.gen(function* () {
-  const [letters, mine, scope] = [yield* inbox, yield* marked, yield* Scope.make()]
+  const [letters, door, mine, scope] = [yield* inbox, yield* gate, yield* marked, yield* Scope.make()]
   const context = yield* Layer.buildWithScope(ConcurrentBackend.layer({ launcher: "agent", python }), scope)
-  const leaf = `sh -c ${quote(`echo $$ > ${letters.path}; sleep 1000; :`)} ${mine.mark}`
+  // one process, which has the mark to its end
+  const leaf = `sh -c ${quote(`echo $$ > ${letters.path}; read x < ${door.path}`)} ${mine.mark}`
   return { ...letters, leaf, close: Scope.close(scope, Exit.void), provide: Effect.provide(context) }
 })
 
