@@ -87,10 +87,19 @@ export interface Process {
   readonly output: () => string
 }
 
-const process_ = (python: string, args: ReadonlyArray<string>): Effect.Effect<Process, never, Scope.Scope> =>
+/** Its scratch space is in the directory. */
+const process_ = (
+  python: string,
+  args: ReadonlyArray<string>,
+  directory: string
+): Effect.Effect<Process, never, Scope.Scope> =>
   Effect.acquireRelease(
     Effect.sync(() => {
-      const child = spawn(python, args, { stdio: ["ignore", "pipe", "pipe"], detached: true })
+      const child = spawn(python, args, {
+        stdio: ["ignore", "pipe", "pipe"],
+        detached: true,
+        env: { ...process.env, DASK_TEMPORARY_DIRECTORY: directory }
+      })
       let output = ""
       for (const stream of [child.stdout, child.stderr]) {
         stream.on("data", (data: Buffer) => {
@@ -138,10 +147,14 @@ export const cluster = (
       (directory) => Effect.sync(() => fs.rmSync(directory, { recursive: true, force: true }))
     )
     const file = path.join(directory, "scheduler.json")
-    const scheduler = yield* process_(python, [
-      ...["-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"],
-      ...["--no-dashboard", "--no-show", "--scheduler-file", file, ...options]
-    ])
+    const scheduler = yield* process_(
+      python,
+      [
+        ...["-m", "distributed.cli.dask_scheduler", "--host", "127.0.0.1", "--port", "0"],
+        ...["--no-dashboard", "--no-show", "--scheduler-file", file, ...options]
+      ],
+      directory
+    )
     let address = ""
     yield* look(
       () => {
@@ -159,11 +172,15 @@ export const cluster = (
       scheduler,
       worker: (...args) =>
         Effect.tap(
-          process_(python, [
-            ...["-m", "distributed.cli.dask_worker", address, "--no-dashboard", "--local-directory", directory],
-            ...options,
-            ...args
-          ]),
+          process_(
+            python,
+            [
+              ...["-m", "distributed.cli.dask_worker", address, "--no-dashboard", "--local-directory", directory],
+              ...options,
+              ...args
+            ],
+            directory
+          ),
           (worker) =>
             look(
               () => worker.output().includes("Starting established connection"),
