@@ -38,6 +38,9 @@ ExecutionBackend.execute(Hello.make()).pipe(
 describe("the packed package", () => {
   const directory = makeDirectory()
   const stranger = join(directory, "stranger")
+  // what package managers leave there goes with the directory
+  const temporary = join(directory, "tmp")
+  mkdirSync(temporary)
   let tarball: string
   let files: ReadonlyArray<string>
 
@@ -48,7 +51,7 @@ describe("the packed package", () => {
     return path
   }
   const succeeds = async (cwd: string, command: string, ...args: ReadonlyArray<string>) => {
-    const { code, output, stdout } = await run(cwd, command, args)
+    const { code, output, stdout } = await run(cwd, command, args, { TMPDIR: temporary })
     assert.strictEqual(code, 0, output)
     return stdout
   }
