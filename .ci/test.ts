@@ -1,7 +1,7 @@
 /**
  * Everything that is asked of a change: the scripts of the package that check it, each counted as one test, then
- * vitest. All of them run, whatever fails before. They have a temporary directory of their own: what they leave
- * there is reported and removed. The last line of the output is `N passed, N failed, N skipped`.
+ * vitest. All of them run, whatever fails before. They have a temporary directory of their own: leaving something there
+ * is a failure, and it is removed. The last line of the output is `N passed, N failed, N skipped`.
  *
  * Works in the current directory, so that it can be tested on a small project. Arguments go to vitest.
  */
@@ -49,17 +49,17 @@ const vitest = (args: ReadonlyArray<string>): Counts => {
 /** The caches of tsx and of Node's compiler belong to them. */
 const isCache = (name: string): boolean => /^(tsx-\d+|node-compile-cache)$/.test(name)
 
-/** Says what is left in the temporary directory, and removes it. */
-const cleanUp = (): void => {
+/** Removes the temporary directory. Something left in it is a failure. */
+const cleanUp = (): Counts => {
   const left = readdirSync(temporary).filter((name) => !isCache(name))
-  if (left.length > 0) console.log(`left in the temporary directory, and removed: ${left.join(", ")}`)
   rmSync(own, { recursive: true, force: true })
+  if (left.length > 0) console.log(`FAILED: left in the temporary directory, and removed: ${left.join(", ")}`)
+  return { passed: 0, failed: left.length > 0 ? 1 : 0, skipped: [] }
 }
 
 const { scripts = {} } = JSON.parse(readFileSync("package.json", "utf8")) as { scripts?: Record<string, string> }
 const checks = Object.keys(scripts).filter((name) => /^(check|lint)(:|$)/.test(name))
-const results = [...checks.map(check), vitest(process.argv.slice(2))]
-cleanUp()
+const results = [...checks.map(check), vitest(process.argv.slice(2)), cleanUp()]
 const skipped = results.flatMap((counts) => counts.skipped)
 const passed = results.reduce((sum, counts) => sum + counts.passed, 0)
 const failed = results.reduce((sum, counts) => sum + counts.failed, 0) + (inCI ? skipped.length : 0)

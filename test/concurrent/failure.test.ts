@@ -1,11 +1,17 @@
 /** What an error says of the program that it is about, whatever its end was. */
-import { writeFileSync } from "node:fs"
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs"
+import { tmpdir } from "node:os"
 import { join } from "node:path"
-import { assert, it } from "@effect/vitest"
+import { afterAll, assert, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, Redacted, Schema, TestClock } from "effect"
 import type { TaskFiber } from "effect-rhapsody"
 import { ExecutionBackend, Task, TaskError } from "effect-rhapsody"
 import { directory, failing, inbox, overBoth, quote, sh, taskError } from "./support.js"
+
+// spilled output of programs that failed is kept: here until the tests have ended
+const temporary = mkdtempSync(join(tmpdir(), "effect-rhapsody-"))
+process.env["TMPDIR"] = temporary
+afterAll(() => rmSync(temporary, { recursive: true, force: true }))
 
 class Diverged extends Schema.TaggedError<Diverged>()("Diverged", { seed: Schema.Int, said: Schema.String }) {}
 

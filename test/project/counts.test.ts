@@ -16,7 +16,7 @@ const lastLine = (text: string) => text.trimEnd().split("\n").at(-1)
 
 it("counts every way to pass, fail and be skipped", async () => {
   const result = await runFixture({})
-  expect(lastLine(result.stdout)).toBe("4 passed, 5 failed, 2 skipped")
+  expect(lastLine(result.stdout)).toBe("4 passed, 6 failed, 2 skipped")
   expect(result.code).toBe(1)
   expect(result.stdout).toContain("FAILED: npm run check")
   expect(result.stdout).toContain("passed: npm run lint")
@@ -26,7 +26,7 @@ it("counts every way to pass, fail and be skipped", async () => {
 
 it("counts a skipped test as failed in CI", async () => {
   const result = await runFixture({ CI: "true" })
-  expect(lastLine(result.stdout)).toBe("4 passed, 7 failed, 0 skipped")
+  expect(lastLine(result.stdout)).toBe("4 passed, 8 failed, 0 skipped")
   expect(result.code).toBe(1)
   expect(result.stdout).toContain("FAILED, as it was skipped in CI: test/states.test.ts > group > is skipped")
 })

@@ -130,6 +130,8 @@ export const processes = (subject: Subject): ReadonlyArray<Needing> => {
         const capture = { limit: 10, overflow: "spill" } as const
         const task = Text.make({ script: "seq 1 1000; echo why >&2; exit 3" }, { capture })
         const failed = yield* failure(task)
+        const { stdoutPath } = failed.details // kept, and a directory for it
+        if (typeof stdoutPath === "string") fs.rmSync(path.dirname(stdoutPath), { recursive: true, force: true })
         const end = String(failed.details["stdout"]).slice(-8)
         yield* same([failed.reason, failed.exitCode, end], ["Exit", 3, "999\n1000"], "what failed")
       })

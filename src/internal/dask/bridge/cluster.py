@@ -33,7 +33,10 @@ def own_cluster(hello, made):
     processes = options.get("processes", True)
     directory = tempfile.mkdtemp(prefix="effect-rhapsody-dask-", dir=dask.config.get("temporary-directory"))
     made(directory)
-    dask.config.set({"distributed.worker.daemon": False})  # else a function could start no process by multiprocessing
+    dask.config.set({
+        "temporary-directory": directory,  # a scheduler has files too, and their directory goes before all that it imports
+        "distributed.worker.daemon": False,  # else a function could start no process by multiprocessing
+    })
     if not processes:
         options["protocol"] = "inproc://"  # nothing outside of this process can reach it
     elif not settings["insecure"]:
