@@ -69,7 +69,11 @@ export const over = (launcher: Launcher, options: Options = {}) =>
  * The same over one agent, with options that are not for users: silence, in milliseconds, after which the agent is taken
  * for dead, and after which it takes this process for dead.
  */
-export const overOneAgent = (options: { readonly silence?: number; readonly orchestratorSilence?: number }) => {
+export const overOneAgent = (options: {
+  readonly silence?: number
+  readonly orchestratorSilence?: number
+  readonly python?: string
+}) => {
   const driver = Effect.map(
     agentLauncher.make({ python, env: { ...process.env }, agents: 1, ...options }),
     (launcher): ExecutionBackend.Driver<"executable"> => ({

@@ -39,6 +39,8 @@ const directory = (): string | undefined => {
 
 const encoder = new TextEncoder()
 
+const beginning = (header: unknown): string => JSON.stringify(header).slice(0, 200)
+
 export interface Options {
   readonly python: string
   readonly env: NodeJS.ProcessEnv
@@ -82,6 +84,8 @@ export class Running implements Asked {
   /** It was told to stop. */
   unwanted = false
   end: End | undefined
+  /** Its end, once something that was said of it could not be used: it is stopped, and ends with this. */
+  garbled: End | undefined
   /** Absolute, once it was asked for. */
   cwd = ""
   paths: Readonly<Record<Stream, string | undefined>> = { stdout: undefined, stderr: undefined }
@@ -225,12 +229,25 @@ export class Agent {
     running.tell()
   }
 
+  /** What is wrong about one program ends that one; a message about none of them may have been the end of any. */
   private receive({ blobs, header }: Message): void {
-    if (!isFromAgent(header)) throw new RangeError(`a message that is none: ${JSON.stringify(header).slice(0, 200)}`)
-    const running = this.running.get(header.id)
-    if (running === undefined)
-      throw new RangeError(`a message of type ${header.type} about a program that is not known`)
-    this.hear(running, header, blobs)
+    const { id } = header as { readonly id?: unknown }
+    if (typeof id !== "number") throw new RangeError(`a message that names no program: ${beginning(header)}`)
+    const running = this.running.get(id)
+    if (running === undefined) return // it has ended
+    try {
+      if (!isFromAgent(header)) throw new RangeError(`it is not understood: ${beginning(header)}`)
+      this.hear(running, header, blobs)
+    } catch (cause) {
+      this.garble(running, cause as Error)
+    }
+  }
+
+  /** Its agent answers with its end, or that it knows of none: the program is gone then. */
+  private garble(running: Running, cause: Error): void {
+    const message = `a message of its launch agent cannot be used: ${cause.message}`
+    running.garbled ??= Either.left({ reason: "Lost", details: { message }, cause })
+    this.cancel(running, 0)
   }
 
   private hear(running: Running, message: FromAgent, blobs: ReadonlyArray<Uint8Array>): void {
@@ -239,11 +256,16 @@ export class Agent {
         this.started(running, message.pid)
         break
       case "dropped":
-        this.end(running, Either.left({ reason: "Lost", details: { message: "it was not started" } }))
+        this.end(
+          running,
+          running.garbled ?? Either.left({ reason: "Lost", details: { message: "it was not started" } })
+        )
         break
       case "failed":
-        this.end(running, Either.left(unstarted(message)))
+        this.end(running, running.garbled ?? Either.left(unstarted(message)))
         break
+      case "garbled":
+        throw new RangeError(message.message)
       case "output":
         this.output(running, message.stream, blobs)
         break
@@ -253,13 +275,14 @@ export class Agent {
       case "ended":
         // before: it has the slot of the one that ended
         if (message.next !== undefined) this.started(this.running.get(message.next), message.pid)
-        this.end(running, ended(running, message, blobs))
+        this.end(running, running.garbled ?? ended(running, message, blobs))
     }
   }
 
   private started(running: Running | undefined, pid: number | undefined): void {
-    if (running !== undefined) running.pid = pid
-    running?.launch.started()
+    if (running === undefined) return
+    running.pid = pid
+    running.launch.started()
   }
 
   private output(running: Running, stream: Stream, blobs: ReadonlyArray<Uint8Array>): void {

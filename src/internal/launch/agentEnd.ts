@@ -11,7 +11,11 @@ export const ended = (running: Asked, message: Ended, blobs: ReadonlyArray<Uint8
   const { capture } = running.launch.program
   const { stderr: stderrPath, stdout: stdoutPath } = running.paths
   const unwanted = running.unwanted || message.overflow !== undefined
-  const at = (place: number | undefined): Uint8Array => (place === undefined ? nothing : blobs[place]!)
+  const at = (place: number | undefined): Uint8Array => {
+    const found = place === undefined ? nothing : blobs[place]
+    if (found === undefined) throw new RangeError(`there is no output at the place ${place}`)
+    return found
+  }
   const bytes = (stream: Stream): Uint8Array => {
     const last = at(message[stream])
     const before = running.chunks[stream]

@@ -24,8 +24,11 @@ export const Failed = Schema.Struct({
   size: Schema.optional(Schema.Number)
 })
 
-/** It was handed over early and cancelled before it was started. */
+/** It is to be cancelled, and there is nothing of it: it was handed over early and not started, or its end was told. */
 const Dropped = Schema.Struct({ type: Schema.Literal("dropped"), id: Id })
+
+/** What was asked about it cannot be done; if it runs, it is killed. */
+const Garbled = Schema.Struct({ type: Schema.Literal("garbled"), id: Id, message: Schema.String })
 
 /** Output, in the blobs. */
 export const Output = Schema.Struct({ type: Schema.Literal("output"), id: Id, stream: StreamName })
@@ -66,7 +69,7 @@ export const Ended = Schema.Struct({
 export type Failed = typeof Failed.Type
 export type Ended = typeof Ended.Type
 export type FromAgent = typeof FromAgent.Type
-export const FromAgent = Schema.Union(Started, Failed, Dropped, Output, Need, Ended)
+export const FromAgent = Schema.Union(Started, Failed, Dropped, Garbled, Output, Need, Ended)
 
 /** Fast, for each program costs two of them. */
 export const isFromAgent: (u: unknown) => u is FromAgent = ParseResult.is(FromAgent)

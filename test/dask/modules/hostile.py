@@ -357,3 +357,19 @@ def prints_bytes(count):
 
 if __name__ == "__main__":
     prints_bytes(int(sys.argv[1]))
+
+
+def garbles_next_start(message):
+    """Has the launch agent of this worker say something else where it says that the next program has started."""
+    module = next(module for name, module in sys.modules.items() if name.startswith("effect_rhapsody"))
+    hear = module.Agent.hear
+
+    def forged(agent, header, blobs):
+        if header.get("type") == "started":
+            module.Agent.hear = hear
+            hear(agent, dict(message, id=header["id"]), [])
+        else:
+            hear(agent, header, blobs)
+
+    module.Agent.hear = forged
+    return "ready"

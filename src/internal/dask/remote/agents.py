@@ -145,7 +145,7 @@ class Agent(asyncio.SubprocessProtocol):
         self.lose("its launch agent ended")
 
     def hear(self, header, blobs):
-        kind = header["type"]
+        kind = header.get("type")
         if kind == "hello":
             if header["protocol"] != PROTOCOL:
                 raise ProtocolError("protocol %s, and %d is spoken here" % (header["protocol"], PROTOCOL))
@@ -157,7 +157,10 @@ class Agent(asyncio.SubprocessProtocol):
         elif kind != "pong":
             program = self.programs.get(header["id"])
             if program is not None:
-                program[0](header, blobs)
+                try:
+                    program[0](header, blobs)
+                except Exception as problem:  # the trouble of one is not that of the others
+                    program[0]({"type": "garbled", "message": describe(problem)}, ())
 
     def lose(self, why):
         """Nothing more is asked of it. Its programs hear that when they are gone, or cannot be ended."""

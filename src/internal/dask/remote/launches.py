@@ -66,17 +66,21 @@ class Launches:
             if spill is not None:
                 spill.clean()
             return [encode({"type": "canceled", "id": task.id})], {}
-        live, frames, ended = header.get("live"), [], self.loop.create_future()
+        live, frames, ended, garbled = header.get("live"), [], self.loop.create_future(), None
         last = {"stdout": b"", "stderr": b""}
 
         def hear(answer, parts):
+            nonlocal garbled
             kind = answer["type"]
-            if kind == "started":
+            if kind == "garbled":  # it is stopped, and its agent says when it is gone
+                garbled = garbled or {"type": "lost", "message": "its launch agent: %s" % answer["message"]}
+                agent.send({"type": "cancel", "id": task.id, "grace": 0})
+            elif kind == "started":
                 self.tell(STARTED, task.id, dict(answer, worker=self.worker.address))
                 self.soon()
-            elif kind in ("ended", "failed", "lost"):
+            elif kind in ("ended", "failed", "lost", "dropped"):
                 if not ended.done():
-                    ended.set_result((answer, list(parts)))
+                    ended.set_result((garbled if garbled and kind != "lost" else answer, list(parts)))
             else:
                 if kind == "output":
                     last[answer["stream"]] = (last[answer["stream"]] + bytes(parts[-1][-TAIL:]))[-TAIL:]

@@ -222,37 +222,56 @@ class Agent(Starting, Outputs, Endings, Detaching):
         """What the orchestrator asks, in order; one start at a time, so that what ends meanwhile is seen."""
         while self.messages:
             header, blobs = self.messages.popleft()
-            kind = header["type"]
-            if kind == "launch":
-                if "early" in header:
-                    self.early[header["id"]] = header, blobs
-                    continue
-                self.start(header, blobs)
-                return
-            if kind == "go":
-                early = self.early.pop(header["id"], None)
-                if early is not None:  # else it took a place by itself
-                    self.start(*early)
+            try:
+                if self.done(header, blobs):
                     return
-            elif kind == "hold":
-                if header["id"] in self.early:
-                    self.early[header["id"]][0]["early"] = "hold"
-            elif kind == "ping":
-                self.tell({"type": "pong"})
-            elif kind == "hello":
-                if header["protocol"] != PROTOCOL:
-                    raise ProtocolError("protocol %s, and %d is spoken here" % (header["protocol"], PROTOCOL))
-                self.silence = header["silence"] / 1000
-                self.env = inherited(header["env"], header["pid"])
-            elif header.get("id") in self.early:  # to be cancelled, for nothing else is known of it
-                del self.early[header["id"]]
+            except Exception as problem:
+                self.garbled(header, problem)
+
+    def done(self, header, blobs):
+        """True when that was a start."""
+        kind = header["type"]
+        if kind == "launch":
+            if "early" in header:
+                self.early[header["id"]] = header, blobs
+                return False
+            self.start(header, blobs)
+            return True
+        if kind == "go":
+            early = self.early.pop(header["id"], None)
+            if early is not None:  # else it took a place by itself
+                self.start(*early)
+                return True
+        elif kind == "hold":
+            if header["id"] in self.early:
+                self.early[header["id"]][0]["early"] = "hold"
+        elif kind == "ping":
+            self.tell({"type": "pong"})
+        elif kind == "hello":
+            if header["protocol"] != PROTOCOL:
+                raise ProtocolError("protocol %s, and %d is spoken here" % (header["protocol"], PROTOCOL))
+            self.silence = header["silence"] / 1000
+            self.env = inherited(header["env"], header["pid"])
+        elif kind in ("cancel", "input", "taken"):
+            launch = self.launches.get(header["id"])
+            if launch is not None:
+                self.change(launch, header, blobs)
+            elif kind == "cancel":
+                self.early.pop(header["id"], None)
                 self.tell({"type": "dropped", "id": header["id"]})
-            elif kind in ("cancel", "input", "taken"):
-                launch = self.launches.get(header["id"])
-                if launch is not None:  # else it ended meanwhile
-                    self.change(launch, header, blobs)
-            else:
-                raise ProtocolError("a message of type %s" % kind)
+        else:
+            raise ProtocolError("a message of type %s" % kind)
+        return False
+
+    def garbled(self, header, problem):
+        """The trouble of one is not that of the others."""
+        if type(header.get("id")) is not int:
+            raise problem
+        launch = self.launches.get(header["id"])
+        if launch is not None:
+            self.kill(launch)
+        message = "%s: %s" % (type(problem).__name__, problem)
+        self.tell({"type": "garbled", "id": header["id"], "message": message[:1000]})
 
     def change(self, launch, header, blobs):
         kind = header["type"]

@@ -147,7 +147,8 @@ class Starting:
             self.unstarted(launch, problem.what, problem.path, problem.errno, problem.text, problem.facts)
         except Exception as problem:  # the trouble of one is not that of the others
             if launch is not None and launch.id in self.launches:
-                raise
+                self.garbled(header, problem)
+                return
             number = getattr(problem, "errno", None) or errno.EINVAL
             self.unstarted(launch or Launch(dict(header, uid="")), "start", b"", number, str(problem))
         finally:
