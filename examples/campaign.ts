@@ -1,7 +1,8 @@
 // A campaign in a campaign: a handler that runs tasks of its own may fail with what they fail with.
 import { NodeRuntime } from "@effect/platform-node"
 import { Console, Effect, Layer, Schema, Stream } from "effect"
-import { ConcurrentBackend, ExecutionBackend, isTaskError, Task } from "effect-rhapsody"
+import { ConcurrentBackend, ExecutionBackend, Task } from "effect-rhapsody"
+import { isTaskError } from "effect-rhapsody/Errors"
 
 const Simulate = Task.executable("Simulate", {
   payload: { seed: Schema.Int },
@@ -29,7 +30,7 @@ const SweepLive = Sweep.toLayer(({ seeds }) =>
       )
 )
 
-const report = ({ exit, instance }: ExecutionBackend.Ended<ReturnType<typeof Sweep.make>>) => {
+const report = ({ exit, instance }: ExecutionBackend.Completion<ReturnType<typeof Sweep.make>>) => {
   const { seeds } = instance.payload
   return Effect.matchEffect(exit, {
     onSuccess: (energy) => Console.log(`[${seeds}] ${energy}`),

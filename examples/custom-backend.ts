@@ -1,13 +1,14 @@
 // A backend of your own is a driver: its kinds, how many at a time, and how to run one. Interruption means "stop".
 import { NodeRuntime } from "@effect/platform-node"
 import { Console, Effect } from "effect"
-import { ConcurrentBackend, ExecutionBackend, Task } from "effect-rhapsody"
+import type { Driver } from "effect-rhapsody"
+import { Backend, ConcurrentBackend, ExecutionBackend, Task } from "effect-rhapsody"
 
 // This one says what it does and lets the Concurrent backend's driver do it.
-const LoggingBackend = ExecutionBackend.layer(
+const LoggingBackend = Backend.layer(
   Effect.map(
     ConcurrentBackend.driver({ kinds: ["executable"] }),
-    (inner): ExecutionBackend.Driver<"executable"> => ({
+    (inner): Driver.SlotDriver<"executable"> => ({
       ...inner,
       type: "logging",
       run: (spec, report) =>

@@ -1,7 +1,8 @@
 // Everything that can go wrong has a type: the task's own errors, and three of the library.
 import { NodeRuntime } from "@effect/platform-node"
 import { Console, Effect, Schema } from "effect"
-import { ConcurrentBackend, ExecutionBackend, isRhapsodyError, Task } from "effect-rhapsody"
+import { ConcurrentBackend, ExecutionBackend, Task } from "effect-rhapsody"
+import { isRhapsodyError } from "effect-rhapsody/Errors"
 
 class Diverged extends Schema.TaggedError<Diverged>()("Diverged", { step: Schema.Int }) {}
 

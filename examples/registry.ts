@@ -1,7 +1,7 @@
 // Backends by name, as they come from a configuration: which there are, which can run here, and one of your own.
 import { NodeRuntime } from "@effect/platform-node"
 import { Config, Console, Effect, Schema } from "effect"
-import { BackendRegistry, ConcurrentBackend, ExecutionBackend, TaskDictionary } from "effect-rhapsody"
+import { Backend, BackendRegistry, ConcurrentBackend, ExecutionBackend, TaskDictionary } from "effect-rhapsody"
 
 // Its options are decoded when it is chosen, and one that is not given is looked for in the environment. Its layer may
 // be a promise, e.g. of an import.
@@ -11,7 +11,7 @@ const Logging = BackendRegistry.entry({
   options: Schema.Struct({ prefix: Schema.optionalWith(Schema.String, { default: () => "LoggingBackend" }) }),
   config: { prefix: Config.string("LOGGING_PREFIX").pipe(Config.withDefault(undefined)) },
   layer: ({ prefix }) =>
-    ExecutionBackend.layer(
+    Backend.layer(
       Effect.map(ConcurrentBackend.driver(), (inner) => ({
         ...inner,
         type: "logging",
@@ -23,7 +23,7 @@ const Logging = BackendRegistry.entry({
 const runOn = (backend: string | undefined, options?: unknown) =>
   TaskDictionary.decode({ uid: "test_task", executable: "echo", arguments: ["hello"] }).pipe(
     Effect.flatMap(ExecutionBackend.execute),
-    Effect.provide(BackendRegistry.get(backend, options)),
+    Effect.provide(BackendRegistry.layer(backend, options)),
     Effect.flatMap((answer) => Console.log(`${backend ?? "the default"}: ${String(answer).trim()}`)),
     Effect.catchTag("ConfigurationError", (error) => Console.log(`refused: ${error.message}`))
   )

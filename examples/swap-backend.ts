@@ -1,7 +1,8 @@
 // A program does not know its backend: a test provides another layer and starts no process.
 import { NodeRuntime } from "@effect/platform-node"
 import { Console, Effect, Fiber, Schema } from "effect"
-import { ConcurrentBackend, ExecutionBackend, Task, TestBackend } from "effect-rhapsody"
+import { ConcurrentBackend, ExecutionBackend, Task } from "effect-rhapsody"
+import { TestBackend } from "effect-rhapsody/testing"
 
 const Simulate = Task.executable("Simulate", {
   payload: { seed: Schema.Int },

@@ -16,7 +16,7 @@
  *     yield* Console.log(found.name, found.available ? "is available" : found.reason)
  *   }
  *   return yield* ExecutionBackend.execute(Hostname.make()).pipe(
- *     Effect.provide(BackendRegistry.get("concurrent", { maxWorkers: 2 }))
+ *     Effect.provide(BackendRegistry.layer("concurrent", { maxWorkers: 2 }))
  *   )
  * }).pipe(Effect.provide(BackendRegistry.layerDefault))
  * ```
@@ -32,8 +32,8 @@ import * as SynchronizedRef from "effect/SynchronizedRef"
 import type { BackendError } from "./Errors.js"
 import { ConfigurationError } from "./Errors.js"
 import type * as ExecutionBackend from "./ExecutionBackend.js"
-import { defaultsOf } from "./internal/engine/limits.js"
-import { describe } from "./internal/engine/outcome.js"
+import { describe } from "./internal/describe.js"
+import { defaultsOf } from "./internal/engine/submit/limits.js"
 import { copyData } from "./internal/options/copies.js"
 import type { Checks } from "./internal/options/values.js"
 import { count, duration, fields, flag, nameOf } from "./internal/options/values.js"
@@ -112,7 +112,7 @@ export interface Service {
   readonly list: Effect.Effect<ReadonlyArray<string>>
   readonly entries: Effect.Effect<ReadonlyArray<Entry>>
   readonly discover: (options?: DiscoverOptions) => Effect.Effect<ReadonlyArray<Availability>, ConfigurationError>
-  readonly get: (name?: string, options?: unknown) => Layer.Layer<Chosen, Refusal>
+  readonly layer: (name?: string, options?: unknown) => Layer.Layer<Chosen, Refusal>
 }
 
 /** The registry in the context. */
@@ -126,7 +126,7 @@ export class BackendRegistry extends Context.Tag("effect-rhapsody/BackendRegistr
  * @example
  * ```ts
  * import { Config, Effect, Schema } from "effect"
- * import { BackendRegistry, ExecutionBackend } from "effect-rhapsody"
+ * import { Backend, BackendRegistry, Driver } from "effect-rhapsody"
  *
  * export const Echo = BackendRegistry.entry({
  *   name: "echo",
@@ -134,14 +134,14 @@ export class BackendRegistry extends Context.Tag("effect-rhapsody/BackendRegistr
  *   // an option, else the variable ECHO_SLOTS, else 8
  *   config: { slots: Config.integer("ECHO_SLOTS").pipe(Config.withDefault(undefined)) },
  *   layer: ({ slots }) =>
- *     ExecutionBackend.layer({
+ *     Backend.layer({
  *       type: "echo",
  *       kinds: ["executable"],
  *       concurrency: slots,
- *       run: (spec) => Effect.succeed(ExecutionBackend.Outcome.exited({ exitCode: 0, stdout: spec.name }))
+ *       run: (spec) => Effect.succeed(Driver.Outcome.exited({ exitCode: 0, stdout: spec.name }))
  *     })
  * })
- * export const Registry = BackendRegistry.layer(...BackendRegistry.backends, Echo)
+ * export const Registry = BackendRegistry.layerEntries(...BackendRegistry.backends, Echo)
  * ```
  */
 export const entry = <I = {}, A = I>(entry: Entry<A, I>): Entry<A, I> => entry
@@ -199,8 +199,8 @@ export const discover = (
  * honoured, with one whose `configKey` is the path of the `Config` that fails (`RHAPSODY.CONCURRENT.MAX_WORKERS`; its
  * cause is the `ConfigError`), and with `BackendError` Unavailable when the backend's modules do not load.
  */
-export const get = (name?: string, options?: unknown): Layer.Layer<Chosen, Refusal, BackendRegistry> =>
-  Layer.unwrapEffect(Effect.map(BackendRegistry, (registry) => registry.get(name, options)))
+export const layer = (name?: string, options?: unknown): Layer.Layer<Chosen, Refusal, BackendRegistry> =>
+  Layer.unwrapEffect(Effect.map(BackendRegistry, (registry) => registry.layer(name, options)))
 
 // ------------------------------------------------------------------------------------------------------------ layers
 
@@ -246,7 +246,7 @@ const chosen = (entries: Entries, given: string | undefined, options: unknown) =
   })
 
 /** A registry of these entries. Two of the same name are a `ConfigurationError` DuplicateBackend. */
-export const layer = (...initial: ReadonlyArray<Entry>): Layer.Layer<BackendRegistry, ConfigurationError> =>
+export const layerEntries = (...initial: ReadonlyArray<Entry>): Layer.Layer<BackendRegistry, ConfigurationError> =>
   Layer.effect(
     BackendRegistry,
     Effect.gen(function* () {
@@ -273,7 +273,7 @@ export const layer = (...initial: ReadonlyArray<Entry>): Layer.Layer<BackendRegi
               Effect.forEach(known.values(), (entry) => probe(entry, timeout), { concurrency })
             )
           }),
-        get: (name, options) => {
+        layer: (name, options) => {
           const kept = keep(options)
           return Layer.unwrapEffect(
             Effect.flatMap(all, (known) => Effect.flatMap(kept, (options) => chosen(known, name, options)))
@@ -287,9 +287,9 @@ export const layer = (...initial: ReadonlyArray<Entry>): Layer.Layer<BackendRegi
  * The backends of this library: `"concurrent"` and `"noop"`. To have them beside your own: `layer(...backends, yours)`.
  *
  * Their options are read from `Config` too, which are environment variables unless another `ConfigProvider` is set:
- * `RHAPSODY_CONCURRENT_MAX_WORKERS`, `_KINDS` (`executable,function`), `_KILL_GRACE` (`5 seconds`), `_LAUNCHER`,
- * `_PYTHON` and `_SANDBOXES`, and for each of both `_ADMISSION`, `_NESTED_ADMISSION`, `_HISTORY`, `_EVENT_BUFFER` and
- * `_STOP_GRACE`, as in `RHAPSODY_NOOP_HISTORY`.
+ * `RHAPSODY_CONCURRENT_MAX_WORKERS`, `_KINDS` (`executable,function`), `_FORCE_KILL_AFTER` (`5 seconds`), `_LAUNCHER`,
+ * `_PYTHON` and `_SANDBOX_ROOT`, and for each of both `_MAX_ACTIVE_TASKS`, `_MAX_NESTED_TASKS`, `_HISTORY_SIZE`, `_EVENT_BUFFER` and
+ * `_STOP_TIMEOUT`, as in `RHAPSODY_NOOP_HISTORY_SIZE`.
  *
  * @example
  * ```ts
@@ -299,7 +299,7 @@ export const layer = (...initial: ReadonlyArray<Entry>): Layer.Layer<BackendRegi
  * const settings = ConfigProvider.fromJson({ RHAPSODY: { BACKEND: "concurrent", CONCURRENT: { MAX_WORKERS: 2 } } })
  *
  * // Defaults.layerConfig adds RHAPSODY_BACKEND, and what applies to all backends
- * export const Backend = BackendRegistry.get().pipe(
+ * export const Backend = BackendRegistry.layer().pipe(
  *   Layer.provide([BackendRegistry.layerDefault, Defaults.layerConfig()]),
  *   Layer.provide(Layer.setConfigProvider(settings))
  * )
@@ -308,4 +308,4 @@ export const layer = (...initial: ReadonlyArray<Entry>): Layer.Layer<BackendRegi
 export const backends: ReadonlyArray<Entry> = ours
 
 /** A registry of the backends of this library. Yours are added with `register`. */
-export const layerDefault: Layer.Layer<BackendRegistry> = Layer.orDie(layer(...backends))
+export const layerDefault: Layer.Layer<BackendRegistry> = Layer.orDie(layerEntries(...backends))

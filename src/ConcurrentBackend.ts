@@ -3,14 +3,14 @@
  * time. The default backend, for a laptop, one node, or beside an engine that runs other kinds.
  *
  * Programs are started by launch agents, where a Python 3.8 or later is found, else by Node. Each has a session of its
- * own; when its task is cancelled, times out or its layer closes, its whole tree gets TERM, after `killGrace` KILL, and
+ * own; when its task is cancelled, times out or its layer closes, its whole tree gets TERM, after `forceKillAfter` KILL, and
  * is gone before the outcome is told. It inherits the environment that this process had when the layer was built, with
  * the task's changes and RHAPSODY_TASK_UID, RHAPSODY_ATTEMPT and, with a sandbox, RHAPSODY_SANDBOX.
  *
  * @example
  * ```ts
  * import { Config, Effect } from "effect"
- * import { ConcurrentBackend, ExecutionBackend, Task } from "effect-rhapsody"
+ * import { Backend, ConcurrentBackend, Driver, ExecutionBackend, Task } from "effect-rhapsody"
  *
  * const Hostname = Task.executable("Hostname", { command: () => ({ executable: "hostname" }) })
  * const Backend = ConcurrentBackend.layerConfig({ maxWorkers: Config.integer("WORKERS") })
@@ -18,6 +18,7 @@
  * export const program = ExecutionBackend.execute(Hostname.make()).pipe(Effect.provide(Backend))
  * ```
  */
+
 import * as Config from "effect/Config"
 import type { ConfigError } from "effect/ConfigError"
 import type * as Duration from "effect/Duration"
@@ -25,16 +26,18 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
 import type * as Scope from "effect/Scope"
+import * as Backend from "./Backend.js"
 import * as Defaults from "./Defaults.js"
+import * as Driver from "./Driver.js"
 import type { ConfigurationError } from "./Errors.js"
-import * as ExecutionBackend from "./ExecutionBackend.js"
-import { defaultsOf, limitChecks, limitsIn } from "./internal/engine/limits.js"
-import type { Launcher } from "./internal/launch/launcher.js"
-import { checkPaths, noOwnPath } from "./internal/launch/ownPaths.js"
-import { instanceDirectory, runExecutable } from "./internal/launch/run.js"
-import * as launchers from "./internal/launch/select.js"
+import type * as ExecutionBackend from "./ExecutionBackend.js"
+import { defaultsOf, limitChecks, limitsIn } from "./internal/engine/submit/limits.js"
 import type { Checks } from "./internal/options/values.js"
 import { count, duration, fields, millisOf, oneOf, some, text } from "./internal/options/values.js"
+import type { Launcher } from "./internal/process/launcher.js"
+import { checkPaths, noOwnPath } from "./internal/process/ownPaths.js"
+import { instanceDirectory, runExecutable } from "./internal/process/run.js"
+import * as launchers from "./internal/process/select.js"
 import { settings as makeSettings } from "./TaskOptions.js"
 
 const type = Defaults.BackendType.CONCURRENT
@@ -43,7 +46,7 @@ const type = Defaults.BackendType.CONCURRENT
 export type Kinds = "executable" | "function"
 const allKinds: ReadonlyArray<Kinds> = ["executable", "function"]
 
-export interface Options<K extends Kinds = Kinds> extends ExecutionBackend.Options {
+export interface Options<K extends Kinds = Kinds> extends Backend.Options {
   /** Tasks at the same time. Default `Defaults.maxWorkers`: 4. */
   readonly maxWorkers?: number | undefined
   /** Runs only these, so that another layer can serve the others. Default: all. */
@@ -53,9 +56,9 @@ export interface Options<K extends Kinds = Kinds> extends ExecutionBackend.Optio
    * not idle between two of them. Equals may overtake each other by as many then. Those with a timeout are not handed
    * over early. Default 3 times `maxWorkers`, at most 64; 0: none.
    */
-  readonly ahead?: number | undefined
+  readonly prefetch?: number | undefined
   /** Between TERM and KILL. Default 5 seconds. */
-  readonly killGrace?: Duration.DurationInput | undefined
+  readonly forceKillAfter?: Duration.DurationInput | undefined
   /**
    * What starts programs: launch agents, Node itself, or agents where a Python 3.8 or later is found (`"auto"`, the
    * default; that Node was taken is logged once).
@@ -67,35 +70,32 @@ export interface Options<K extends Kinds = Kinds> extends ExecutionBackend.Optio
    * Where tasks with `sandbox: true` get their directories: each instance of this backend makes one of its own there, such
    * as `run.0f3b6c2a91d4`, and in it one for each task. Default `rhapsody.sandboxes` in the current directory.
    */
-  readonly sandboxes?: string | undefined
+  readonly sandboxRoot?: string | undefined
 }
 
 const Grace = Schema.declare((u): u is Duration.DurationInput => millisOf(u) !== undefined, {
   message: () => 'must be a duration such as "30 seconds"'
 })
 
-/** Settings of a task that only this backend understands: its own `killGrace`. */
-export const settings = makeSettings(type, Schema.Struct({ killGrace: Schema.optional(Grace) }))
-type Settings = { readonly killGrace?: Duration.DurationInput | undefined }
+/** Settings of a task that only this backend understands: its own `forceKillAfter`. */
+export const settings = makeSettings(type, Schema.Struct({ forceKillAfter: Schema.optional(Grace) }))
+type Settings = { readonly forceKillAfter?: Duration.DurationInput | undefined }
 
 /** Resources mean nothing here: a task is a slot. */
-const honours: ReadonlyArray<ExecutionBackend.HonouredOption> = ExecutionBackend.programOptions
+const honours: ReadonlyArray<Driver.HonouredOption> = Driver.programOptions
 
 const run =
-  (launcher: Launcher, killGrace: number, sandboxes: string): ExecutionBackend.Driver<Kinds>["run"] =>
+  (launcher: Launcher, forceKillAfter: number, sandboxes: string): Driver.SlotDriver<Kinds>["run"] =>
   (spec, report) => {
-    const { program } = spec
-    if (program._tag === "function") {
-      return Effect.zipRight(
-        report.executing,
-        program.handler.run(spec.payload, { uid: spec.uid, attempt: spec.attempt })
-      )
+    const { work } = spec
+    if (work._tag === "function") {
+      return Effect.zipRight(report.executing, work.handler.run(spec.payload, { uid: spec.uid, attempt: spec.attempt }))
     }
-    if (program._tag !== "executable") return Effect.dieMessage(`the engine let a ${program._tag} task through`)
-    const own = (spec.settings as Settings | undefined)?.killGrace
-    return runExecutable(launcher, spec, program, {
+    if (work._tag !== "executable") return Effect.dieMessage(`the engine let a ${work._tag} task through`)
+    const own = (spec.settings as Settings | undefined)?.forceKillAfter
+    return runExecutable(launcher, spec, work, {
       sandboxes,
-      grace: own === undefined ? killGrace : millisOf(own)!,
+      grace: own === undefined ? forceKillAfter : millisOf(own)!,
       started: report.unsafeExecuting,
       stopped: report.stopped,
       early: report.early
@@ -106,27 +106,27 @@ const checks: Checks<Options> = {
   ...limitChecks,
   maxWorkers: count(1),
   kinds: some("kinds", allKinds),
-  ahead: count(),
-  killGrace: duration(),
+  prefetch: count(),
+  forceKillAfter: duration(),
   launcher: oneOf("auto", "agent", "node"),
   python: noOwnPath(text("the name or path of a Python", false)),
-  sandboxes: noOwnPath(text("the path of a directory", false))
+  sandboxRoot: noOwnPath(text("the path of a directory", false))
 }
 const optionFields = fields(checks, "an option of ConcurrentBackend")
 
 /** The driver alone: to put something of your own around `run`. */
 export const driver = <const K extends Kinds = Kinds>(
   options: Options<K> = {}
-): Effect.Effect<ExecutionBackend.Driver<K>, ConfigurationError, Scope.Scope> =>
+): Effect.Effect<Driver.SlotDriver<K>, ConfigurationError, Scope.Scope> =>
   Effect.gen(function* () {
     const wrong = optionFields("", options)
     if (wrong !== undefined) return yield* wrong
     const { maxWorkers = (yield* defaultsOf).maxWorkers } = options
-    const killGrace = millisOf(options.killGrace ?? "5 seconds")!
+    const forceKillAfter = millisOf(options.forceKillAfter ?? "5 seconds")!
     const {
-      ahead = Math.min(3 * maxWorkers, 64),
+      prefetch = Math.min(3 * maxWorkers, 64),
       launcher: choice = "auto",
-      sandboxes = "rhapsody.sandboxes"
+      sandboxRoot = "rhapsody.sandboxes"
     } = options
     const launcher = yield* launchers.make({
       launcher: choice,
@@ -140,16 +140,16 @@ export const driver = <const K extends Kinds = Kinds>(
       reportsExecuting: true,
       // stopping a program is bounded by the launcher; a handler may do as it likes
       boundedStop: ["executable" as K],
-      ahead: {
-        count: ahead,
-        takes: ({ program }) =>
-          program._tag === "executable" && program.capture.onChunk === undefined && program.capture.overflow !== "spill"
+      prefetch: {
+        count: prefetch,
+        takes: ({ work }) =>
+          work._tag === "executable" && work.capture.onChunk === undefined && work.capture.overflow !== "spill"
       },
       settings,
       honours,
-      check: ({ program }) =>
-        program._tag === "executable" ? Effect.zipRight(checkPaths(program), launcher.check(program)) : Effect.void,
-      run: run(launcher, killGrace, instanceDirectory(sandboxes)),
+      check: ({ work }) =>
+        work._tag === "executable" ? Effect.zipRight(checkPaths(work), launcher.check(work)) : Effect.void,
+      run: run(launcher, forceKillAfter, instanceDirectory(sandboxRoot)),
       kill: launcher.kill
     }
   })
@@ -157,7 +157,7 @@ export const driver = <const K extends Kinds = Kinds>(
 export const layer = <const K extends Kinds = Kinds>(
   options: Options<K> = {}
 ): Layer.Layer<ExecutionBackend.ExecutionBackend<K>, ConfigurationError> =>
-  ExecutionBackend.layer(driver(options), limitsIn(options))
+  Backend.layer(driver(options), limitsIn(options))
 
 /** The same with options from `Config`, each on its own or all together. */
 export const layerConfig = <const K extends Kinds = Kinds>(

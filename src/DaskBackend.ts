@@ -9,12 +9,12 @@
  *
  * What a cancel does: a task that has not started never runs; of a program, the whole process tree is gone when it is
  * told; an asynchronous function is cancelled at its next `await`. A synchronous function runs in a thread, which nothing
- * can stop: `cancelRunning` says what becomes of it.
+ * can stop: `onUncancellable` says what becomes of it.
  *
  * @example
  * ```ts
  * import { Effect, Schema } from "effect"
- * import { DaskBackend, ExecutionBackend, Task } from "effect-rhapsody"
+ * import { Backend, DaskBackend, ExecutionBackend, Task } from "effect-rhapsody"
  *
  * const Mean = Task.python("Mean", {
  *   callable: "statistics:fmean",
@@ -27,6 +27,7 @@
  * )
  * ```
  */
+
 import * as path from "node:path"
 import * as Config from "effect/Config"
 import type { ConfigError } from "effect/ConfigError"
@@ -34,17 +35,18 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import type * as Scope from "effect/Scope"
+import * as Backend from "./Backend.js"
 import * as Defaults from "./Defaults.js"
-import type { BatchDriver } from "./Driver.js"
+import type { QueueDriver } from "./Driver.js"
 import type { BackendError, ConfigurationError } from "./Errors.js"
-import * as ExecutionBackend from "./ExecutionBackend.js"
+import type * as ExecutionBackend from "./ExecutionBackend.js"
 import { checkOptions, kinds } from "./internal/dask/checks.js"
 import * as internal from "./internal/dask/driver.js"
 import { Settings } from "./internal/dask/place.js"
-import { limitsIn } from "./internal/engine/limits.js"
-import { interpreters } from "./internal/launch/python.js"
-import { snapshot } from "./internal/launch/select.js"
+import { limitsIn } from "./internal/engine/submit/limits.js"
 import { millisOf } from "./internal/options/values.js"
+import { interpreters } from "./internal/process/python.js"
+import { snapshot } from "./internal/process/select.js"
 import { settings as makeSettings } from "./TaskOptions.js"
 
 const type = Defaults.BackendType.DASK
@@ -52,7 +54,7 @@ const type = Defaults.BackendType.DASK
 /** The kinds of this version. */
 export type Kinds = internal.Kinds
 
-export interface Options<K extends Kinds = Kinds> extends ExecutionBackend.Options {
+export interface Options<K extends Kinds = Kinds> extends Backend.Options {
   /**
    * Of a running scheduler, such as `"tls://head:8786"`; it is left running. Default: a cluster of this layer's own, which
    * no other user of the machine can use: its messages go over TLS with certificates made for it.
@@ -101,15 +103,15 @@ export interface Options<K extends Kinds = Kinds> extends ExecutionBackend.Optio
   /** Runs only these, so that another layer can serve the others. Default: all. */
   readonly kinds?: ReadonlyArray<K> | undefined
   /** Of a program, between TERM and KILL. Default 5 seconds. */
-  readonly killGrace?: Duration.DurationInput | undefined
+  readonly forceKillAfter?: Duration.DurationInput | undefined
   /**
    * What becomes of a synchronous Python function that runs when it shall stop. `"wait"`, the default: `cancel` fails
-   * with CancelUnsupported and the function goes on; whatever else ends the task waits for it, for `stopGrace` at most,
+   * with CancelUnsupported and the function goes on; whatever else ends the task waits for it, for `stopTimeout` at most,
    * and tells `stopped: false`. `"abandon"`: the task ends at once, with `stopped: false`, and the function runs to its
    * end in a place that is not free before. `"restart"`: its worker process is killed and started anew: the function has
    * stopped, and Dask runs again what else that worker had, which may be work of others; its programs are Lost.
    */
-  readonly cancelRunning?: "wait" | "abandon" | "restart" | undefined
+  readonly onUncancellable?: "wait" | "abandon" | "restart" | undefined
   /** Bytes of JSON that the result of a function may have. Default 16 MiB, at most 60 MiB. */
   readonly resultLimit?: number | undefined
   /** How long a scheduler may take to answer. Default 30 seconds. */
@@ -122,7 +124,7 @@ export interface Options<K extends Kinds = Kinds> extends ExecutionBackend.Optio
    */
   readonly noWorkersTimeout?: Duration.DurationInput | undefined
   /** Where programs with `sandbox: true` get their directories, on their worker. Default `rhapsody.sandboxes`. */
-  readonly sandboxes?: string | undefined
+  readonly sandboxRoot?: string | undefined
 }
 
 /**
@@ -175,7 +177,7 @@ const clusterOf = (options: Options): internal.Settled["cluster"] => {
 /** The driver alone: to put something of your own around it. */
 export const driver = <const K extends Kinds = Kinds>(
   options: Options<K> = {}
-): Effect.Effect<BatchDriver<K>, ConfigurationError | BackendError, Scope.Scope> =>
+): Effect.Effect<QueueDriver<K>, ConfigurationError | BackendError, Scope.Scope> =>
   Effect.gen(function* () {
     const wrong = checkOptions(options)
     if (wrong !== undefined) return yield* wrong
@@ -188,13 +190,13 @@ export const driver = <const K extends Kinds = Kinds>(
         noWorkersTimeout: millisOf(options.noWorkersTimeout ?? "10 minutes")!,
         path: options.path?.slice() ?? [],
         resultLimit: options.resultLimit ?? 16 * 1024 * 1024,
-        killGrace: millisOf(options.killGrace ?? "5 seconds")!,
-        deaf: options.cancelRunning ?? "wait",
-        sandboxes: options.sandboxes ?? "rhapsody.sandboxes",
+        forceKillAfter: millisOf(options.forceKillAfter ?? "5 seconds")!,
+        deaf: options.onUncancellable ?? "wait",
+        sandboxes: options.sandboxRoot ?? "rhapsody.sandboxes",
         kinds: options.kinds?.slice() ?? kinds
       },
       settings
-    )) as BatchDriver<K>
+    )) as QueueDriver<K>
   })
 
 /**
@@ -204,7 +206,7 @@ export const driver = <const K extends Kinds = Kinds>(
 export const layer = <const K extends Kinds = Kinds>(
   options: Options<K> = {}
 ): Layer.Layer<ExecutionBackend.ExecutionBackend<K>, ConfigurationError | BackendError> =>
-  ExecutionBackend.layer(
+  Backend.layer(
     Effect.tap(driver(options), ({ details }) => {
       const { dashboard = "none", scheduler } = details?.() ?? {}
       // a dashboard is for people, who look for its address; else standard output is the program's own

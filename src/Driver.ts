@@ -1,17 +1,17 @@
 /**
  * What a backend author writes: encoded data in, encoded data out. Ids, states, retries, timeouts, admission, events,
- * encoding and the fiber exist once, in `ExecutionBackend.make`; a driver never sees a schema or a subscriber.
+ * encoding and the fiber exist once, in `Backend.make`; a driver never sees a schema or a subscriber.
  *
  * @example
  * ```ts
  * import { Effect } from "effect"
- * import { ExecutionBackend } from "effect-rhapsody"
+ * import { Backend, Driver } from "effect-rhapsody"
  *
- * export const EchoBackend = ExecutionBackend.layer({
+ * export const EchoBackend = Backend.layer({
  *   type: "echo",
  *   kinds: ["executable"],
  *   concurrency: 8,
- *   run: (spec) => Effect.succeed(ExecutionBackend.Outcome.exited({ exitCode: 0, stdout: spec.name }))
+ *   run: (spec) => Effect.succeed(Driver.Outcome.exited({ exitCode: 0, stdout: spec.name }))
  * })
  * ```
  */
@@ -22,143 +22,19 @@ import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { BackendError, ConfigurationError, TaskError } from "./Errors.js"
 import type { HonouredOption } from "./internal/honoured.js"
+import type { Kind } from "./Kind.js"
 import type { Outcome, ProcessExit } from "./Outcome.js"
-import type { Any, HandlerService, Kind, PythonCall } from "./Task.js"
-import type {
-  Capture,
-  Env,
-  InputFile,
-  Leftovers,
-  Limits,
-  Overflow,
-  Resources,
-  SettingsConstructor,
-  Text
-} from "./TaskOptions.js"
+import type { AttemptKey, ExternalFile, ProducedFile, ProducedSandbox, Spec, Staging } from "./Spec.js"
+import type { Any, HandlerService } from "./TaskDefinition.js"
+import type { SettingsConstructor } from "./TaskOptions.js"
 import type { TaskState } from "./TaskState.js"
+import type { Update } from "./Update.js"
 
 export { everyOption, type HonouredOption, programOptions, resourceOptions } from "./internal/honoured.js"
 
 export { Outcome, type ProcessExit } from "./Outcome.js"
-
-/** A program and all that is said about it, with the defaults applied. */
-export interface Executable {
-  readonly _tag: "executable"
-  readonly executable: Text
-  readonly args: ReadonlyArray<Text>
-  readonly stdin: Text | InputFile | undefined
-  /** Added to the environment the program inherits; `undefined` removes. */
-  readonly env: Env
-  readonly cwd: string | undefined
-  readonly capture: {
-    readonly limit: number
-    readonly overflow: Overflow
-    readonly stdout: string | undefined
-    readonly stderr: string | undefined
-    /** Add to the files instead of emptying them. */
-    readonly append: boolean
-    /** Make the directories of the files that are not there. */
-    readonly makeDirectories: boolean
-    readonly merged: boolean
-    readonly onChunk: Capture["onChunk"]
-    /** Whether the result is decoded from standard output: then it is wanted back even when it goes to a file. */
-    readonly wanted: boolean
-  }
-  /** Lines for bash, before the program. */
-  readonly prepare: ReadonlyArray<string>
-  /** Whether it gets a directory of its own. */
-  readonly sandbox: boolean
-  readonly limits: Limits | undefined
-  readonly nice: number | undefined
-  readonly leftovers: Leftovers
-}
-
-/** What to run. */
-export type Program =
-  | Executable
-  | { readonly _tag: "function"; readonly handler: HandlerService }
-  | { readonly _tag: "worker"; readonly module: URL; readonly export: string }
-  | {
-      readonly _tag: "python"
-      /** `"package.module:callable"` */
-      readonly callable: string
-      /** How the payload is handed over. Default `"kwargs"`. */
-      readonly call?: PythonCall
-      /** With `"args"`, the payload's fields in the order of the schema. */
-      readonly fields?: ReadonlyArray<string>
-      /** Directories where modules are looked for, before those of the engine. */
-      readonly path?: ReadonlyArray<string>
-    }
-  | (Omit<Executable, "_tag"> & { readonly _tag: "service"; readonly ready: RegExp })
-
-/** A named file that another task of the same backend leaves in its sandbox. */
-export interface ProducedFile {
-  readonly _tag: "ProducedFile"
-  /** Uid of the task that makes it. */
-  readonly producer: string
-  /** Relative to the producer's sandbox. By default the producer's uid. */
-  readonly file: string
-  /** Relative to the sandbox of the task that needs it. By default as `file`. */
-  readonly target: string
-}
-
-/** A file that no task makes. */
-export interface ExternalFile {
-  readonly _tag: "ExternalFile"
-  readonly path: string
-  /** Relative to the sandbox of the task that needs it. By default the last part of `path`. */
-  readonly target: string
-}
-
-/** Everything that another task of the same backend leaves in its sandbox. */
-export interface ProducedSandbox {
-  readonly _tag: "ProducedSandbox"
-  /** Uid of the task whose sandbox it is. */
-  readonly producer: string
-}
-
-/** What a task needs in its sandbox before it starts, with the defaults applied. */
-export type Input = ProducedFile | ExternalFile | ProducedSandbox
-
-/** How an input comes into a sandbox, in the words of whoever brings it there: the engine, or the library. */
-export interface Staging {
-  readonly source: string
-  readonly target: string
-  readonly action: "link" | "copy" | "move" | "transfer"
-}
-
-/** An input that the engine brings by its own means, and how it said that it would. */
-export interface Link {
-  readonly input: Input
-  readonly staging: Staging
-}
-
-/**
- * One attempt of a task, as data. Dependencies come with a later version: until then `after`, `links`, `inputs` and
- * `outputs` are empty.
- */
-export interface Spec {
-  readonly uid: string
-  /** Name of the definition. */
-  readonly name: string
-  /** 1 for the first. */
-  readonly attempt: number
-  /** Encoded with the payload schema. */
-  readonly payload: unknown
-  readonly program: Program
-  readonly resources: Resources
-  readonly priority: number
-  /** Decoded with the schema of the driver's own settings; undefined when the task carries none. */
-  readonly settings: unknown
-  /** Uids of the tasks that it follows. They have succeeded, but for the producers in `links`. */
-  readonly after: ReadonlyArray<string>
-  /** Inputs that the engine took upon itself. Their producers may still be on their way. */
-  readonly links: ReadonlyArray<Link>
-  /** All other inputs. Their producers have succeeded, and the library has put them into the sandbox. */
-  readonly inputs: ReadonlyArray<Input>
-  /** Files that it is to leave, relative to its sandbox. */
-  readonly outputs: ReadonlyArray<string>
-}
+export * from "./Spec.js"
+export * from "./Update.js"
 
 /** A service that is ready. */
 export interface Serving {
@@ -169,7 +45,7 @@ export interface Serving {
 }
 
 /** What both forms of a driver have. */
-export interface Common<out K extends Kind = Kind> {
+export interface DriverBase<out K extends Kind = Kind> {
   /** Names the backend in errors, events and settings. */
   readonly type: string
   readonly kinds: ReadonlyArray<K>
@@ -196,12 +72,14 @@ export interface Common<out K extends Kind = Kind> {
    */
   readonly cancelable?: (boolean | ((attempt: AttemptKey) => boolean)) | undefined
   /** Longest wait for work that was told to stop. Default 5 seconds. */
-  readonly stopGrace?: Duration.DurationInput | undefined
+  readonly stopTimeout?: Duration.DurationInput | undefined
   /**
    * Starts a service and returns when it is ready; the scope stops it. Needed from a backend that runs the kind
    * `"service"`.
    */
   readonly serve?: ((spec: Spec) => Effect.Effect<Serving, TaskError | BackendError, Scope.Scope>) | undefined
+  /** Kills everything that runs, at once and without grace: `terminate` calls it after it has asked everything to stop. */
+  readonly forceStop?: Effect.Effect<void> | undefined
   /** The engine's own names of states, and what each means here: data of this backend instance. */
   readonly nativeStates?: Readonly<Record<string, TaskState>> | undefined
   /** Facts about the engine that a user may need, such as its address; `ExecutionBackend.state` asks. No secrets. */
@@ -232,7 +110,7 @@ export interface Common<out K extends Kind = Kind> {
 }
 
 /** What only the driver can know while it runs an attempt. */
-export interface Report {
+export interface AttemptReporter {
   /** The work has really started. Needed only from a driver with `reportsExecuting`. */
   readonly executing: Effect.Effect<void>
   /** The same, for callbacks. */
@@ -253,24 +131,24 @@ export interface Report {
  */
 export interface Early {
   /** The last word; `wait` until there was one. */
-  readonly word: "wait" | "hold" | "go"
+  readonly permission: "wait" | "hold" | "go"
   /** Calls with each word from now on. */
   readonly listen: (told: (word: "hold" | "go") => void) => void
 }
 
 /** The slot form of a backend: at most `concurrency` attempts at a time. */
-export interface Driver<out K extends Kind = Kind> extends Common<K> {
+export interface SlotDriver<out K extends Kind = Kind> extends DriverBase<K> {
   readonly concurrency: number | "unbounded"
   /**
    * Runs one attempt. Interruption must stop the work and return when it has stopped. Fails with `taskError(spec, ...)`
    * or a `BackendError`; anything else that goes wrong becomes `TaskError` Defect.
    */
-  readonly run: (spec: Spec, report: Report) => Effect.Effect<Outcome, TaskError | BackendError>
+  readonly run: (spec: Spec, report: AttemptReporter) => Effect.Effect<Outcome, TaskError | BackendError>
   /** `true`: a task is EXECUTING when the driver says so through `report`. Default: when `run` is called. */
   readonly reportsExecuting?: boolean | undefined
   /**
    * Kinds for which interruption of `run` ends within a bound of the driver's own. They need no fiber for the attempt;
-   * all other attempts get one and are abandoned, and reported as not stopped, `stopGrace` after they were told to stop.
+   * all other attempts get one and are abandoned, and reported as not stopped, `stopTimeout` after they were told to stop.
    */
   readonly boundedStop?: ReadonlyArray<K> | undefined
   /**
@@ -279,65 +157,30 @@ export interface Driver<out K extends Kind = Kind> extends Common<K> {
    * before they may: `Report.early`. It needs `reportsExecuting` and `boundedStop`; attempts with a timeout are never
    * early. Default: none.
    */
-  readonly ahead?:
+  readonly prefetch?:
     | { readonly count: number; readonly takes: (spec: Omit<Spec, "uid" | "attempt">) => boolean }
     | undefined
-  /** Kills everything that runs, at once and without grace: what `terminate` asks for after it told all to stop. */
-  readonly kill?: Effect.Effect<void> | undefined
 }
-
-/** An attempt by its two names: the engine must give both back. */
-export interface AttemptKey {
-  readonly uid: string
-  readonly attempt: number
-}
-
-/**
- * What an engine says of an attempt. The first `Ended`, `Failed` or `Canceled` counts; what is said of an attempt that
- * has ended, or that nobody knows, is ignored.
- */
-export type Update = AttemptKey &
-  (
-    | { readonly _tag: "Accepted" }
-    /** It really runs. */
-    | { readonly _tag: "Started" }
-    /** Its state by the engine's own name, as in `nativeStates`; one that is not there is a protocol error. */
-    | { readonly _tag: "Native"; readonly state: string }
-    | { readonly _tag: "Ended"; readonly outcome: Outcome }
-    | { readonly _tag: "Failed"; readonly error: TaskError | BackendError }
-    /**
-     * The work has stopped: as it was asked to, or by the engine's own decision. `stopped` false: it was given up, and
-     * may still be running.
-     */
-    | {
-        readonly _tag: "Canceled"
-        readonly stopped?: boolean | undefined
-        /** How its program ended: see `Report.stopped`. */
-        readonly exit?: ProcessExit | undefined
-      }
-  )
 
 /**
  * The batch form: for an engine with a queue of its own. No fiber of the driver's waits for a task; the engine may hold
  * as many as admission allows.
  */
-export interface BatchDriver<out K extends Kind = Kind> extends Common<K> {
+export interface QueueDriver<out K extends Kind = Kind> extends DriverBase<K> {
   /** Hands attempts over. A failure ends those attempts, and no other. */
   readonly submit: (specs: ReadonlyArray<Spec>) => Effect.Effect<void, BackendError>
   /**
    * Asks to stop attempts that the engine has: their submission has returned, or an update spoke of them. Only `updates`
-   * confirms it. Interrupted when it takes longer than `stopGrace`.
+   * confirms it. Interrupted when it takes longer than `stopTimeout`.
    */
   readonly cancel: (attempts: ReadonlyArray<AttemptKey>) => Effect.Effect<void, BackendError>
-  /** Kills everything that runs, at once and without grace: what `terminate` asks for after it told all to stop. */
-  readonly kill?: Effect.Effect<void> | undefined
   /** All that the engine says, from the first submission on. Its end, or its failure, is the loss of the engine: `lost`. */
   readonly updates: Stream.Stream<Update, BackendError>
 }
 
 /** Either form. */
-export type AnyDriver<K extends Kind = Kind> = Driver<K> | BatchDriver<K>
+export type AnyDriver<K extends Kind = Kind> = SlotDriver<K> | QueueDriver<K>
 
-export const isBatch = <K extends Kind>(driver: AnyDriver<K>): driver is BatchDriver<K> => "updates" in driver
+export const isQueueDriver = <K extends Kind>(driver: AnyDriver<K>): driver is QueueDriver<K> => "updates" in driver
 
 export { taskError } from "./internal/taskError.js"

@@ -29,65 +29,41 @@ import * as Context from "effect/Context"
 import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import type * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
-import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { AnyDriver } from "./Driver.js"
 import type { BackendError, TaskError } from "./Errors.js"
 import { ConfigurationError } from "./Errors.js"
-import * as engine from "./internal/engine/engine.js"
-import * as service from "./internal/engine/service.js"
+import { submitAll as submitStream } from "./internal/engine/submitAll.js"
+import { keys, plain } from "./internal/keys.js"
 import { checkAll, checkMany, elements, notTarget } from "./internal/options/verbs.js"
+import type { Kind, ExecutionBackend as Provided } from "./Kind.js"
 import type * as Task from "./Task.js"
 import type { TaskFiber } from "./TaskFiber.js"
 import { isTaskFiber, TypeId } from "./TaskFiber.js"
 import type { BackendState, StateChange, TaskEvent, TaskState } from "./TaskState.js"
 
-export * from "./Driver.js"
-
-/**
- * In the context: "a backend that runs tasks of these kinds". Covariant: a layer of
- * `ExecutionBackend<"executable" | "python">` satisfies a program that needs `ExecutionBackend<"python">`.
- *
- * Not a `Context.Tag` class, for such a class cannot carry the kinds. Layers are built with `layer(driver)`.
- */
-export interface ExecutionBackend<out K extends Task.Kind> {
-  readonly "~effect-rhapsody/kinds": K
-}
+/** A backend of these kinds, in the context: see `Kind.ExecutionBackend`. */
+export interface ExecutionBackend<out K extends Kind> extends Provided<K> {}
 
 /** What needs no particular kind: events, states, cancel. */
 export type Any = ExecutionBackend<never>
 
 /** The plain key: the backend itself, of the layer merged last. */
-export const ExecutionBackend = Context.GenericTag<Any, Service>("effect-rhapsody/ExecutionBackend")
-
-const key = <K extends Task.Kind>(kind: K) =>
-  Context.GenericTag<ExecutionBackend<K>, Service>(`effect-rhapsody/ExecutionBackend/${kind}`)
-const keys: { readonly [K in Task.Kind]: Context.Tag<ExecutionBackend<K>, Service> } = {
-  executable: key("executable"),
-  function: key("function"),
-  worker: key("worker"),
-  python: key("python"),
-  service: key("service")
-}
-
-/** The key of one kind. */
-export const forKind = <K extends Task.Kind>(kind: K): Context.Tag<ExecutionBackend<K>, Service> => keys[kind]
+export const ExecutionBackend: Context.Tag<Any, Backend> = plain
 
 type Anything = Task.Instance<any, any, any, any>
 /** The fiber of an instance. */
 export type FiberOf<I extends Anything> = TaskFiber<I["Success"], I["Error"] | TaskError | BackendError, I>
 /** What submission may fail with. Nothing is left behind then. */
-export type Refusal = ConfigurationError | BackendError
+export type SubmitError = ConfigurationError | BackendError
 
 type AnyService = Task.Service<any, any, any>
 
 /** A service that is ready. */
-export interface Running<out Info, out E> {
+export interface RunningService<out Info, out E> {
   readonly uid: string
   /** What it told when it became ready, decoded. */
   readonly info: Info
@@ -96,13 +72,13 @@ export interface Running<out Info, out E> {
 }
 
 /** How a task of a stream ended; a rejected one has the refusal in its exit, and a uid only if it was given one. */
-export interface Ended<out I extends Anything> {
+export interface Completion<out I extends Anything> {
   readonly uid: string | undefined
   /** Name of the definition. */
   readonly task: string
   /** What the stream gave, with its payload: `Task.again` makes of it a task to submit once more. */
   readonly instance: I
-  readonly exit: Exit.Exit<I["Success"], I["Error"] | TaskError | Refusal>
+  readonly exit: Exit.Exit<I["Success"], I["Error"] | TaskError | SubmitError>
 }
 
 /** How tasks ended, by uid: those that had ended before, in the order of ending, then the others in the order of submission. */
@@ -118,21 +94,27 @@ export interface AwaitOptions {
   readonly failFast?: boolean | undefined
 }
 
-export interface Service {
+export interface Backend {
   /** The driver's type, e.g. `"concurrent"`. */
   readonly type: string
-  readonly kinds: ReadonlySet<Task.Kind>
+  readonly kinds: ReadonlySet<Kind>
   /** The engine's own names of states, and what each means here. */
   readonly nativeStates: Readonly<Record<string, TaskState>>
-  readonly submit: <I extends Anything>(task: I) => Effect.Effect<FiberOf<I>, Refusal, I["Context"]>
-  readonly submitScoped: <I extends Anything>(task: I) => Effect.Effect<FiberOf<I>, Refusal, I["Context"] | Scope.Scope>
+  readonly submit: <I extends Anything>(task: I) => Effect.Effect<FiberOf<I>, SubmitError, I["Context"]>
+  readonly submitScoped: <I extends Anything>(
+    task: I
+  ) => Effect.Effect<FiberOf<I>, SubmitError, I["Context"] | Scope.Scope>
   readonly submitMany: SubmitMany
   readonly execute: <I extends Anything>(
     task: I
-  ) => Effect.Effect<I["Success"], I["Error"] | TaskError | Refusal, I["Context"]>
+  ) => Effect.Effect<I["Success"], I["Error"] | TaskError | SubmitError, I["Context"]>
   readonly start: <S extends AnyService>(
     task: S
-  ) => Effect.Effect<Running<S["Info"], S["Error"]>, S["Error"] | TaskError | Refusal, S["Context"] | Scope.Scope>
+  ) => Effect.Effect<
+    RunningService<S["Info"], S["Error"]>,
+    S["Error"] | TaskError | SubmitError,
+    S["Context"] | Scope.Scope
+  >
   readonly cancel: (target: string | TaskFiber<unknown, unknown>) => Effect.Effect<boolean, BackendError>
   readonly cancelAll: Effect.Effect<number>
   readonly terminate: Effect.Effect<void>
@@ -152,17 +134,17 @@ export interface SubmitMany {
   <I extends Anything>(
     tasks: Iterable<I>,
     options: { readonly atomic: true }
-  ): Effect.Effect<Array<FiberOf<I>>, Refusal, I["Context"]>
+  ): Effect.Effect<Array<FiberOf<I>>, SubmitError, I["Context"]>
   <I extends Anything>(
     tasks: Iterable<I>,
     options?: { readonly atomic?: false | undefined }
-  ): Effect.Effect<Array<Either.Either<FiberOf<I>, Refusal>>, never, I["Context"]>
+  ): Effect.Effect<Array<Either.Either<FiberOf<I>, SubmitError>>, never, I["Context"]>
 }
 
 // ------------------------------------------------------------------------------------------------------------- verbs
 
 /** Of what may be no task at all, which the backend refuses. */
-const kindOf = (task: Task.Unit): Task.Kind | undefined => {
+const kindOf = (task: Task.Submittable): Kind | undefined => {
   try {
     const { kind } = task.task
     return Object.hasOwn(keys, kind) ? kind : undefined
@@ -173,12 +155,12 @@ const kindOf = (task: Task.Unit): Task.Kind | undefined => {
 
 // A layer may claim a kind that it turns out not to run (one chosen by name at run time): its plain key refuses typed.
 const backendOf = <A, E, R>(
-  task: Task.Unit,
-  use: (backend: Service) => Effect.Effect<A, E, R>
+  task: Task.Submittable,
+  use: (backend: Backend) => Effect.Effect<A, E, R>
 ): Effect.Effect<A, E, R> =>
   Effect.contextWithEffect((context: Context.Context<any>) => {
     const kind = kindOf(task)
-    const tag: Context.Tag<any, Service> | undefined = kind === undefined ? undefined : keys[kind]
+    const tag = kind === undefined ? undefined : keys[kind]
     const own = tag === undefined ? Option.none() : Context.getOption(context, tag)
     return use(Option.isSome(own) ? own.value : Context.unsafeGet(context, ExecutionBackend))
   })
@@ -191,19 +173,19 @@ const backendOf = <A, E, R>(
  * nothing behind, with `ConfigurationError` when the request can never work (`configKey` names the field) and with
  * `BackendError` when the backend is closed (Closed) or has lost its engine (the error that told so).
  */
-export const submit = <I extends Anything>(task: I): Effect.Effect<FiberOf<I>, Refusal, I["Context"]> =>
+export const submit = <I extends Anything>(task: I): Effect.Effect<FiberOf<I>, SubmitError, I["Context"]> =>
   backendOf(task, (backend) => backend.submit(task))
 
 /** As `submit`, but the fiber belongs to the caller's `Scope`: closing it cancels the task. */
 export const submitScoped = <I extends Anything>(
   task: I
-): Effect.Effect<FiberOf<I>, Refusal, I["Context"] | Scope.Scope> =>
+): Effect.Effect<FiberOf<I>, SubmitError, I["Context"] | Scope.Scope> =>
   backendOf(task, (backend) => backend.submitScoped(task))
 
 /** Submits a task and waits for its result. Interrupting the caller cancels the task and waits until it has stopped. */
 export const execute = <I extends Anything>(
   task: I
-): Effect.Effect<I["Success"], I["Error"] | TaskError | Refusal, I["Context"]> =>
+): Effect.Effect<I["Success"], I["Error"] | TaskError | SubmitError, I["Context"]> =>
   backendOf(task, (backend) => backend.execute(task))
 
 const oneBackend = new ConfigurationError({
@@ -233,7 +215,7 @@ export const submitMany: SubmitMany = (
   )
 
 // One after the other: the order of submission stays. Whoever is interrupted gets no fibers, and none goes on.
-const eachTo = (backends: ReadonlyArray<Service>, tasks: ReadonlyArray<Anything>) =>
+const eachTo = (backends: ReadonlyArray<Backend>, tasks: ReadonlyArray<Anything>) =>
   Effect.uninterruptibleMask((restore) => {
     const accepted: Array<TaskFiber<unknown, unknown>> = []
     return Effect.forEach(tasks, (task, i) =>
@@ -253,18 +235,19 @@ const eachTo = (backends: ReadonlyArray<Service>, tasks: ReadonlyArray<Anything>
 export const submitAll = <I extends Anything, E, R>(
   tasks: Stream.Stream<I, E, R>,
   options: { readonly buffer?: number | undefined } = {}
-): Stream.Stream<Ended<I>, E, R | I["Context"]> => {
+): Stream.Stream<Completion<I>, E, R | I["Context"]> => {
   const wrong = checkAll(options)
-  return wrong === undefined
-    ? service.submitAll(tasks, submitScoped, options.buffer ?? 1024)
-    : Stream.fail(wrong as never)
+  return wrong === undefined ? submitStream(tasks, submitScoped, options.buffer ?? 1024) : Stream.fail(wrong as never)
 }
 
 /** Starts a service and returns when it is ready; it is stopped when the scope closes. */
 export const start = <S extends AnyService>(
   task: S
-): Effect.Effect<Running<S["Info"], S["Error"]>, S["Error"] | TaskError | Refusal, S["Context"] | Scope.Scope> =>
-  backendOf(task, (backend) => backend.start(task))
+): Effect.Effect<
+  RunningService<S["Info"], S["Error"]>,
+  S["Error"] | TaskError | SubmitError,
+  S["Context"] | Scope.Scope
+> => backendOf(task, (backend) => backend.start(task))
 
 /**
  * Cancels a task by uid or by its fiber and returns when its work has stopped: true when it was live. Whoever waits
@@ -334,7 +317,7 @@ export const state: Effect.Effect<BackendState, never, Any> = Effect.flatMap(
  * buffer is long gets an `EventsDropped` with their number in place of the newest events; it slows nobody. When nothing
  * moves because all slots are held by handlers that wait, a `Standstill` says so. The stream ends with the backend.
  * When the scope closes, no event follows, and closing waits until the reader has read what is buffered, at most for
- * `stopGrace`. What a reader that was interrupted has not read is counted in the log.
+ * `stopTimeout`. What a reader that was interrupted has not read is counted in the log.
  */
 export const events: Effect.Effect<Stream.Stream<TaskEvent>, never, Any | Scope.Scope> = Effect.flatMap(
   ExecutionBackend,
@@ -349,52 +332,3 @@ export const onStateChange = (
   callback: (task: StateChange, state: TaskState) => void | Effect.Effect<void>
 ): Effect.Effect<void, never, Any | Scope.Scope> =>
   Effect.flatMap(ExecutionBackend, (backend) => backend.onStateChange(callback))
-
-// ------------------------------------------------------------------------------------------------------------ layers
-
-/** Limits of a backend. */
-export interface Options {
-  /** Live tasks; `submit` waits beyond it. Default 10,000. */
-  readonly admission?: number | undefined
-  /** Live tasks submitted by running tasks, which do not wait; beyond it BackendError Rejected. Default: `admission`. */
-  readonly nestedAdmission?: number | undefined
-  /**
-   * Tasks remembered after their end: their states, and for `awaitAll` their results. Default 10,000; less where results
-   * are large.
-   */
-  readonly history?: number | undefined
-  /** Events kept for a subscriber that does not read. Default 4 times `admission`. */
-  readonly eventBuffer?: number | undefined
-  /** Longest wait for a handler that was told to stop. Default: the driver's, or 5 seconds. */
-  readonly stopGrace?: Duration.DurationInput | undefined
-}
-
-/** The service over a driver, for as long as the scope is open. Use `layer` unless you build a layer of your own. */
-export const make = <const K extends Task.Kind>(
-  driver: AnyDriver<K>,
-  options: Options = {}
-): Effect.Effect<Service, ConfigurationError, Scope.Scope> =>
-  Effect.gen(function* () {
-    // a scope of its own, for its finalizers have an order, and the caller's scope may run its own in parallel
-    const scope = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)
-    return service.make(driver, yield* Scope.extend(engine.make(driver, options), scope))
-  })
-
-/**
- * A backend: the one way to a layer that claims kinds, which are those of the driver. Fails with `ConfigurationError`
- * when a limit has a value that cannot be honoured.
- */
-export const layer = <const K extends Task.Kind, E = never, R = never>(
-  driver: AnyDriver<K> | Effect.Effect<AnyDriver<K>, E, R>,
-  options?: Options
-): Layer.Layer<ExecutionBackend<K>, E | ConfigurationError, Exclude<R, Scope.Scope>> =>
-  Layer.scopedContext(
-    Effect.gen(function* () {
-      const built = Effect.isEffect(driver) ? yield* driver : driver
-      const service = yield* make(built, options)
-      return built.kinds.reduce<Context.Context<any>>(
-        (context, kind) => Context.add(context, forKind(kind), service),
-        Context.make(ExecutionBackend, service)
-      )
-    })
-  )

@@ -10,7 +10,7 @@
  * @example
  * ```ts
  * import { Effect, Schema } from "effect"
- * import { ExecutionBackend, NoopBackend, Task } from "effect-rhapsody"
+ * import { Backend, Driver, ExecutionBackend, NoopBackend, Task } from "effect-rhapsody"
  *
  * const Count = Task.executable("Count", {
  *   payload: { file: Schema.String },
@@ -24,13 +24,16 @@
  * )
  * ```
  */
+
 import * as Config from "effect/Config"
 import type { ConfigError } from "effect/ConfigError"
 import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
+import * as Backend from "./Backend.js"
+import * as Driver from "./Driver.js"
 import type { ConfigurationError } from "./Errors.js"
-import * as ExecutionBackend from "./ExecutionBackend.js"
-import { limitChecks, limitsIn } from "./internal/engine/limits.js"
+import type * as ExecutionBackend from "./ExecutionBackend.js"
+import { limitChecks, limitsIn } from "./internal/engine/submit/limits.js"
 import type { Checks } from "./internal/options/values.js"
 import { callback, fields } from "./internal/options/values.js"
 import type * as Task from "./Task.js"
@@ -39,35 +42,34 @@ import type * as Task from "./Task.js"
 export type Kinds = Exclude<Task.Kind, "service">
 const kinds: ReadonlyArray<Kinds> = ["executable", "function", "worker", "python"]
 
-export interface Options extends ExecutionBackend.Options {
+export interface Options extends Backend.Options {
   /**
    * The answer to an attempt, encoded with the success schema; for an executable its standard output, text or bytes.
    * Or an Effect of it, whose failure is the task's own error, encoded. What it throws ends the task as `TaskError`
    * Defect. Default: `""` for an executable, the payload for the others.
    */
-  readonly answer?: ((spec: ExecutionBackend.Spec) => unknown) | undefined
+  readonly answer?: ((spec: Driver.Spec) => unknown) | undefined
   /** Settings of the backend that this one stands for, e.g. `ConcurrentBackend.settings`. Default: none are taken. */
   readonly settings?: Task.SettingsConstructor<never> | undefined
 }
 
-const exited = (stdout: unknown): ExecutionBackend.Outcome =>
+const exited = (stdout: unknown): Driver.Outcome =>
   typeof stdout === "string" || stdout instanceof Uint8Array
-    ? ExecutionBackend.Outcome.exited({ exitCode: 0, stdout })
+    ? Driver.Outcome.exited({ exitCode: 0, stdout })
     : { _tag: "Invalid", reason: "InvalidResult", message: `an executable prints text or bytes, not ${typeof stdout}` }
 
 const silent = Effect.succeed(exited(""))
 
-const run = (answer: Options["answer"]): ExecutionBackend.Driver<Kinds>["run"] =>
+const run = (answer: Options["answer"]): Driver.SlotDriver<Kinds>["run"] =>
   answer === undefined
-    ? ({ payload, program }) =>
-        program._tag === "executable" ? silent : Effect.succeed(ExecutionBackend.Outcome.success(payload))
+    ? ({ payload, work }) => (work._tag === "executable" ? silent : Effect.succeed(Driver.Outcome.success(payload)))
     : (spec) => {
         const told = answer(spec)
-        const outcome = spec.program._tag === "executable" ? exited : ExecutionBackend.Outcome.success
+        const outcome = spec.work._tag === "executable" ? exited : Driver.Outcome.success
         return Effect.isEffect(told)
           ? Effect.match(told as Effect.Effect<unknown, unknown>, {
               onSuccess: outcome,
-              onFailure: ExecutionBackend.Outcome.failure
+              onFailure: Driver.Outcome.failure
             })
           : Effect.succeed(outcome(told))
       }
@@ -78,27 +80,27 @@ const run = (answer: Options["answer"]): ExecutionBackend.Driver<Kinds>["run"] =
  * @example
  * ```ts
  * import { Effect } from "effect"
- * import { ExecutionBackend, NoopBackend } from "effect-rhapsody"
+ * import { Backend, NoopBackend } from "effect-rhapsody"
  *
  * const inner = NoopBackend.driver()
  *
  * // a dry run that takes as long as the programs would
- * export const SlowNoop = ExecutionBackend.layer({
+ * export const SlowNoop = Backend.layer({
  *   ...inner,
  *   run: (spec, report) => Effect.delay(inner.run(spec, report), "1 second")
  * })
  * ```
  */
-export const driver = ({ answer, settings }: Options = {}): ExecutionBackend.Driver<Kinds> => ({
+export const driver = ({ answer, settings }: Options = {}): Driver.SlotDriver<Kinds> => ({
   type: "noop",
   kinds,
   concurrency: "unbounded",
   // as the backend that it stands for would
-  honours: ExecutionBackend.everyOption,
+  honours: Driver.everyOption,
   // an answer may not heed its interruption
   ...(answer === undefined ? { boundedStop: kinds } : {}),
   // never called, for `run` asks no handler
-  handler: (task) => ({ task, run: (payload) => Effect.succeed(ExecutionBackend.Outcome.success(payload)) }),
+  handler: (task) => ({ task, run: (payload) => Effect.succeed(Driver.Outcome.success(payload)) }),
   ...(settings === undefined ? {} : { settings }),
   run: run(answer)
 })
@@ -112,7 +114,7 @@ export type Provides = ExecutionBackend.ExecutionBackend<Kinds> | Task.Handler<s
 /** Any number of tasks at the same time. Fails with `ConfigurationError` when a limit cannot be honoured. */
 export const layer = (options: Options = {}): Layer.Layer<Provides, ConfigurationError> =>
   // the driver stands in for every handler, which no context could hold
-  ExecutionBackend.layer(
+  Backend.layer(
     Effect.suspend(() => optionFields("", options) ?? Effect.succeed(driver(options))),
     limitsIn(options)
   ) as Layer.Layer<any, ConfigurationError>

@@ -29,82 +29,21 @@ import type * as Context from "effect/Context"
 import type * as Effect from "effect/Effect"
 import type * as Layer from "effect/Layer"
 import * as Schema from "effect/Schema"
-import type { Outcome } from "./Driver.js"
 import type { ReservedTag, RhapsodyError } from "./Errors.js"
-import type { ExecutionBackend } from "./ExecutionBackend.js"
-import type { Codec } from "./internal/codec.js"
-import { define, handlerTag, TypeId } from "./internal/definition.js"
+import { define, handlerTag } from "./internal/definition.js"
 import { checkDefinition } from "./internal/options/definition.js"
+import type { ExecutionBackend, Kind } from "./Kind.js"
 import type { Output, PythonException } from "./Output.js"
+import type { Any, AttemptInfo, Command, HandlerService, Implementation, PythonCall } from "./TaskDefinition.js"
 import type { Instance, Service } from "./TaskInstance.js"
-import type { DefinitionOptions, Env, InputFile, Options, Text } from "./TaskOptions.js"
+import type { DefinitionOptions, Options } from "./TaskOptions.js"
 
+export { Kind } from "./Kind.js"
 export * from "./Output.js"
+export * from "./TaskDefinition.js"
 export * from "./TaskInstance.js"
 export * from "./TaskOptions.js"
-
-export { TypeId }
-
-/** The ways to run: a program, an Effect in this process, a CPU-bound export of a module, Python, a long-lived program. */
-export const Kind = Schema.Literal("executable", "function", "worker", "python", "service")
-export type Kind = typeof Kind.Type
-
 // ------------------------------------------------------------------------------------------------------- definitions
-
-/** A program to start. No shell is involved: to use one, name it (`executable: "sh", args: ["-c", script]`). */
-export interface Command {
-  /** A path, or a name that is looked up in the task's own PATH. */
-  readonly executable: Text
-  readonly args?: ReadonlyArray<Text> | undefined
-  /** Given to the program as its standard input: text, bytes or a file; without it, the input is empty. */
-  readonly stdin?: Text | InputFile | undefined
-  /** As the option of the same name, which wins where both name a variable. */
-  readonly env?: Env | undefined
-  /** As the option of the same name, which wins. */
-  readonly cwd?: string | undefined
-}
-
-/**
- * How a Python function gets its payload: each field as a keyword argument (`"kwargs"`), the fields in the order of the
- * schema as positional ones (`"args"`; one that is left out before one that is given is refused), the whole as one dictionary (`"object"`), or a payload of two fields, `args` and `kwargs`,
- * as what they say (`"both"`).
- */
-export type PythonCall = "kwargs" | "args" | "object" | "both"
-
-/** How a definition is run: its half that is not schemas. */
-export type Body =
-  | {
-      readonly _tag: "executable"
-      readonly command: (payload: any) => Command
-      readonly failure: ((output: Output, payload: any) => unknown) | undefined
-      readonly exitCodes: ReadonlyArray<number>
-    }
-  | { readonly _tag: "function" }
-  | { readonly _tag: "worker"; readonly module: URL; readonly export: string }
-  | {
-      readonly _tag: "python"
-      readonly callable: string
-      readonly call?: PythonCall
-      readonly path?: ReadonlyArray<string>
-      readonly failure?: (exception: PythonException, payload: any) => unknown
-    }
-  | { readonly _tag: "service"; readonly command: (payload: any) => Command; readonly ready: RegExp }
-
-/** Any definition. */
-export interface Any {
-  readonly [TypeId]: typeof TypeId
-  readonly name: string
-  readonly kind: Kind
-  readonly payloadSchema: Schema.Schema.AnyNoContext
-  readonly successSchema: Schema.Schema.AnyNoContext
-  readonly errorSchema: Schema.Schema.All
-  readonly body: Body
-  readonly options: DefinitionOptions
-  /** @internal compiled at first use */
-  readonly codec: Codec
-  /** @internal of a function: what its handler is found by */
-  readonly handler: Context.Tag<any, HandlerService> | undefined
-}
 
 /** What `make` takes: nothing for a task without payload, else the fields; those with a default may be left out. */
 export type PayloadInput<Fields extends Schema.Struct.Fields> = [keyof Fields] extends [never]
@@ -149,20 +88,6 @@ export interface Handler<out Name extends string> {
   readonly "~handler": Name
 }
 
-/** What a handler may know about the attempt it serves. */
-export interface Info {
-  readonly uid: string
-  /** 1 for the first. */
-  readonly attempt: number
-}
-
-export interface HandlerService {
-  /** The definition that this is the handler of; a namesake is refused. */
-  readonly task: Any
-  /** Encoded payload to encoded outcome. */
-  readonly run: (payload: unknown, info: Info) => Effect.Effect<Outcome>
-}
-
 /** The key of a handler: `toLayer` provides it, and so may a test or a runner that has another way to run the task. */
 export const Handler = <Name extends string>(name: Name): Context.Tag<Handler<Name>, HandlerService> => handlerTag(name)
 
@@ -183,7 +108,7 @@ export interface FunctionTask<
   toLayer<R = never>(
     handler: (
       payload: Schema.Struct.Type<Fields>,
-      info: Info
+      info: AttemptInfo
     ) => Effect.Effect<Success["Type"], Error["Type"] | RhapsodyError, R>
   ): Layer.Layer<Handler<Name>, never, Exclude<R, Handler<Name>>>
 }
@@ -346,7 +271,7 @@ export const python = <
 ): Task<Name, "python", Fields, Success, Error> => {
   checkDefinition("python", name, options)
   const { call, callable, failure, path, ...rest } = options
-  const body: Body = {
+  const body: Implementation = {
     _tag: "python",
     callable,
     ...(call === undefined ? {} : { call }),

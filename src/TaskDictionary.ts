@@ -16,7 +16,7 @@
  *     { uid: "bye", executable: "sh", arguments: ["-c", "echo $WORD"], env: { WORD: "bye" } }
  *   ])
  *   return yield* Effect.forEach(tasks, ExecutionBackend.execute)
- * }).pipe(Effect.provide(Layer.provide(BackendRegistry.get(), BackendRegistry.layerDefault)))
+ * }).pipe(Effect.provide(Layer.provide(BackendRegistry.layer(), BackendRegistry.layerDefault)))
  * ```
  */
 import * as Effect from "effect/Effect"
@@ -25,9 +25,9 @@ import * as Schema from "effect/Schema"
 import type { ConfigurationErrorReason } from "./Errors.js"
 import { ConfigurationError } from "./Errors.js"
 import type { ExecutionBackend } from "./ExecutionBackend.js"
+import { describe } from "./internal/describe.js"
 import * as fields from "./internal/dictionary/fields.js"
 import { toInstance } from "./internal/dictionary/instance.js"
-import { describe } from "./internal/engine/outcome.js"
 import { firstIssue } from "./internal/issue.js"
 import * as Task from "./Task.js"
 
@@ -59,7 +59,7 @@ export interface CaptureDict {
   readonly stdout?: string | null | undefined
   readonly stderr?: string | null | undefined
   /** Standard error goes where standard output goes. */
-  readonly merged?: boolean | null | undefined
+  readonly mergeStderr?: boolean | null | undefined
   /** Bytes per stream in memory. */
   readonly limit?: number | null | undefined
   readonly overflow?: Task.Overflow | null | undefined
@@ -114,7 +114,7 @@ export interface TaskDict {
       }
     | null
     | undefined
-  /** The layer that is provided decides: see `BackendRegistry.get`. */
+  /** The layer that is provided decides: see `BackendRegistry.layer`. */
   readonly backend?: NotHere
   /** This version stages no files. */
   readonly input_files?: NotHere
@@ -150,7 +150,7 @@ const Dictionary: Schema.Schema<TaskDict> = Schema.Struct(fields.dictionary).ann
 })
 
 // So that what was decoded can be written again, as it was.
-const origins = new WeakMap<Task.Unit, TaskDict>()
+const origins = new WeakMap<Task.Submittable, TaskDict>()
 
 /**
  * Decodes a dictionary; encodes only what it decoded, as it was. Errors are a `ParseError` with the path of the key;

@@ -10,13 +10,13 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import { NodeInspectSymbol } from "effect/Inspectable"
 import type { BackendError } from "./Errors.js"
-import type { Unit } from "./Task.js"
+import type { Submittable } from "./TaskInstance.js"
 import type { TaskState } from "./TaskState.js"
 
 export const TypeId = "~effect-rhapsody/TaskFiber" as const
 export type TypeId = typeof TypeId
 
-export interface TaskFiber<out A, out E = never, out I = Unit> extends Fiber.RuntimeFiber<A, E> {
+export interface TaskFiber<out A, out E = never, out I = Submittable> extends Fiber.RuntimeFiber<A, E> {
   readonly [TypeId]: Handle
   readonly uid: string
   /** Name of the definition. */
@@ -62,7 +62,11 @@ const awaited: PropertyDescriptor = {
 }
 
 /** @internal */
-export const decorate = <A, E>(fiber: Fiber.RuntimeFiber<A, E>, handle: Handle, instance: Unit): TaskFiber<A, E> => {
+export const decorate = <A, E>(
+  fiber: Fiber.RuntimeFiber<A, E>,
+  handle: Handle,
+  instance: Submittable
+): TaskFiber<A, E> => {
   const target = fiber as any
   target[TypeId] = handle
   target.uid = handle.uid

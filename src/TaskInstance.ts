@@ -1,12 +1,12 @@
 /** Units of work: what the `make` of a definition gives, and what is submitted. */
 import { anotherOf, InstanceTypeId, ServiceTypeId } from "./internal/definition.js"
-import type { Any } from "./Task.js"
+import type { Any } from "./TaskDefinition.js"
 import type { Options } from "./TaskOptions.js"
 
 export { InstanceTypeId, ServiceTypeId }
 
 /** What instances of every kind have. */
-export interface Unit {
+export interface Submittable {
   readonly task: Any
   readonly payload: Readonly<Record<string, unknown>>
   readonly options: Options<any>
@@ -17,7 +17,7 @@ export interface Unit {
  * value, which may be submitted as often as you like; see `again`.
  */
 export interface Instance<out A, out E, out R, out P = Readonly<Record<string, unknown>>>
-  extends Omit<Unit, "payload"> {
+  extends Omit<Submittable, "payload"> {
   readonly payload: P
   readonly [InstanceTypeId]: typeof InstanceTypeId
   readonly Success: A
@@ -26,7 +26,7 @@ export interface Instance<out A, out E, out R, out P = Readonly<Record<string, u
 }
 
 /** An instance of a service task: it is started, not awaited. */
-export interface Service<out Info, out E, out R> extends Unit {
+export interface Service<out Info, out E, out R> extends Submittable {
   readonly [ServiceTypeId]: typeof ServiceTypeId
   readonly Info: Info
   readonly Error: E

@@ -91,7 +91,7 @@ export interface Capture {
   /** `true`: make the directories of these files that are not there. */
   readonly makeDirectories?: boolean | undefined
   /** Standard error goes where standard output goes, in the order of writing. */
-  readonly merged?: boolean | undefined
+  readonly mergeStderr?: boolean | undefined
   /**
    * Called with what is printed to memory, while the program runs, piece by piece and in order: for progress, a log, a
    * parser. The program waits when this is slower than it prints. What is seen here is kept for the result as well.
@@ -100,7 +100,7 @@ export interface Capture {
 }
 
 /** Limits of the system for a program and what it starts, soft and hard; sizes in bytes. */
-export interface Limits {
+export interface Rlimits {
   readonly addressSpace?: number | undefined
   readonly coreSize?: number | undefined
   readonly cpuSeconds?: number | undefined
@@ -117,7 +117,7 @@ export interface Limits {
  * What becomes of processes that a program leaves running when it ends by itself: they are killed (`"kill"`), or left
  * alone on purpose (`"detach"`), also when the backend closes or this process dies.
  */
-export type Leftovers = "kill" | "detach"
+export type Orphans = "kill" | "detach"
 
 /** 64 MiB. */
 export const defaultCaptureLimit = 64 * 1024 * 1024
@@ -182,18 +182,18 @@ export interface DefinitionOptions<in E = unknown> {
    * program's input. The first that fails is the end of the task, as is one after which the shell does not come to the
    * program (`exit 0`): LaunchFailed, with its number and exit code.
    */
-  readonly prepare?: ReadonlyArray<string> | undefined
+  readonly preExec?: ReadonlyArray<string> | undefined
   /**
    * `true`: the task gets a new directory of its own, for all its attempts, so that a retry goes on from what the attempt
    * before left there. It is its cwd unless the task names one, and it is kept. Its path is in RHAPSODY_SANDBOX and in
    * `Output.sandboxPath`. It is named by the uid, in a directory of this backend instance below `sandboxes`.
    */
   readonly sandbox?: boolean | undefined
-  readonly limits?: Limits | undefined
+  readonly rlimits?: Rlimits | undefined
   /** Added to the niceness of this process: 19 is the humblest. */
   readonly nice?: number | undefined
   /** Default `"kill"`. */
-  readonly leftovers?: Leftovers | undefined
+  readonly orphans?: Orphans | undefined
   readonly settings?: Settings | undefined
 }
 

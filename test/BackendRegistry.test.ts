@@ -14,19 +14,13 @@ import {
   Schema,
   TestClock
 } from "effect"
-import {
-  BackendError,
-  BackendRegistry,
-  ConcurrentBackend,
-  ConfigurationError,
-  Defaults,
-  ExecutionBackend,
-  Task
-} from "effect-rhapsody"
+import type { Driver } from "effect-rhapsody"
+import { Backend, BackendRegistry, ConcurrentBackend, Defaults, ExecutionBackend, Task } from "effect-rhapsody"
+import { BackendError, ConfigurationError } from "effect-rhapsody/Errors"
 import { ok, Program } from "./support.js"
 
-type Driver = ExecutionBackend.Driver<"executable">
-const driver = (type: string, some: Partial<Driver> = {}): Driver => ({
+type EchoDriver = Driver.SlotDriver<"executable">
+const driver = (type: string, some: Partial<EchoDriver> = {}): EchoDriver => ({
   type,
   kinds: ["executable"],
   concurrency: 1,
@@ -44,7 +38,7 @@ const unavailable = (message: string) =>
 const named = (name: string, probe?: Effect.Effect<void, BackendError>) =>
   BackendRegistry.entry({
     name,
-    layer: () => ExecutionBackend.layer(driver(name)),
+    layer: () => Backend.layer(driver(name)),
     ...(probe === undefined ? {} : { probe })
   })
 
@@ -59,9 +53,9 @@ const Cluster = BackendRegistry.entry({
   layer: ({ nodes, queue }) =>
     nodes > 8
       ? Layer.fail(new ConfigurationError({ configKey: "nodes", reason: "InvalidOption", details: { message: "few" } }))
-      : ExecutionBackend.layer(driver(`${queue}-${nodes}`))
+      : Backend.layer(driver(`${queue}-${nodes}`))
 })
-const registry = BackendRegistry.layer(named("a"), Cluster, named("b"))
+const registry = BackendRegistry.layerEntries(named("a"), Cluster, named("b"))
 
 // ------------------------------------------------------------------------------------------- the original's reference
 
@@ -75,7 +69,7 @@ describe("the original's examples", () => {
       for (const name of yield* BackendRegistry.list) {
         lines.push(
           yield* typeOf.pipe(
-            Effect.provide(BackendRegistry.get(name)),
+            Effect.provide(BackendRegistry.layer(name)),
             Effect.match({
               onSuccess: (type) => `${name}: ${type}`,
               onFailure: (error) => `${name}: Not available (${error.message})`
@@ -86,7 +80,7 @@ describe("the original's examples", () => {
       assert.deepStrictEqual(lines, ["concurrent: concurrent", "noop: noop", "broken: Not available (broken)"])
     }).pipe(
       Effect.provide(
-        BackendRegistry.layer(...here, {
+        BackendRegistry.layerEntries(...here, {
           name: "broken",
           layer: () => Layer.fail(new ConfigurationError({ reason: "InvalidOption", details: { message: "broken" } }))
         })
@@ -98,7 +92,7 @@ describe("the original's examples", () => {
     Effect.gen(function* () {
       const log = yield* Ref.make<ReadonlyArray<string>>([])
       const say = (line: string) => Ref.update(log, (lines) => [...lines, line])
-      const LoggingBackend = ExecutionBackend.layer(
+      const LoggingBackend = Backend.layer(
         Effect.gen(function* () {
           yield* Effect.addFinalizer(() => say("Terminating"))
           return driver("logging", { run: (spec) => Effect.zipRight(say(`Submitting ${spec.uid}`), ok) })
@@ -107,7 +101,7 @@ describe("the original's examples", () => {
       yield* BackendRegistry.register({ name: "logging", layer: () => LoggingBackend })
 
       const answer = yield* ExecutionBackend.execute(Program.make(undefined, { uid: "test_task" })).pipe(
-        Effect.provide(BackendRegistry.get("logging"))
+        Effect.provide(BackendRegistry.layer("logging"))
       )
       assert.strictEqual(answer, "ok")
       assert.deepStrictEqual(yield* Ref.get(log), ["Submitting test_task", "Terminating"])
@@ -126,7 +120,7 @@ describe("the original's examples", () => {
         { name: "concurrent", available: true },
         { name: "noop", available: true }
       ])
-    }).pipe(Effect.provide(BackendRegistry.layer(...here)))
+    }).pipe(Effect.provide(BackendRegistry.layerEntries(...here)))
   )
 })
 
@@ -135,41 +129,41 @@ describe("the original's examples", () => {
 describe("names", () => {
   it.effect("without one it is the default backend, which can be another", () =>
     Effect.gen(function* () {
-      assert.strictEqual(yield* Effect.provide(typeOf, BackendRegistry.get()), "concurrent")
-      const other = Layer.provide(BackendRegistry.get(), Defaults.layer({ backend: "noop" }))
+      assert.strictEqual(yield* Effect.provide(typeOf, BackendRegistry.layer()), "concurrent")
+      const other = Layer.provide(BackendRegistry.layer(), Defaults.layer({ backend: "noop" }))
       assert.strictEqual(yield* Effect.provide(typeOf, other), "noop")
     }).pipe(Effect.provide(BackendRegistry.layerDefault))
   )
 
   it.effect("an unknown one is refused and those that are known are listed", () =>
     Effect.gen(function* () {
-      const error = yield* refusal(BackendRegistry.get("dsk"))
+      const error = yield* refusal(BackendRegistry.layer("dsk"))
       assert.deepInclude(error, { _tag: "ConfigurationError", reason: "UnknownBackend", configKey: "backend" })
       assert.strictEqual(error.message, "backend: dsk is not registered; known: a, cluster, b")
-      const byDefault = yield* refusal(BackendRegistry.get())
+      const byDefault = yield* refusal(BackendRegistry.layer())
       assert.include(byDefault.message, "concurrent, which is Defaults.backend, is not registered")
-      const empty = yield* Effect.provide(refusal(BackendRegistry.get("a")), BackendRegistry.layer())
+      const empty = yield* Effect.provide(refusal(BackendRegistry.layer("a")), BackendRegistry.layerEntries())
       assert.include(empty.message, "known: none")
     }).pipe(Effect.provide(registry))
   )
 
   it.effect("one that is taken is refused and the first stays, unless it is to be replaced", () =>
     Effect.gen(function* () {
-      const again = { name: "a", layer: () => ExecutionBackend.layer(driver("second")) }
+      const again = { name: "a", layer: () => Backend.layer(driver("second")) }
       const error = yield* Effect.flip(BackendRegistry.register(again))
       assert.deepInclude(error, { reason: "DuplicateBackend", configKey: "backend" })
       assert.include(error.message, "a is registered already")
-      assert.strictEqual(yield* Effect.provide(typeOf, BackendRegistry.get("a")), "a")
+      assert.strictEqual(yield* Effect.provide(typeOf, BackendRegistry.layer("a")), "a")
 
       yield* BackendRegistry.register(again, { replace: true })
-      assert.strictEqual(yield* Effect.provide(typeOf, BackendRegistry.get("a")), "second")
+      assert.strictEqual(yield* Effect.provide(typeOf, BackendRegistry.layer("a")), "second")
       assert.deepStrictEqual(yield* BackendRegistry.list, ["a", "cluster", "b"])
     }).pipe(Effect.provide(registry))
   )
 
   it.effect("two of a name in one layer, and an empty one, are refused", () =>
     Effect.gen(function* () {
-      const error = yield* refusal(BackendRegistry.layer(named("a"), named("b"), named("a")))
+      const error = yield* refusal(BackendRegistry.layerEntries(named("a"), named("b"), named("a")))
       assert.deepInclude(error, { reason: "DuplicateBackend", configKey: "backend" })
       const empty = yield* Effect.flip(BackendRegistry.register(named("")))
       assert.deepInclude(empty, { reason: "InvalidOption", configKey: "backend" })
@@ -178,7 +172,7 @@ describe("names", () => {
 
   it.effect("one that is registered before the layer is built is found", () =>
     Effect.gen(function* () {
-      const layer = BackendRegistry.get("late")
+      const layer = BackendRegistry.layer("late")
       yield* BackendRegistry.register(named("late"))
       assert.strictEqual(yield* Effect.provide(typeOf, layer), "late")
     }).pipe(Effect.provide(registry))
@@ -190,7 +184,7 @@ describe("names", () => {
 describe("options", () => {
   it.effect("are decoded with the schema of the backend", () =>
     Effect.gen(function* () {
-      assert.strictEqual(yield* Effect.provide(typeOf, BackendRegistry.get("cluster", { nodes: 2 })), "debug-2")
+      assert.strictEqual(yield* Effect.provide(typeOf, BackendRegistry.layer("cluster", { nodes: 2 })), "debug-2")
     }).pipe(Effect.provide(registry))
   )
 
@@ -205,26 +199,37 @@ describe("options", () => {
     "of a backend that takes none": ["a", { nodes: 1 }, "a.nodes", "takes no options"],
     "of concurrent, out of range": ["concurrent", { maxWorkers: 0 }, "concurrent.maxWorkers", "1 or more"],
     "of concurrent, misspelled": ["concurrent", { max_workers: 2 }, "concurrent.max_workers", "is unexpected"],
-    "of concurrent, no duration": ["concurrent", { killGrace: "soon" }, "concurrent.killGrace", "a duration such as"],
-    "of concurrent, a limit": ["concurrent", { admission: -1 }, "concurrent.admission", ""],
+    "of concurrent, no duration": [
+      "concurrent",
+      { forceKillAfter: "soon" },
+      "concurrent.forceKillAfter",
+      "a duration such as"
+    ],
+    "of concurrent, a limit": ["concurrent", { maxActiveTasks: -1 }, "concurrent.maxActiveTasks", ""],
     "of concurrent, a kind": ["concurrent", { kinds: ["python"] }, "concurrent.kinds", "python"],
     "of noop": ["noop", { maxWorkers: 2 }, "noop.maxWorkers", "is unexpected"]
   }
   for (const [what, [name, options, configKey, message]] of Object.entries(wrong)) {
     it.effect(`${what}: ${configKey} is named`, () =>
       Effect.gen(function* () {
-        const error = yield* refusal(BackendRegistry.get(name, options))
+        const error = yield* refusal(BackendRegistry.layer(name, options))
         assert.deepInclude(error, { _tag: "ConfigurationError", reason: "InvalidOption", configKey })
         assert.include(error.message, message)
-      }).pipe(Effect.provide(BackendRegistry.layer(...BackendRegistry.backends, named("a"), Cluster)))
+      }).pipe(Effect.provide(BackendRegistry.layerEntries(...BackendRegistry.backends, named("a"), Cluster)))
     )
   }
 
   it.effect("of concurrent reach it", () =>
     Effect.gen(function* () {
       const kinds = Effect.map(ExecutionBackend.ExecutionBackend, ({ kinds }) => [...kinds])
-      const options = { maxWorkers: 2, kinds: ["function"], killGrace: "1 second", stopGrace: 500, admission: 9 }
-      assert.deepStrictEqual(yield* Effect.provide(kinds, BackendRegistry.get("concurrent", options)), ["function"])
+      const options = {
+        maxWorkers: 2,
+        kinds: ["function"],
+        forceKillAfter: "1 second",
+        stopTimeout: 500,
+        maxActiveTasks: 9
+      }
+      assert.deepStrictEqual(yield* Effect.provide(kinds, BackendRegistry.layer("concurrent", options)), ["function"])
     }).pipe(Effect.provide(BackendRegistry.layerDefault))
   )
 })
@@ -251,13 +256,13 @@ describe("options from Config", () => {
         ? Layer.fail(
             new ConfigurationError({ configKey: "nodes", reason: "InvalidOption", details: { message: "8 at most" } })
           )
-        : ExecutionBackend.layer(driver(`${partition}-${nodes}-${token === undefined ? "" : Redacted.value(token)}`))
+        : Backend.layer(driver(`${partition}-${nodes}-${token === undefined ? "" : Redacted.value(token)}`))
   })
   /** Knows no schema: its `Config` is all there is. */
   const Plain = BackendRegistry.entry({
     name: "plain",
     config: { slots: Config.integer("SLOTS"), mode: Config.string("MODE").pipe(Config.withDefault("fast")) },
-    layer: ({ mode, slots }) => ExecutionBackend.layer(driver(`${mode}-${slots satisfies number}`))
+    layer: ({ mode, slots }) => Backend.layer(driver(`${mode}-${slots satisfies number}`))
   })
   const Theirs = BackendRegistry.entry({
     name: "theirs",
@@ -268,8 +273,8 @@ describe("options from Config", () => {
     config: { maxWorkers: Config.integer("WORKERS").pipe(Config.withDefault(0)) },
     layer: ConcurrentBackend.layer
   })
-  const all = Effect.provide(BackendRegistry.layer(...BackendRegistry.backends, Queue, Plain, Theirs, Defaulted))
-  const chosen = (name: string, options?: unknown) => Effect.provide(typeOf, BackendRegistry.get(name, options))
+  const all = Effect.provide(BackendRegistry.layerEntries(...BackendRegistry.backends, Queue, Plain, Theirs, Defaulted))
+  const chosen = (name: string, options?: unknown) => Effect.provide(typeOf, BackendRegistry.layer(name, options))
 
   it.effect("are those of Config, of what was given, or the default of the backend", () =>
     Effect.gen(function* () {
@@ -287,7 +292,7 @@ describe("options from Config", () => {
   it.effect("may have no schema, and then none can be given", () =>
     Effect.gen(function* () {
       assert.strictEqual(yield* chosen("plain"), "fast-2")
-      const error = yield* refusal(BackendRegistry.get("plain", { slots: 3 }))
+      const error = yield* refusal(BackendRegistry.layer("plain", { slots: 3 }))
       assert.deepInclude(error, { reason: "InvalidOption", configKey: "plain.slots" })
       assert.include(error.message, "from Config alone")
     }).pipe(all, from({ SLOTS: "2" }))
@@ -315,8 +320,8 @@ describe("options from Config", () => {
     "of a layerConfig, ill-typed": ["theirs", { WORKERS: "x" }, "WORKERS", 'but received "x"'],
     "of concurrent, ill-typed": [
       "concurrent",
-      { "RHAPSODY.CONCURRENT.KILL_GRACE": "soon" },
-      "RHAPSODY.CONCURRENT.KILL_GRACE",
+      { "RHAPSODY.CONCURRENT.FORCE_KILL_AFTER": "soon" },
+      "RHAPSODY.CONCURRENT.FORCE_KILL_AFTER",
       'must be a duration such as "30 seconds", not soon'
     ],
     "of concurrent, out of range": [
@@ -339,15 +344,15 @@ describe("options from Config", () => {
     ],
     "of noop": [
       "noop",
-      { "RHAPSODY.NOOP.HISTORY": "-1" },
-      "noop.history",
-      "0 or more, not -1; it comes from RHAPSODY.NOOP.HISTORY"
+      { "RHAPSODY.NOOP.HISTORY_SIZE": "-1" },
+      "noop.historySize",
+      "0 or more, not -1; it comes from RHAPSODY.NOOP.HISTORY_SIZE"
     ]
   }
   for (const [what, [name, map, configKey, message, options]] of Object.entries(wrong)) {
     it.effect(`${what}: ${configKey} is named`, () =>
       Effect.gen(function* () {
-        const error = yield* refusal(BackendRegistry.get(name, options))
+        const error = yield* refusal(BackendRegistry.layer(name, options))
         assert.deepInclude(error, { _tag: "ConfigurationError", reason: "InvalidOption", configKey })
         assert.include(error.message, message)
         assert.strictEqual(error.message.includes("it comes from"), message.includes("it comes from"))
@@ -357,24 +362,24 @@ describe("options from Config", () => {
 
   it.effect("lose nothing: all that is wrong is told, and the ConfigError is the cause", () =>
     Effect.gen(function* () {
-      const error = yield* refusal(BackendRegistry.get("concurrent"))
+      const error = yield* refusal(BackendRegistry.layer("concurrent"))
       assert.strictEqual(
         error.message,
         'RHAPSODY.CONCURRENT.MAX_WORKERS: must be a number, not "x"; ' +
-          'RHAPSODY.CONCURRENT.KILL_GRACE: must be a duration such as "30 seconds", not y; ' +
-          "or give maxWorkers, killGrace as an option"
+          'RHAPSODY.CONCURRENT.FORCE_KILL_AFTER: must be a duration such as "30 seconds", not y; ' +
+          "or give maxWorkers, forceKillAfter as an option"
       )
       assert.isTrue(ConfigError.isConfigError(error.cause))
       const wire = JSON.stringify(yield* Schema.encode(ConfigurationError)(error as ConfigurationError))
-      assert.include(wire, "Invalid data at RHAPSODY.CONCURRENT.KILL_GRACE")
-    }).pipe(all, from({ "RHAPSODY.CONCURRENT.MAX_WORKERS": "x", "RHAPSODY.CONCURRENT.KILL_GRACE": "y" }))
+      assert.include(wire, "Invalid data at RHAPSODY.CONCURRENT.FORCE_KILL_AFTER")
+    }).pipe(all, from({ "RHAPSODY.CONCURRENT.MAX_WORKERS": "x", "RHAPSODY.CONCURRENT.FORCE_KILL_AFTER": "y" }))
   )
 
   it.effect("of concurrent reach it by the names of environment variables", () =>
     Effect.gen(function* () {
-      const backend = yield* Effect.provide(ExecutionBackend.ExecutionBackend, BackendRegistry.get())
+      const backend = yield* Effect.provide(ExecutionBackend.ExecutionBackend, BackendRegistry.layer())
       assert.deepStrictEqual([backend.type, ...backend.kinds], ["concurrent", "function"])
-      const refused = yield* refusal(BackendRegistry.get("concurrent", { maxWorkers: 0 }))
+      const refused = yield* refusal(BackendRegistry.layer("concurrent", { maxWorkers: 0 }))
       assert.strictEqual(refused.message, "concurrent.maxWorkers: must be an integer, 1 or more, not 0")
     }).pipe(
       all,
@@ -382,14 +387,14 @@ describe("options from Config", () => {
         {
           RHAPSODY_CONCURRENT_KINDS: "function",
           RHAPSODY_CONCURRENT_MAX_WORKERS: "3",
-          RHAPSODY_CONCURRENT_KILL_GRACE: "1 second",
-          RHAPSODY_CONCURRENT_ADMISSION: "9",
-          RHAPSODY_CONCURRENT_NESTED_ADMISSION: "9",
-          RHAPSODY_CONCURRENT_HISTORY: "0",
+          RHAPSODY_CONCURRENT_FORCE_KILL_AFTER: "1 second",
+          RHAPSODY_CONCURRENT_MAX_ACTIVE_TASKS: "9",
+          RHAPSODY_CONCURRENT_MAX_NESTED_TASKS: "9",
+          RHAPSODY_CONCURRENT_HISTORY_SIZE: "0",
           RHAPSODY_CONCURRENT_EVENT_BUFFER: "9",
-          RHAPSODY_CONCURRENT_STOP_GRACE: "500 millis",
+          RHAPSODY_CONCURRENT_STOP_TIMEOUT: "500 millis",
           RHAPSODY_CONCURRENT_LAUNCHER: "node",
-          RHAPSODY_CONCURRENT_SANDBOXES: "/tmp"
+          RHAPSODY_CONCURRENT_SANDBOX_ROOT: "/tmp"
         },
         "_"
       )
@@ -407,7 +412,7 @@ describe("options from Config", () => {
         }).pipe(
           Effect.provide([
             Hold.toLayer(() => Effect.never),
-            Layer.provide(BackendRegistry.get(undefined, options), Defaults.layerConfig())
+            Layer.provide(BackendRegistry.layer(undefined, options), Defaults.layerConfig())
           ])
         )
       assert.strictEqual(yield* from({ "RHAPSODY.MAX_WORKERS": "2" })(slots()), 2)
@@ -423,22 +428,22 @@ describe("options from Config", () => {
       const reasons = Object.fromEntries(found.map((one) => [one.name, one.available || one.reason]))
       assert.deepInclude(reasons, {
         concurrent: true,
-        noop: "noop.history: must be an integer, 0 or more, not -1; it comes from RHAPSODY.NOOP.HISTORY",
+        noop: "noop.historySize: must be an integer, 0 or more, not -1; it comes from RHAPSODY.NOOP.HISTORY_SIZE",
         plain: "SLOTS: Expected SLOTS to exist in the provided map"
       })
-    }).pipe(all, from({ "RHAPSODY.NOOP.HISTORY": "-1", "QUEUE.NODES": "1" }))
+    }).pipe(all, from({ "RHAPSODY.NOOP.HISTORY_SIZE": "-1", "QUEUE.NODES": "1" }))
   )
 })
 
 // -------------------------------------------------------------------------------------------------------------- layers
 
-class Left extends Context.Tag("test/Left")<Left, ExecutionBackend.Service>() {}
-class Right extends Context.Tag("test/Right")<Right, ExecutionBackend.Service>() {}
+class Left extends Context.Tag("test/Left")<Left, ExecutionBackend.Backend>() {}
+class Right extends Context.Tag("test/Right")<Right, ExecutionBackend.Backend>() {}
 
 describe("get", () => {
   it.effect("gives a backend of its own each time, though an entry answers with one layer value", () =>
     Effect.gen(function* () {
-      const Same = ExecutionBackend.layer(driver("same"))
+      const Same = Backend.layer(driver("same"))
       yield* BackendRegistry.register({ name: "same", layer: () => Same })
 
       // what two layers in one build hold
@@ -452,15 +457,15 @@ describe("get", () => {
             )
           )
         )
-      const first = BackendRegistry.get("same")
-      assert.isFalse(yield* areOne(first, BackendRegistry.get("same")))
+      const first = BackendRegistry.layer("same")
+      assert.isFalse(yield* areOne(first, BackendRegistry.layer("same")))
       assert.isTrue(yield* areOne(first, first))
     }).pipe(Effect.provide(registry))
   )
 
   it.effect("gives a backend that closes with its scope", () =>
     Effect.gen(function* () {
-      const context = yield* Effect.scoped(Layer.build(BackendRegistry.get("a")))
+      const context = yield* Effect.scoped(Layer.build(BackendRegistry.layer("a")))
       const error = yield* Effect.flip(Effect.provide(ExecutionBackend.submit(Program.make()), context))
       assert.deepInclude(error, { _tag: "BackendError", reason: "Closed" })
     }).pipe(Effect.provide(registry))
@@ -472,7 +477,7 @@ describe("get", () => {
       const error = yield* Effect.flip(ExecutionBackend.execute(Fit.make()))
       assert.deepInclude(error, { _tag: "ConfigurationError", reason: "UnsupportedKind" })
       assert.strictEqual(yield* ExecutionBackend.execute(Program.make()), "ok")
-    }).pipe(Effect.provide(Layer.provide(BackendRegistry.get("a"), registry)))
+    }).pipe(Effect.provide(Layer.provide(BackendRegistry.layer("a"), registry)))
   )
 })
 
@@ -485,12 +490,12 @@ describe("what a backend needs", () => {
         options: Schema.Struct({ size: Schema.optional(Schema.Number) }),
         layer: () => {
           loads.push("lazy")
-          return Promise.resolve(ExecutionBackend.layer(driver("lazy")))
+          return Promise.resolve(Backend.layer(driver("lazy")))
         }
       })
       yield* BackendRegistry.list
-      const layer = BackendRegistry.get("lazy")
-      yield* refusal(BackendRegistry.get("lazy", { size: "big" }))
+      const layer = BackendRegistry.layer("lazy")
+      yield* refusal(BackendRegistry.layer("lazy", { size: "big" }))
       assert.deepStrictEqual(loads, [])
       assert.strictEqual(yield* Effect.provide(typeOf, layer), "lazy")
       assert.deepStrictEqual(loads, ["lazy"])
@@ -501,7 +506,7 @@ describe("what a backend needs", () => {
     Effect.gen(function* () {
       const missing: string = "effect-rhapsody-no-such-package"
       yield* BackendRegistry.register({ name: "missing", layer: () => import(missing).then(({ layer }) => layer) })
-      const error = yield* refusal(BackendRegistry.get("missing"))
+      const error = yield* refusal(BackendRegistry.layer("missing"))
       assert.deepInclude(error, { _tag: "BackendError", reason: "Unavailable", backendType: "missing" })
       assert.include(error.message, missing)
       const found = yield* BackendRegistry.discover()
@@ -526,7 +531,7 @@ describe("discover", () => {
       ])
     }).pipe(
       Effect.provide(
-        BackendRegistry.layer(
+        BackendRegistry.layerEntries(
           named("good", Effect.void),
           named("bad", Effect.fail(unavailable("no sinfo"))),
           named("dies", Effect.die(new Error("boom"))),
@@ -552,7 +557,7 @@ describe("discover", () => {
       ])
     }).pipe(
       Effect.provide(
-        BackendRegistry.layer(
+        BackendRegistry.layerEntries(
           named("hangs", Effect.never),
           named("deaf", Effect.uninterruptible(Effect.never)),
           named("good", Effect.void)
@@ -567,7 +572,7 @@ describe("discover", () => {
       yield* TestClock.adjust("10 seconds")
       const found = yield* Fiber.join(fiber)
       assert.deepInclude(found[0], { available: false, reason: "its probe did not answer within 10s" })
-    }).pipe(Effect.provide(BackendRegistry.layer(named("hangs", Effect.never))))
+    }).pipe(Effect.provide(BackendRegistry.layerEntries(named("hangs", Effect.never))))
   )
 
   it.effect("interrupts a probe whose time is over", () =>
@@ -602,7 +607,7 @@ describe("discover", () => {
           assert.strictEqual((yield* Fiber.join(fiber)).filter(({ available }) => available).length, 7)
           return most
         })
-      const seven = BackendRegistry.layer(...Array.from({ length: 7 }, (_, i) => named(`${i}`, probe)))
+      const seven = BackendRegistry.layerEntries(...Array.from({ length: 7 }, (_, i) => named(`${i}`, probe)))
       yield* Effect.gen(function* () {
         assert.strictEqual(yield* mostOf(), 4)
         assert.strictEqual(yield* mostOf({ concurrency: 2 }), 2)
@@ -614,7 +619,7 @@ describe("discover", () => {
     Effect.gen(function* () {
       const log: Array<string> = []
       const make = () =>
-        ExecutionBackend.layer(
+        Backend.layer(
           Effect.as(
             Effect.acquireRelease(
               Effect.sync(() => log.push("open")),

@@ -1,7 +1,9 @@
 /** The layer: its options, the kinds it runs, the settings it takes. What it does with programs is in `concurrent/`. */
 import { assert, describe, it } from "@effect/vitest"
 import { Config, ConfigProvider, Duration, Effect, Either, Fiber, Layer, Option, Schema } from "effect"
-import { ConcurrentBackend, ConfigurationError, Defaults, ExecutionBackend, Task } from "effect-rhapsody"
+import type { Driver } from "effect-rhapsody"
+import { Backend, ConcurrentBackend, Defaults, ExecutionBackend, Task } from "effect-rhapsody"
+import { ConfigurationError } from "effect-rhapsody/Errors"
 import type { Over, Program } from "./concurrent/support.js"
 import { overBoth, refusal, sh, taskError } from "./concurrent/support.js"
 import { idle, nothingLeft } from "./support.js"
@@ -86,7 +88,7 @@ overBoth("options from Config", ({ options }) => {
         Config.all({
           ...constant(options),
           maxWorkers: Config.integer("WORKERS"),
-          killGrace: Config.duration("GRACE")
+          forceKillAfter: Config.duration("GRACE")
         })
       )
       const both: ReadonlyArray<readonly [string, string]> = [
@@ -119,8 +121,8 @@ describe("other options", () => {
 
   it.live("are refused where they make no sense", () =>
     Effect.gen(function* () {
-      const grace = yield* refused(ConcurrentBackend.layer({ killGrace: "5 parsecs" as any }))
-      assert.deepStrictEqual(grace.slice(0, 2), ["InvalidOption", "killGrace"])
+      const grace = yield* refused(ConcurrentBackend.layer({ forceKillAfter: "5 parsecs" as any }))
+      assert.deepStrictEqual(grace.slice(0, 2), ["InvalidOption", "forceKillAfter"])
       const none = yield* refused(ConcurrentBackend.layer({ kinds: [] }))
       assert.deepStrictEqual(none.slice(0, 2), ["InvalidOption", "kinds"])
       const launcher = yield* refused(ConcurrentBackend.layer({ launcher: "agents" as "agent" }))
@@ -130,12 +132,12 @@ describe("other options", () => {
         "launcher: must be auto or agent or node, not agents"
       ])
       for (const sandboxes of ["", "a\0", 7 as unknown as string]) {
-        const wrong = yield* refused(ConcurrentBackend.layer({ sandboxes }))
-        assert.deepStrictEqual(wrong.slice(0, 2), ["InvalidOption", "sandboxes"])
+        const wrong = yield* refused(ConcurrentBackend.layer({ sandboxRoot: sandboxes }))
+        assert.deepStrictEqual(wrong.slice(0, 2), ["InvalidOption", "sandboxRoot"])
       }
       for (const options of [
         { sandboxes: "/dev/fd/../fd/3/a" },
-        { sandboxes: "/proc/self/cwd" },
+        { sandboxRoot: "/proc/self/cwd" },
         { python: "/proc/self/exe" }
       ]) {
         const [key] = Object.keys(options)
@@ -160,7 +162,7 @@ describe("other options", () => {
       yield* ExecutionBackend.execute(Double.make({ n: 1 }, { uid: "remembered" }))
       assert.isTrue(Option.isNone(yield* ExecutionBackend.taskState("forgotten")))
       assert.isTrue(Option.isSome(yield* ExecutionBackend.taskState("remembered")))
-    }).pipe(Effect.provide([ConcurrentBackend.layer({ history: 1 }), DoubleLive]))
+    }).pipe(Effect.provide([ConcurrentBackend.layer({ historySize: 1 }), DoubleLive]))
   )
 })
 
@@ -178,7 +180,7 @@ overBoth("kinds", ({ options }) => {
     Effect.gen(function* () {
       assert.strictEqual(yield* ExecutionBackend.execute(Double.make({ n: 1 })), 2)
       assert.strictEqual((yield* ExecutionBackend.execute(sh("echo b"))).stdout, "b\n")
-      const [one, other] = [yield* ExecutionBackend.forKind("function"), yield* ExecutionBackend.forKind("executable")]
+      const [one, other] = [yield* Backend.forKind("function"), yield* Backend.forKind("executable")]
       assert.deepStrictEqual([[...one.kinds], [...other.kinds]], [["function"], ["executable"]])
     }).pipe(
       Effect.provide(
@@ -238,9 +240,9 @@ overBoth("settings", ({ provide }) => {
 
   it.live("with a wrong value, or one that nobody reads, are refused by name", () =>
     Effect.gen(function* () {
-      const wrong = ConcurrentBackend.settings({ killGrace: "soon" as unknown as Duration.Duration })
+      const wrong = ConcurrentBackend.settings({ forceKillAfter: "soon" as unknown as Duration.Duration })
       const error = yield* refusal(sh("true", { settings: wrong }))
-      assert.deepStrictEqual([error.reason, error.configKey], ["InvalidOption", "settings.killGrace"])
+      assert.deepStrictEqual([error.reason, error.configKey], ["InvalidOption", "settings.forceKillAfter"])
       const misspelt = ConcurrentBackend.settings({ killgrace: Duration.zero } as {})
       assert.strictEqual((yield* refusal(sh("true", { settings: misspelt }))).configKey, "settings.killgrace")
       yield* ExecutionBackend.execute(sh("true", { settings: ConcurrentBackend.settings({}) }))
@@ -254,7 +256,7 @@ overBoth("the driver", ({ options }) => {
       const seen: Array<string> = []
       const wrapped = Effect.map(ConcurrentBackend.driver({ maxWorkers: 2, ...options }), (driver) => ({
         ...driver,
-        run: (spec: ExecutionBackend.Spec, report: ExecutionBackend.Report) => {
+        run: (spec: Driver.Spec, report: Driver.AttemptReporter) => {
           seen.push(spec.uid)
           return driver.run(spec, report)
         }
@@ -262,7 +264,7 @@ overBoth("the driver", ({ options }) => {
       yield* Effect.gen(function* () {
         const fiber = yield* ExecutionBackend.submit(sh("echo c", { uid: "wrapped" }))
         assert.strictEqual((yield* Fiber.join(fiber)).stdout, "c\n")
-      }).pipe(Effect.provide(ExecutionBackend.layer(wrapped)))
+      }).pipe(Effect.provide(Backend.layer(wrapped)))
       assert.deepStrictEqual(seen, ["wrapped"])
     })
   )

@@ -9,7 +9,7 @@ import {
   RhapsodyError,
   TaskError,
   TaskErrorReason
-} from "effect-rhapsody"
+} from "effect-rhapsody/Errors"
 
 const details = fc.dictionary(fc.string(), fc.jsonValue() as fc.Arbitrary<unknown>, { maxKeys: 3 })
 const cause = fc.option(

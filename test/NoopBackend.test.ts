@@ -3,7 +3,9 @@
 // @effect-diagnostics missingEffectContext:off
 import { assert, describe, it } from "@effect/vitest"
 import { Config, ConfigProvider, Effect, Either, Fiber, Layer, Schema, TestClock } from "effect"
-import { ConcurrentBackend, ConfigurationError, ExecutionBackend, NoopBackend, Task, TaskError } from "effect-rhapsody"
+import type { Driver } from "effect-rhapsody"
+import { Backend, ConcurrentBackend, ExecutionBackend, NoopBackend, Task } from "effect-rhapsody"
+import { ConfigurationError, TaskError } from "effect-rhapsody/Errors"
 import { idle, nothingLeft, Program, statesOf } from "./support.js"
 
 const fields = { at: Schema.Date, n: Schema.NumberFromString }
@@ -176,7 +178,7 @@ describe("the layer", () => {
   it.effect("takes the settings of the backend that it stands for", () =>
     Effect.gen(function* () {
       const seen: Array<unknown> = []
-      const answer = ({ settings }: ExecutionBackend.Spec) => {
+      const answer = ({ settings }: Driver.Spec) => {
         seen.push(settings)
         return ""
       }
@@ -192,12 +194,12 @@ describe("the layer", () => {
     Effect.gen(function* () {
       const built = (admission: string) =>
         Effect.either(
-          Effect.scoped(Layer.build(NoopBackend.layerConfig({ admission: Config.integer("ADMISSION") })))
+          Effect.scoped(Layer.build(NoopBackend.layerConfig({ maxActiveTasks: Config.integer("ADMISSION") })))
         ).pipe(Effect.withConfigProvider(ConfigProvider.fromMap(new Map([["ADMISSION", admission]]))))
       assert.isTrue(Either.isRight(yield* built("7")))
       const wrong = yield* built("0")
       assert(Either.isLeft(wrong) && wrong.left instanceof ConfigurationError)
-      assert.strictEqual(wrong.left.configKey, "admission")
+      assert.strictEqual(wrong.left.configKey, "maxActiveTasks")
     })
   )
 
@@ -216,7 +218,7 @@ describe("the layer", () => {
   it.effect("has a driver to build on", () =>
     Effect.gen(function* () {
       const inner = NoopBackend.driver()
-      const slow = ExecutionBackend.layer({
+      const slow = Backend.layer({
         ...inner,
         run: (spec, report) => Effect.delay(inner.run(spec, report), "1 second")
       })

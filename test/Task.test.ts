@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, Layer, Schema } from "effect"
-import { ConfigurationError, ExecutionBackend, Task } from "effect-rhapsody"
+import { Driver, ExecutionBackend, Task } from "effect-rhapsody"
+import { ConfigurationError } from "effect-rhapsody/Errors"
 import { executables, functions } from "./support.js"
 
 describe("definitions", () => {
@@ -81,9 +82,9 @@ describe("definitions", () => {
 const live = await Effect.runPromise(Effect.clock)
 
 describe("results of a program", () => {
-  const result = <T extends Task.Instance<any, any, any>>(instance: T, exit: ExecutionBackend.ProcessExit) =>
+  const result = <T extends Task.Instance<any, any, any>>(instance: T, exit: Driver.ProcessExit) =>
     ExecutionBackend.execute(instance).pipe(
-      Effect.provide(executables(() => Effect.succeed(ExecutionBackend.Outcome.exited(exit))))
+      Effect.provide(executables(() => Effect.succeed(Driver.Outcome.exited(exit))))
     ) as Effect.Effect<T["Success"], unknown>
   const command = () => ({ executable: "x" })
   const bytes = new Uint8Array([0, 255, 10])

@@ -1,23 +1,23 @@
 import { inspect } from "node:util"
 import { assert, describe, it } from "@effect/vitest"
 import { Duration, Effect, ParseResult, Schema } from "effect"
-import { ConcurrentBackend, ExecutionBackend, Task, TaskDictionary } from "effect-rhapsody"
+import { Backend, ConcurrentBackend, Driver, ExecutionBackend, Task, TaskDictionary } from "effect-rhapsody"
 
 /** Answers with what the driver was given; takes settings of its own. */
 const settings = Task.settings("recorder", Schema.Struct({ queue: Schema.String }))
-const Recorder = ExecutionBackend.layer({
+const Recorder = Backend.layer({
   type: "recorder",
   kinds: ["executable", "python"],
   concurrency: 1,
-  honours: ExecutionBackend.everyOption,
+  honours: Driver.everyOption,
   settings,
-  run: ({ name, payload, priority, program, resources, settings, uid }) => {
-    if (program._tag !== "executable") {
-      return Effect.succeed(ExecutionBackend.Outcome.success({ uid, name, program, payload }))
+  run: ({ name, payload, priority, work, resources, settings, uid }) => {
+    if (work._tag !== "executable") {
+      return Effect.succeed(Driver.Outcome.success({ uid, name, program: work, payload }))
     }
-    const { args, cwd, env, executable } = program
+    const { args, cwd, env, executable } = work
     const stdout = JSON.stringify({ uid, name, executable, args, env, cwd, priority, resources, settings })
-    return Effect.succeed(ExecutionBackend.Outcome.exited({ exitCode: 0, stdout }))
+    return Effect.succeed(Driver.Outcome.exited({ exitCode: 0, stdout }))
   }
 })
 const run = (dictionary: TaskDictionary.TaskDict) =>
@@ -69,7 +69,7 @@ describe("a dictionary", () => {
         const files = { append: true, makeDirectories: true }
         const capture = {
           stdout: "log",
-          merged: true,
+          mergeStderr: true,
           limit: 10,
           overflow: "truncate",
           stderr: null,
@@ -82,15 +82,15 @@ describe("a dictionary", () => {
           capture
         })
         assert.deepStrictEqual(options, {
-          prepare: ["module load gromacs"],
+          preExec: ["module load gromacs"],
           sandbox: true,
-          capture: { stdout: "log", merged: true, limit: 10, overflow: "truncate", ...files }
+          capture: { stdout: "log", mergeStderr: true, limit: 10, overflow: "truncate", ...files }
         })
         const own = yield* TaskDictionary.decode({
           executable: "a",
           task_backend_specific_kwargs: { pre_exec: ["true"] }
         })
-        assert.deepStrictEqual(own.options, { prepare: ["true"] })
+        assert.deepStrictEqual(own.options, { preExec: ["true"] })
       })
   )
 
@@ -243,7 +243,7 @@ const wrong: Record<string, readonly [dictionary: unknown, key: string | undefin
       "InvalidOption",
       "is no key of a task; write resources: { cores }"
     ],
-    "a key of our own options": [{ executable: "a", prepare: ["x"] }, "prepare", "InvalidOption", "write pre_exec"],
+    "a key of our own options": [{ executable: "a", preExec: ["x"] }, "preExec", "InvalidOption", "write pre_exec"],
     "a dependency": [{ executable: "a", depends_on: ["b"] }, "depends_on", "InvalidOption", "no dependencies"],
     "a result": [{ executable: "a", exit_code: 0 }, "exit_code", "InvalidOption", "is a result"],
     "a file for its output": [
@@ -286,7 +286,7 @@ const wrong: Record<string, readonly [dictionary: unknown, key: string | undefin
     "half a retry": [{ executable: "a", retry_count: 0.5 }, "retry_count", "InvalidOption", "0 or more, not 0.5"],
     "an unknown resource": [{ executable: "a", resources: { gpu: 1 } }, "resources.gpu", "InvalidOption", "gpus"],
     "memory as text": [{ executable: "a", resources: { memory: "4G" } }, "resources.memory", "InvalidOption", "number"],
-    "a backend": [{ executable: "a", backend: "dask" }, "backend", "InvalidOption", "BackendRegistry.get"],
+    "a backend": [{ executable: "a", backend: "dask" }, "backend", "InvalidOption", "BackendRegistry.layer"],
     "a service": [{ executable: "a", is_service: true }, "is_service", "InvalidOption", "Task.service"],
     "files to stage": [{ executable: "a", input_files: ["x"] }, "input_files", "InvalidOption", "stages no files"],
     "a prompt": [{ prompt: "Hello" }, "prompt", "InvalidOption", "no AI tasks"],

@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
-import type { Next } from "effect-rhapsody"
-import { canFollow, isTerminal, TaskState, transitions } from "effect-rhapsody"
+import type { Next } from "effect-rhapsody/TaskState"
+import { canFollow, isTerminal, TaskState, transitions } from "effect-rhapsody/TaskState"
 
 describe("states", () => {
   it("are those of the original", () => {

@@ -1,33 +1,33 @@
 /** Backends and waits that several tests share. */
 import { Deferred, Effect, Option, Stream } from "effect"
-import type { StateChange, TaskEvent, TaskState } from "effect-rhapsody"
-import { ExecutionBackend, Task } from "effect-rhapsody"
+import { Backend, Driver, ExecutionBackend, Task } from "effect-rhapsody"
+import type { StateChange, TaskEvent, TaskState } from "effect-rhapsody/TaskState"
 
 /** Runs functions alone, in this process, without executables: what the engine does is all there is. */
-export const functions = (concurrency: number | "unbounded", options: ExecutionBackend.Options = {}) =>
-  ExecutionBackend.layer(
+export const functions = (concurrency: number | "unbounded", options: Backend.Options = {}) =>
+  Backend.layer(
     {
       type: "functions",
       kinds: ["function"],
       concurrency,
-      run: ({ attempt, payload, program, uid }) =>
-        program._tag === "function" ? program.handler.run(payload, { uid, attempt }) : Effect.dieMessage(program._tag)
+      run: ({ attempt, payload, work, uid }) =>
+        work._tag === "function" ? work.handler.run(payload, { uid, attempt }) : Effect.dieMessage(work._tag)
     },
     options
   )
 
 /** Runs executables by asking `run`: no process is started. */
 export const executables = (
-  run: ExecutionBackend.Driver<"executable">["run"],
-  driver: Partial<ExecutionBackend.Driver<"executable">> = {},
-  options: ExecutionBackend.Options = {}
+  run: Driver.SlotDriver<"executable">["run"],
+  driver: Partial<Driver.SlotDriver<"executable">> = {},
+  options: Backend.Options = {}
 ) =>
-  ExecutionBackend.layer(
-    { type: "fake", kinds: ["executable"], concurrency: 1, honours: ExecutionBackend.everyOption, ...driver, run },
+  Backend.layer(
+    { type: "fake", kinds: ["executable"], concurrency: 1, honours: Driver.everyOption, ...driver, run },
     options
   )
 
-export const ok = Effect.succeed(ExecutionBackend.Outcome.exited({ exitCode: 0, stdout: "ok" }))
+export const ok = Effect.succeed(Driver.Outcome.exited({ exitCode: 0, stdout: "ok" }))
 
 export const Program = Task.executable("Program", { command: () => ({ executable: "program" }) })
 

@@ -1,8 +1,8 @@
 /** Live progress from the events of the backends: a line that updates itself on a terminal, a few lines elsewhere. */
 import { Terminal } from "@effect/platform"
 import { Data, Effect, Equal, HashMap, Stream } from "effect"
-import type { StateChange, TaskState } from "effect-rhapsody"
-import { ExecutionBackend } from "effect-rhapsody"
+import { Backend } from "effect-rhapsody"
+import type { StateChange, TaskState } from "effect-rhapsody/TaskState"
 
 interface Counts {
   readonly done: number
@@ -29,8 +29,8 @@ export const follow = (total: number) =>
     const isTTY = yield* terminal.isTTY
     const width = Math.min(24, Math.max(0, (yield* terminal.columns) - 52))
     // Programs and functions may have a backend each, or share one.
-    const executables = yield* ExecutionBackend.forKind("executable")
-    const functions = yield* ExecutionBackend.forKind("function")
+    const executables = yield* Backend.forKind("executable")
+    const functions = yield* Backend.forKind("function")
     const events = yield* Effect.forEach(new Set([executables, functions]), (backend) => backend.events)
 
     const clear = isTTY ? "\r\x1b[2K" : ""

@@ -7,13 +7,13 @@ import * as Schema from "effect/Schema"
 import * as Tracer from "effect/Tracer"
 import { isRhapsodyError, RhapsodyError } from "../Errors.js"
 import type { Outcome } from "../Outcome.js"
-import type { Any, Body, HandlerService, Info } from "../Task.js"
+import type { Any, AttemptInfo, HandlerService, Implementation } from "../TaskDefinition.js"
+import { TypeId } from "../TaskDefinition.js"
 import type { DefinitionOptions, Options } from "../TaskOptions.js"
 import type { Issue } from "./codec.js"
 import { makeCodec, refuseReserved, refuseUnreadable } from "./codec.js"
 import { merged } from "./options/merged.js"
 
-export const TypeId = "~effect-rhapsody/Task" as const
 export const InstanceTypeId = "~effect-rhapsody/Task/Instance" as const
 export const ServiceTypeId = "~effect-rhapsody/Task/Service" as const
 
@@ -55,7 +55,7 @@ interface Schemas extends DefinitionOptions<any> {
 
 export const define = (
   name: string,
-  body: Body,
+  body: Implementation,
   { error, payload, success, ...options }: Schemas,
   fallback: Schema.Schema.AnyNoContext
 ): any => {
@@ -72,7 +72,7 @@ export const define = (
     payloadSchema,
     successSchema,
     errorSchema,
-    body,
+    implementation: body,
     options,
     codec: makeCodec(payloadSchema, successSchema, errorSchema),
     handler: body._tag === "function" ? handlerTag(name) : undefined,
@@ -88,7 +88,7 @@ export const anotherOf = (instance: any, own?: Options<any>): any => {
   return new instance.constructor(instance.task, instance.payload, merged(options, own))
 }
 
-type HandlerFunction = (payload: any, info: Info) => Effect.Effect<unknown, unknown, any>
+type HandlerFunction = (payload: any, info: AttemptInfo) => Effect.Effect<unknown, unknown, any>
 
 const invalid =
   (reason: "InvalidPayload" | "InvalidResult") =>
@@ -103,7 +103,7 @@ export const encodeFailure = (task: Any, error: unknown): Effect.Effect<Outcome>
     ? Effect.map(Effect.orDie(encodeOurs(error)), (error) => ({ _tag: "NestedFailure", error }))
     : Effect.match(task.codec.encodeError(error), { onSuccess: failed, onFailure: invalid("InvalidResult") })
 
-const handle = (task: Any, handler: HandlerFunction, payload: unknown, info: Info) =>
+const handle = (task: Any, handler: HandlerFunction, payload: unknown, info: AttemptInfo) =>
   Effect.matchEffect(task.codec.decodePayload(payload), {
     onFailure: (issue) => Effect.succeed(invalid("InvalidPayload")(issue)),
     onSuccess: (decoded) =>

@@ -3,11 +3,12 @@
  * of it is bounded, and free of the values of `Redacted` variables.
  */
 import * as Redacted from "effect/Redacted"
-import type { ProcessExit, Program } from "../Driver.js"
+import type { ProcessExit } from "../Outcome.js"
+import type { Work } from "../Spec.js"
 import type { Text } from "../TaskOptions.js"
 
 type Details = Readonly<Record<string, unknown>>
-type Command = Extract<Program, { readonly executable: Text }>
+type Command = Extract<Work, { readonly executable: Text }>
 
 /** Bytes and lines of the end of a stream; bytes of a command. */
 const size = 4096
@@ -109,7 +110,7 @@ const commandOf = ({ args, executable }: Command, secrets: ReadonlyArray<string>
 
 // ------------------------------------------------------------------------------------------------------------- details
 
-const isCommand = (program: Program): program is Command => program._tag === "executable" || program._tag === "service"
+const isCommand = (program: Work): program is Command => program._tag === "executable" || program._tag === "service"
 
 const outputOf = (exit: ProcessExit, secrets: ReadonlyArray<string>): Details => {
   const details: Record<string, unknown> = {}
@@ -126,7 +127,7 @@ const outputOf = (exit: ProcessExit, secrets: ReadonlyArray<string>): Details =>
 }
 
 /** What is said of an attempt of this program beside `facts`, which go first. */
-export const detailsOf = (program: Program, facts: Details = {}, exit?: ProcessExit): Details => {
+export const detailsOf = (program: Work, facts: Details = {}, exit?: ProcessExit): Details => {
   if (!isCommand(program)) return exit === undefined ? facts : { ...outputOf(exit, []), ...facts }
   const secrets = secretsOf(program)
   const cwd = exit?.cwd ?? program.cwd

@@ -6,7 +6,7 @@
  *
  * Of a program: its `cwd`; `env` (variables added and removed); `stdin` (text or bytes) and `stdinFile`; `captureFiles`
  * (output to files), `append`, `makeDirectories` (of those files), `mergeStderr`, `overflow` (what follows on too much output, and `capture.limit`), `onChunk`;
- * `prepare`; `sandbox`; `limits`; `nice`; `leftovers` (that it may leave processes running). Of `resources`, of a task of
+ * `preExec`; `sandbox`; `rlimits`; `nice`; `orphans` (that it may leave processes running). Of `resources`, of a task of
  * any kind: each by its name.
  */
 export type HonouredOption = (typeof programOptions)[number] | (typeof resourceOptions)[number]
@@ -23,11 +23,11 @@ export const programOptions = [
   "mergeStderr",
   "overflow",
   "onChunk",
-  "prepare",
+  "preExec",
   "sandbox",
-  "limits",
+  "rlimits",
   "nice",
-  "leftovers"
+  "orphans"
 ] as const
 
 /** Those of tasks of every kind. */

@@ -1,14 +1,27 @@
 /** The texts of errors: what happened, to what, and what to do; then what is known of the program. */
 import * as Duration from "effect/Duration"
-import type {
-  BackendError,
-  BackendErrorReason,
-  ConfigurationError,
-  ConfigurationErrorReason,
-  TaskError
-} from "../Errors.js"
+import type { BackendErrorReason, ConfigurationErrorReason, TaskErrorReason } from "../ErrorReasons.js"
 
 type Details = Readonly<Record<string, unknown>>
+
+interface TaskFacts {
+  readonly details: Details
+  readonly exitCode?: number | undefined
+  readonly reason: TaskErrorReason
+  readonly signal?: string | undefined
+  readonly task: string
+  readonly taskUid: string
+}
+interface BackendFacts {
+  readonly backendType: string
+  readonly details: Details
+  readonly reason: BackendErrorReason
+}
+interface ConfigurationFacts {
+  readonly configKey?: string | undefined
+  readonly details: Details
+  readonly reason: ConfigurationErrorReason
+}
 
 /** Text of a detail, or undefined: messages are built from details, and details are open. */
 const text = (details: Details, key: string): string | undefined => {
@@ -59,7 +72,7 @@ const program = (details: Details): ReadonlyArray<string> => {
 
 const isRunning = "it could not be stopped and may still be running"
 
-const headOf = ({ details, exitCode, reason, signal, task, taskUid }: TaskError): string => {
+const headOf = ({ details, exitCode, reason, signal, task, taskUid }: TaskFacts): string => {
   const who = `task ${task} (${taskUid})`
   const because = text(details, "message")
   const running = details["stopped"] === false ? isRunning : undefined
@@ -113,7 +126,7 @@ const headOf = ({ details, exitCode, reason, signal, task, taskUid }: TaskError)
   }
 }
 
-export const messageOf = (error: TaskError): string => [headOf(error), ...program(error.details)].join("\n")
+export const messageOf = (error: TaskFacts): string => [headOf(error), ...program(error.details)].join("\n")
 
 // ---------------------------------------------------------------------------------------------------------- a backend
 
@@ -127,7 +140,7 @@ const what: Record<BackendErrorReason, readonly [head: string, remedy: string]> 
   CancelUnsupported: ["cannot stop what runs", "the task goes on; wait for its end"]
 }
 
-export const backendMessageOf = ({ backendType, details, reason }: BackendError): string => {
+export const backendMessageOf = ({ backendType, details, reason }: BackendFacts): string => {
   const [head, remedy] = what[reason]
   return sentence(`backend ${backendType} ${head}`, text(details, "message"), remedy)
 }
@@ -149,7 +162,7 @@ const wrong: Record<ConfigurationErrorReason, string> = {
   DuplicateBackend: "a backend of this name is registered already; choose another name"
 }
 
-export const configurationMessageOf = ({ configKey, details, reason }: ConfigurationError): string => {
+export const configurationMessageOf = ({ configKey, details, reason }: ConfigurationFacts): string => {
   const message = text(details, "message") ?? wrong[reason] ?? reason
   return configKey === undefined ? message : `${configKey}: ${message}`
 }

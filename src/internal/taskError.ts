@@ -1,7 +1,9 @@
 /** The error of an attempt. */
-import type { ProcessExit, Spec } from "../Driver.js"
+
 import type { TaskErrorReason } from "../Errors.js"
 import { TaskError } from "../Errors.js"
+import type { ProcessExit } from "../Outcome.js"
+import type { Spec } from "../Spec.js"
 import { detailsOf } from "./failureDetails.js"
 
 /** The `TaskError` of an attempt, for drivers; its details say what its program is, too. */
@@ -23,6 +25,6 @@ export const taskError = (
     reason,
     ...(fields.exitCode === undefined ? {} : { exitCode: fields.exitCode }),
     ...(fields.signal === undefined ? {} : { signal: fields.signal }),
-    details: detailsOf(spec.program, fields.details, fields.exit),
+    details: detailsOf(spec.work, fields.details, fields.exit),
     ...(fields.cause === undefined ? {} : { cause: fields.cause })
   })

@@ -3,16 +3,15 @@ import { assert, describe, it } from "@effect/vitest"
 import type { Scope } from "effect"
 import { Cause, Duration, Effect, Exit, FastCheck, Layer, Schema, Stream } from "effect"
 import {
+  Backend,
   BackendRegistry,
   ConcurrentBackend,
-  ConfigurationError,
   ExecutionBackend,
-  isConfigurationError,
-  isRhapsodyError,
   NoopBackend,
   Task,
   TaskDictionary
 } from "effect-rhapsody"
+import { ConfigurationError, isConfigurationError, isRhapsodyError } from "effect-rhapsody/Errors"
 
 const Program = Task.executable("Program", { command: () => ({ executable: "x" }) })
 const throwing = Object.defineProperty({}, "timeout", {
@@ -101,16 +100,16 @@ describe("what is wrong is named", () => {
     Effect.gen(function* () {
       const { settings } = ConcurrentBackend
       const noop = NoopBackend.layer({ settings, answer: () => "" })
-      for (const killGrace of ["5 seconds", 0, Duration.infinity, undefined] as const) {
+      for (const forceKillAfter of ["5 seconds", 0, Duration.infinity, undefined] as const) {
         yield* Effect.provide(
-          ExecutionBackend.execute(Program.make(undefined, { settings: settings({ killGrace }) })),
+          ExecutionBackend.execute(Program.make(undefined, { settings: settings({ forceKillAfter }) })),
           noop
         )
       }
-      for (const killGrace of [-1, Number.NaN, "-5 seconds" as const]) {
-        const task = Program.make(undefined, { settings: settings({ killGrace }) })
+      for (const forceKillAfter of [-1, Number.NaN, "-5 seconds" as const]) {
+        const task = Program.make(undefined, { settings: settings({ forceKillAfter }) })
         const error = yield* Effect.flip(Effect.provide(ExecutionBackend.submit(task), NoopBackend.layer({ settings })))
-        assert.strictEqual((error as ConfigurationError).configKey, "settings.killGrace")
+        assert.strictEqual((error as ConfigurationError).configKey, "settings.forceKillAfter")
       }
     })
   )
@@ -203,11 +202,11 @@ describe("whatever is given ends typed, and never as a defect", () => {
     "capture",
     "cwd",
     "env",
-    "prepare",
+    "preExec",
     "sandbox",
-    "limits",
+    "rlimits",
     "nice",
-    "leftovers",
+    "orphans",
     "settings"
   ]
   type Use = (value: any) => Effect.Effect<unknown, unknown, any>
@@ -254,15 +253,15 @@ describe("whatever is given ends typed, and never as a defect", () => {
     "check",
     "handler",
     "cancelable",
-    "stopGrace",
+    "stopTimeout",
     "serve",
     "lost",
     "boundedStop"
   ]
   const echo = { name: "echo", layer: () => NoopBackend.layer() }
-  const { discover, get, register } = BackendRegistry
+  const { discover, layer: get, register } = BackendRegistry
   const inRegistry = (effect: Effect.Effect<unknown, unknown, any>) =>
-    Effect.scoped(Effect.provide(effect, BackendRegistry.layer(BackendRegistry.backends[2]!)))
+    Effect.scoped(Effect.provide(effect, BackendRegistry.layerEntries(BackendRegistry.backends[2]!)))
 
   const verbs: Record<string, Use> = {
     submit: (value) => ExecutionBackend.submit(value),
@@ -281,14 +280,15 @@ describe("whatever is given ends typed, and never as a defect", () => {
     payload: (value) => ExecutionBackend.submit(Program.make(value)),
     layer: (value) => Effect.provide(ExecutionBackend.state, NoopBackend.layer(value)),
     "layer of Concurrent": (value) => Effect.provide(ExecutionBackend.state, ConcurrentBackend.layer(value)),
-    "layer, stopGrace": (stopGrace) => Effect.provide(ExecutionBackend.state, NoopBackend.layer({ stopGrace })),
+    "layer, stopTimeout": (stopTimeout) =>
+      Effect.provide(ExecutionBackend.state, NoopBackend.layer({ stopTimeout: stopTimeout })),
     command: (value) => ExecutionBackend.submit(Task.executable("X", { command: () => value }).make()),
-    driver: (value) => Effect.scoped(ExecutionBackend.make(value)),
-    ...each("driver,", [...common, "concurrency", "run", "ahead", "kill"], (name, value) =>
-      Effect.scoped(ExecutionBackend.make({ ...slots, [name]: value } as never))
+    driver: (value) => Effect.scoped(Backend.make(value)),
+    ...each("driver,", [...common, "concurrency", "run", "prefetch", "kill"], (name, value) =>
+      Effect.scoped(Backend.make({ ...slots, [name]: value } as never))
     ),
     ...each("batch driver,", [...common, "submit", "cancel", "updates"], (name, value) =>
-      Effect.scoped(ExecutionBackend.make({ ...batch, [name]: value } as never))
+      Effect.scoped(Backend.make({ ...batch, [name]: value } as never))
     ),
     ...each("options,", keys, (name, value) => ExecutionBackend.submit(Program.make(undefined, { [name]: value }))),
     ...Object.assign(

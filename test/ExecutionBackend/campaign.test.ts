@@ -1,7 +1,8 @@
 // Handlers that run tasks of their own: what they fail with, and what becomes of it.
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Schedule, Schema } from "effect"
-import { BackendError, ConfigurationError, ExecutionBackend, isTaskError, Task, TaskError } from "effect-rhapsody"
+import { ExecutionBackend, Task } from "effect-rhapsody"
+import { BackendError, ConfigurationError, isTaskError, TaskError } from "effect-rhapsody/Errors"
 import { functions } from "../support.js"
 
 class Diverged extends Schema.TaggedError<Diverged>()("Diverged", { step: Schema.Int }) {}

@@ -1,20 +1,20 @@
 // What was given may be changed as soon as a task is accepted: a queued task runs with what was given.
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Schema } from "effect"
-import { ExecutionBackend, Task } from "effect-rhapsody"
+import { Driver, ExecutionBackend, Task } from "effect-rhapsody"
 import { executables, functions, held } from "../support.js"
 
-type Executable = ExecutionBackend.Executable
+type Executable = Driver.Executable
 
 /** What the driver is given for a task that was queued while everything of it was changed. */
 const queued = (task: Task.Instance<any, any, any>, change: () => void) =>
   Effect.gen(function* () {
     const first = yield* held
-    let seen: ExecutionBackend.Spec | undefined
+    let seen: Driver.Spec | undefined
     const layer = executables((spec) => {
       if (spec.uid === "first") return first.run
       seen = spec
-      return Effect.succeed(ExecutionBackend.Outcome.exited({ exitCode: 0, stdout: "" }))
+      return Effect.succeed(Driver.Outcome.exited({ exitCode: 0, stdout: "" }))
     })
     yield* Effect.gen(function* () {
       yield* ExecutionBackend.submit(
@@ -37,14 +37,14 @@ describe("a queued task keeps", () => {
       const own: Record<string, string | Uint8Array> = { A: "own", BYTES: Uint8Array.of(1) }
       const env: Record<string, string> = { B: "option" }
       const Program = Task.executable("Program", { command: () => ({ executable: "x", args, stdin, env: own }) })
-      const { program } = yield* queued(Program.make(undefined, { env }), () => {
+      const { work } = yield* queued(Program.make(undefined, { env }), () => {
         ;(args[1] as Uint8Array)[0] = 9
         ;(own["BYTES"] as Uint8Array)[0] = 9
         args.length = 1
         stdin.fill(9)
         own["A"] = env["B"] = env["C"] = "changed"
       })
-      const { args: kept, env: variables, stdin: input } = program as Executable
+      const { args: kept, env: variables, stdin: input } = work as Executable
       assert.deepStrictEqual(kept, ["a", Uint8Array.of(1), "c"])
       assert.deepStrictEqual(input, Uint8Array.of(1, 2, 3))
       assert.deepStrictEqual(variables, { A: "own", BYTES: Uint8Array.of(1), B: "option" })
@@ -58,7 +58,7 @@ describe("a queued task keeps", () => {
       const one = yield* queued(Program.make(), () => void stdin.fill(2))
       const two = yield* queued(Program.make(), () => {})
       const three = yield* queued(Program.make(), () => void stdin.fill(3))
-      const inputs = [one, two, three].map(({ program }) => (program as Executable).stdin as Uint8Array)
+      const inputs = [one, two, three].map(({ work }) => (work as Executable).stdin as Uint8Array)
       assert.deepStrictEqual(
         inputs.map((bytes) => [bytes.length, ...new Set(bytes)]),
         [
@@ -81,7 +81,7 @@ describe("a queued task keeps", () => {
       const retry = { times: 0 }
       const Program = Task.executable("Program", { command: () => ({ executable: "x", stdin: file }) })
       const file = { file: "a" }
-      const task = Program.make(undefined, { capture, prepare, limits, resources, retry })
+      const task = Program.make(undefined, { capture, preExec: prepare, rlimits: limits, resources, retry })
       const spec = yield* queued(task, () => {
         capture.limit = 1
         capture.stdout = file.file = "b"
@@ -90,10 +90,10 @@ describe("a queued task keeps", () => {
         resources.cores = 1
         retry.times = 9
       })
-      const program = spec.program as Executable
+      const program = spec.work as Executable
       assert.deepInclude(program.capture, { limit: 10, stdout: "a" })
       assert.deepStrictEqual(
-        [program.prepare, program.limits, spec.resources],
+        [program.preExec, program.rlimits, spec.resources],
         [["true"], { openFiles: 64 }, { cores: 2 }]
       )
       assert.deepStrictEqual(program.stdin, { file: "a" })
@@ -184,8 +184,8 @@ it.effect("what a definition is made with may be changed, too", () =>
     const Python = Task.python("Python", { callable: "a:b", path })
     exitCodes.length = 0
     path.push("b")
-    assert.deepStrictEqual((Python.body as any).path, ["a"])
-    const exit = Effect.succeed(ExecutionBackend.Outcome.exited({ exitCode: 3 }))
+    assert.deepStrictEqual((Python.implementation as any).path, ["a"])
+    const exit = Effect.succeed(Driver.Outcome.exited({ exitCode: 3 }))
     const { exitCode } = yield* Effect.provide(
       ExecutionBackend.execute(Program.make()),
       executables(() => exit)

@@ -1,7 +1,8 @@
 // A result is decoded in the time of its task, in either form of a backend: a schema may take as long as it likes.
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Layer, Option, Schedule, Schema, Scope, TestClock } from "effect"
-import { BackendError, ExecutionBackend, Task, TaskError, TaskFiber } from "effect-rhapsody"
+import { Backend, Driver, ExecutionBackend, Task, TaskFiber } from "effect-rhapsody"
+import { BackendError, TaskError } from "effect-rhapsody/Errors"
 import { fakeEngine } from "../engines/fakeEngine.js"
 import { executables, idle, nothingLeft, statesOf } from "../support.js"
 
@@ -11,20 +12,18 @@ const text = (decode: (text: string) => Effect.Effect<string>) =>
 
 const lost = new BackendError({ backendType: "fake", reason: "Lost" })
 /** Everything ends at once; what is called Failing with an error of its own. */
-const outcomeOf = ({ name }: ExecutionBackend.Spec) =>
-  name === "Failing"
-    ? ExecutionBackend.Outcome.failure("own")
-    : ExecutionBackend.Outcome.exited({ exitCode: 0, stdout: "ok" })
+const outcomeOf = ({ name }: Driver.Spec) =>
+  name === "Failing" ? Driver.Outcome.failure("own") : Driver.Outcome.exited({ exitCode: 0, stdout: "ok" })
 
 /** What is called Slow has taken 6 seconds until then. */
-const ends = <A>(spec: ExecutionBackend.Spec, end: Effect.Effect<A>) =>
+const ends = <A>(spec: Driver.Spec, end: Effect.Effect<A>) =>
   spec.name === "Slow" ? Effect.delay(end, "6 seconds") : end
 
 /** An engine that does so. */
-const batches = (told: "started" | "ended", burn: Deferred.Deferred<BackendError>, options: ExecutionBackend.Options) =>
+const batches = (told: "started" | "ended", burn: Deferred.Deferred<BackendError>, options: Backend.Options) =>
   Layer.unwrapEffect(
     Effect.map(fakeEngine(), (engine) =>
-      ExecutionBackend.layer<"executable">(
+      Backend.layer<"executable">(
         {
           ...engine.driver,
           kinds: ["executable"],
@@ -49,7 +48,7 @@ const forms: Record<
   string,
   (
     burn: Deferred.Deferred<BackendError>,
-    options: ExecutionBackend.Options
+    options: Backend.Options
   ) => Layer.Layer<ExecutionBackend.ExecutionBackend<"executable">, unknown>
 > = {
   slots: (burn, options) =>
@@ -73,7 +72,7 @@ const reasonOf = (error: unknown) =>
 
 for (const [form, layerOf] of Object.entries(forms)) {
   describe(`a result that takes its time, ${form}`, () => {
-    const options: ExecutionBackend.Options = { stopGrace: "2 seconds" }
+    const options: Backend.Options = { stopTimeout: "2 seconds" }
     /** Runs over a backend, with what loses its engine, and looks for what is left. */
     const over = <E>(
       use: (

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Chunk, Deferred, Effect, Exit, Fiber, Layer, Logger, Redacted, Schema, Scope, Stream, TestClock } from "effect"
-import { ExecutionBackend, StateChange, TaskEvent } from "effect-rhapsody"
+import { ExecutionBackend } from "effect-rhapsody"
+import { StateChange, TaskEvent } from "effect-rhapsody/TaskState"
 import { executables, idle, isChange, nothingLeft, ok, Program } from "../support.js"
 
 const submit = (n: number) =>
@@ -109,7 +110,7 @@ describe("events", () => {
       for (const text of [JSON.stringify([...seen]), JSON.stringify(error), String(error), error.message]) {
         assert.notInclude(text, "hunter2")
       }
-    }).pipe(Effect.provide(executables(({ program }) => Effect.die(new Error(JSON.stringify(program))))))
+    }).pipe(Effect.provide(executables(({ work }) => Effect.die(new Error(JSON.stringify(work))))))
   )
 })
 
@@ -194,7 +195,7 @@ describe("closing a subscription", () => {
         Effect.provide(layer)
       )
       assert.deepStrictEqual(log, ["A reader of the events of backend fake was interrupted with 20 events unread."])
-    }).pipe(Effect.provide(executables(() => ok, {}, { stopGrace: "50 millis" })))
+    }).pipe(Effect.provide(executables(() => ok, {}, { stopTimeout: "50 millis" })))
   )
 
   it.effect("says what a reader did not read that was interrupted before, and nothing of one that had enough", () =>

@@ -19,7 +19,8 @@ import {
   Schema,
   Supervisor
 } from "effect"
-import { ExecutionBackend, Task, TaskError, TaskFiber } from "effect-rhapsody"
+import { Driver, ExecutionBackend, Task, TaskFiber } from "effect-rhapsody"
+import { TaskError } from "effect-rhapsody/Errors"
 import { executables, functions, held, idle, nothingLeft, ok, Program } from "../support.js"
 
 const Count = Task.function("Count", { payload: { values: Schema.Array(Schema.Number) }, success: Schema.Number })
@@ -375,7 +376,7 @@ describe("each end gives its slot back once", () => {
             executables(({ attempt }) =>
               Effect.sync(() => {
                 attempts.push(attempt)
-                return ExecutionBackend.Outcome.exited({ exitCode: 1 })
+                return Driver.Outcome.exited({ exitCode: 1 })
               })
             )
           )

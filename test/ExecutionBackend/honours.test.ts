@@ -3,7 +3,8 @@ import * as fs from "node:fs"
 import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Schema } from "effect"
-import { ConcurrentBackend, ConfigurationError, ExecutionBackend, NoopBackend, Task } from "effect-rhapsody"
+import { Backend, ConcurrentBackend, Driver, ExecutionBackend, NoopBackend, Task } from "effect-rhapsody"
+import { ConfigurationError } from "effect-rhapsody/Errors"
 import { honours as dask } from "../../src/internal/dask/driver.js"
 import { ok } from "../support.js"
 
@@ -12,10 +13,7 @@ const asking = (command: Command, options: Task.Options) =>
   Task.executable("Asking", { command: () => ({ executable: "program", ...command }) }).make(undefined, options)
 
 /** What a program can ask for: by which option of the driver, in which field. */
-const asked: Record<
-  string,
-  readonly [ExecutionBackend.HonouredOption, key: string, task: Task.Instance<any, never, any>]
-> = {
+const asked: Record<string, readonly [Driver.HonouredOption, key: string, task: Task.Instance<any, never, any>]> = {
   "a directory": ["cwd", "cwd", asking({}, { cwd: "/" })],
   "a directory, by its command": ["cwd", "cwd", asking({ cwd: "/" }, {})],
   "a variable": ["env", "env", asking({}, { env: { A: "1" } })],
@@ -26,22 +24,22 @@ const asked: Record<
   "input from a file": ["stdinFile", "stdin.file", asking({ stdin: { file: "f" } }, {})],
   "output to a file": ["captureFiles", "capture.stdout", asking({}, { capture: { stdout: "f" } })],
   "standard error to a file": ["captureFiles", "capture.stderr", asking({}, { capture: { stderr: "f" } })],
-  "one stream of two": ["mergeStderr", "capture.merged", asking({}, { capture: { merged: true } })],
+  "one stream of two": ["mergeStderr", "capture.mergeStderr", asking({}, { capture: { mergeStderr: true } })],
   "a part of its output": ["overflow", "capture.overflow", asking({}, { capture: { overflow: "truncate" } })],
   "less output": ["overflow", "capture.limit", asking({}, { capture: { limit: 10 } })],
   "output as it comes": ["onChunk", "capture.onChunk", asking({}, { capture: { onChunk: () => Effect.void } })],
-  preparation: ["prepare", "prepare", asking({}, { prepare: ["true"] })],
+  preparation: ["preExec", "preExec", asking({}, { preExec: ["true"] })],
   "a directory of its own": ["sandbox", "sandbox", asking({}, { sandbox: true })],
-  limits: ["limits", "limits", asking({}, { limits: { cpuSeconds: 1 } })],
+  limits: ["rlimits", "rlimits", asking({}, { rlimits: { cpuSeconds: 1 } })],
   niceness: ["nice", "nice", asking({}, { nice: 1 })],
-  "what stays behind": ["leftovers", "leftovers", asking({}, { leftovers: "detach" })],
+  "what stays behind": ["orphans", "orphans", asking({}, { orphans: "detach" })],
   "a GPU": ["gpus", "resources.gpus", asking({}, { resources: { gpus: 1 } })],
   ranks: ["ranks", "resources.ranks", asking({}, { resources: { ranks: 2 } })],
   nodes: ["nodes", "resources.nodes", asking({}, { resources: { nodes: 2 } })]
 }
 
-const honouring = (honours?: ReadonlyArray<ExecutionBackend.HonouredOption>) =>
-  ExecutionBackend.layer({ type: "mine", kinds: ["executable"], concurrency: 1, honours, run: () => ok })
+const honouring = (honours?: ReadonlyArray<Driver.HonouredOption>) =>
+  Backend.layer({ type: "mine", kinds: ["executable"], concurrency: 1, honours, run: () => ok })
 
 const refusal = (task: Task.Instance<any, any, any>) =>
   Effect.gen(function* () {
@@ -55,7 +53,7 @@ describe("what a driver does not honour", () => {
   for (const [what, [option, key, task]] of Object.entries(asked)) {
     it.effect(`is refused by its field: ${what}`, () =>
       Effect.gen(function* () {
-        const others = ExecutionBackend.everyOption.filter((other) => other !== option)
+        const others = Driver.everyOption.filter((other) => other !== option)
         for (const honours of [undefined, [], others]) {
           const error = yield* Effect.provide(refusal(task), honouring(honours))
           assert.deepStrictEqual([error.reason, error.configKey], ["UnsupportedOption", key])
@@ -69,8 +67,8 @@ describe("what a driver does not honour", () => {
   it.effect("is let through where it asks for nothing, or the work is the same without it", () =>
     Effect.gen(function* () {
       const same: ReadonlyArray<Task.Options> = [
-        { cwd: undefined as never, env: {}, capture: {}, prepare: [], sandbox: false, limits: {}, nice: 0 },
-        { leftovers: "kill", capture: { merged: false, overflow: "fail", limit: 64 * 1024 * 1024 } },
+        { cwd: undefined as never, env: {}, capture: {}, preExec: [], sandbox: false, rlimits: {}, nice: 0 },
+        { orphans: "kill", capture: { mergeStderr: false, overflow: "fail", limit: 64 * 1024 * 1024 } },
         { resources: { cores: 8, memory: 1e9, walltime: "1 hour", gpus: 0, ranks: 1, nodes: 1 } },
         { timeout: "1 hour", priority: 3, retry: { times: 1 }, uid: "x" }
       ]
@@ -93,14 +91,14 @@ it("the README's table says what the drivers say", () => {
   return Effect.runPromise(
     Effect.map(Effect.scoped(ConcurrentBackend.driver({ launcher: "node" })), ({ honours }) => {
       const drivers = [honours!, dask, noop, []]
-      for (const name of ExecutionBackend.resourceOptions) {
+      for (const name of Driver.resourceOptions) {
         const row = readme.split("\n").find((line) => line.startsWith("| `resources.") && line.includes(`.${name}\``))!
         const cells = row.split("|").slice(2, -1)
         const said = cells.map((cell) => !/^ (ignored|refused)/.test(cell))
         const driven = drivers.map((all) => all.includes(name))
         assert.deepStrictEqual(said, driven, name)
       }
-      for (const all of [honours!, dask, noop]) assert.includeMembers([...all], [...ExecutionBackend.programOptions])
+      for (const all of [honours!, dask, noop]) assert.includeMembers([...all], [...Driver.programOptions])
     })
   )
 })
@@ -118,12 +116,12 @@ describe("an option of programs", () => {
     ["env", { env: { A: new Uint8Array() } }],
     ["env", { env: { A: undefined } }],
     ["capture", { capture: { limit: 1 } }],
-    ["capture", { capture: { merged: true } }],
-    ["prepare", { prepare: ["true"] }],
+    ["capture", { capture: { mergeStderr: true } }],
+    ["preExec", { preExec: ["true"] }],
     ["sandbox", { sandbox: true }],
-    ["limits", { limits: { openFiles: 0 } }],
+    ["rlimits", { rlimits: { openFiles: 0 } }],
     ["nice", { nice: 1 }],
-    ["leftovers", { leftovers: "detach" }]
+    ["orphans", { orphans: "detach" }]
   ]
   for (const [kind, task] of Object.entries(others)) {
     it.effect(`is refused for a ${kind}`, () =>
@@ -133,7 +131,7 @@ describe("an option of programs", () => {
           assert.deepStrictEqual([error.reason, error.configKey], ["UnsupportedOption", key])
           assert.include(error.message, `is for programs, and task Mine is of kind ${kind}`)
         }
-        const nothing = { env: {}, capture: {}, prepare: [], sandbox: false, limits: {}, nice: 0 }
+        const nothing = { env: {}, capture: {}, preExec: [], sandbox: false, rlimits: {}, nice: 0 }
         yield* ExecutionBackend.execute(task.make(undefined, nothing))
       }).pipe(Effect.provide(NoopBackend.layer()))
     )

@@ -1,15 +1,15 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, Fiber, Layer, Option, Schedule, Schema, TestClock } from "effect"
-import { BackendError, ExecutionBackend, Task, TaskError, TaskFiber } from "effect-rhapsody"
+import { Driver, ExecutionBackend, Task, TaskFiber } from "effect-rhapsody"
+import { BackendError, TaskError } from "effect-rhapsody/Errors"
 import { executables, functions, held, idle, nothingLeft, ok, Program, statesOf } from "../support.js"
 
 const states = (changes: ReadonlyArray<{ readonly state: string; readonly attempt: number }>) =>
   changes.map(({ attempt, state }) => `${state} ${attempt}`)
 
-const failing = ExecutionBackend.Outcome.exited({ exitCode: 1 })
+const failing = Driver.Outcome.exited({ exitCode: 1 })
 /** Fails until the given attempt. */
-const until = (attempt: number) => (spec: ExecutionBackend.Spec) =>
-  spec.attempt < attempt ? Effect.succeed(failing) : ok
+const until = (attempt: number) => (spec: Driver.Spec) => (spec.attempt < attempt ? Effect.succeed(failing) : ok)
 
 describe("states", () => {
   it.scoped("of a task that completes", () =>
@@ -247,7 +247,7 @@ describe("timeout", () => {
       const last = (yield* follow(fiber.uid)).at(-1)!
       assert.deepStrictEqual([last.state, last.reason, last.stopped], ["FAILED", "Timeout", false])
       assert.deepStrictEqual(yield* idle, nothingLeft)
-    }).pipe(Effect.provide(executables(() => Effect.uninterruptible(Effect.never), {}, { stopGrace: "2 seconds" })))
+    }).pipe(Effect.provide(executables(() => Effect.uninterruptible(Effect.never), {}, { stopTimeout: "2 seconds" })))
   )
 })
 
@@ -339,7 +339,7 @@ describe("close", () => {
       )
       const closing = yield* Effect.fork(
         open(
-          Layer.merge(functions(4, { stopGrace: "3 seconds" }), handler),
+          Layer.merge(functions(4, { stopTimeout: "3 seconds" }), handler),
           Effect.gen(function* () {
             const fibers = yield* Effect.replicateEffect(ExecutionBackend.submit(Stuck.make()), 4)
             while (running < 4) yield* Effect.yieldNow()
@@ -379,12 +379,12 @@ describe("close", () => {
       yield* TestClock.adjust("1 millis")
       assert.isTrue(Exit.isInterrupted(yield* Fiber.join(interrupting)))
       assert.deepStrictEqual(yield* idle, nothingLeft)
-    }).pipe(Effect.provide(executables(() => Effect.uninterruptible(Effect.never), {}, { stopGrace: "2 seconds" })))
+    }).pipe(Effect.provide(executables(() => Effect.uninterruptible(Effect.never), {}, { stopTimeout: "2 seconds" })))
   )
 })
 
 describe("a user's defect is a typed outcome", () => {
-  const outcome = (run: ExecutionBackend.Driver<"executable">["run"]) =>
+  const outcome = (run: Driver.SlotDriver<"executable">["run"]) =>
     Effect.flip(ExecutionBackend.execute(Program.make())).pipe(
       Effect.zipLeft(Effect.map(idle, (left) => assert.deepStrictEqual(left, nothingLeft))),
       Effect.provide(executables(run))
@@ -473,13 +473,13 @@ describe("what a driver says of an end", () => {
         executables((spec) =>
           Effect.fail(
             spec.uid === "exit"
-              ? ExecutionBackend.taskError(spec, "Exit", {
+              ? Driver.taskError(spec, "Exit", {
                   exitCode: 7,
                   signal: undefined,
                   details: { stderr: "no" },
                   cause: "because"
                 })
-              : ExecutionBackend.taskError(spec, "Signal", { signal: "SIGSEGV", exitCode: undefined })
+              : Driver.taskError(spec, "Signal", { signal: "SIGSEGV", exitCode: undefined })
           )
         )
       )
@@ -491,7 +491,7 @@ describe("text that is too long for a string", () => {
   it.effect("is OutputLimit, with what to do instead; as bytes it is whole", () => {
     // never touched as far as it is not read, so that it costs no memory
     const stdout = new Uint8Array(2 ** 29)
-    const backend = executables(() => Effect.succeed(ExecutionBackend.Outcome.exited({ exitCode: 0, stdout })))
+    const backend = executables(() => Effect.succeed(Driver.Outcome.exited({ exitCode: 0, stdout })))
     return Effect.gen(function* () {
       const error = yield* Effect.flip(ExecutionBackend.execute(Program.make()))
       assert(error instanceof TaskError)

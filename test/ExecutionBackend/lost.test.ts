@@ -1,12 +1,14 @@
 // The loss of an engine in the slot form; in the batch form, see batch.test.ts.
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, Fiber, Layer, Option, Schedule, Schema, Scope, Stream, TestClock } from "effect"
-import type { StateChange } from "effect-rhapsody"
-import { BackendError, ExecutionBackend, isTerminal, Task, TaskError, TaskFiber } from "effect-rhapsody"
+import { Backend, Driver, ExecutionBackend, Task, TaskFiber } from "effect-rhapsody"
+import { BackendError, TaskError } from "effect-rhapsody/Errors"
+import type { StateChange } from "effect-rhapsody/TaskState"
+import { isTerminal } from "effect-rhapsody/TaskState"
 import { isChange, nothingLeft, ok, Program, statesOf, turns } from "../support.js"
 
 type Kinds = "executable" | "function" | "service"
-type Run = ExecutionBackend.Driver<Kinds>["run"]
+type Run = Driver.SlotDriver<Kinds>["run"]
 type Fibers = ReadonlyArray<Fiber.Fiber<unknown, unknown>>
 
 const Child = Task.function("Child", {})
@@ -14,22 +16,22 @@ const Parent = Task.function("Parent", { payload: { how: Schema.String } })
 const Server = Task.service("Server", { command: () => ({ executable: "server" }), ready: /x/ })
 
 const error = new BackendError({ backendType: "engine", reason: "Lost", details: { message: "it burnt down" } })
-const failing = Effect.succeed(ExecutionBackend.Outcome.exited({ exitCode: 1 }))
+const failing = Effect.succeed(Driver.Outcome.exited({ exitCode: 1 }))
 const lostState = { ...nothingLeft, status: "FAILED" as const }
 
 /** An engine with one slot that runs functions, programs as it is told, and a service; and how it is lost. */
-const engine = (program: Run = () => Effect.never, driver: Partial<ExecutionBackend.Driver<Kinds>> = {}) =>
+const engine = (program: Run = () => Effect.never, driver: Partial<Driver.SlotDriver<Kinds>> = {}) =>
   Effect.map(Deferred.make<BackendError>(), (lost) => ({
     lose: Effect.zipRight(Deferred.succeed(lost, error), Effect.yieldNow()),
-    layer: (options: ExecutionBackend.Options = {}) =>
-      ExecutionBackend.layer<Kinds>(
+    layer: (options: Backend.Options = {}) =>
+      Backend.layer<Kinds>(
         {
           type: "engine",
           kinds: ["executable", "function", "service"],
           concurrency: 1,
           run: (spec, report) =>
-            spec.program._tag === "function"
-              ? spec.program.handler.run(spec.payload, { uid: spec.uid, attempt: spec.attempt })
+            spec.work._tag === "function"
+              ? spec.work.handler.run(spec.payload, { uid: spec.uid, attempt: spec.attempt })
               : program(spec, report),
           serve: () => Effect.succeed({ info: undefined, exited: Effect.never }),
           lost: Deferred.await(lost),
@@ -114,7 +116,7 @@ describe("an engine that is lost", () => {
           // of those that were submitted, and ended before
           assert.sameMembers([...(yield* ExecutionBackend.awaitAll()).keys()], ["retried", "running", "queued"])
           assert.strictEqual(yield* ExecutionBackend.cancelAll, 0)
-        }).pipe(Effect.scoped, Effect.provide(layer({ admission: 3, eventBuffer: 100 })))
+        }).pipe(Effect.scoped, Effect.provide(layer({ maxActiveTasks: 3, eventBuffer: 100 })))
       })
     )
   }
@@ -158,7 +160,7 @@ describe("an engine that is lost", () => {
 
   it.effect("waits for what does not stop until the grace is over, and tells it", () =>
     Effect.gen(function* () {
-      const { layer, lose } = yield* engine(() => Effect.uninterruptible(Effect.never), { stopGrace: "2 seconds" })
+      const { layer, lose } = yield* engine(() => Effect.uninterruptible(Effect.never), { stopTimeout: "2 seconds" })
       yield* Effect.gen(function* () {
         const follow = yield* statesOf
         // the second loss of patience: it was told to stop before
@@ -251,7 +253,7 @@ describe("a task that was lost and may still be running", () => {
         const { layer } = yield* engine((spec) =>
           Effect.suspend(() => {
             ran++
-            return Effect.fail(ExecutionBackend.taskError(spec, "Lost", { details: { stopped: false } }))
+            return Effect.fail(Driver.taskError(spec, "Lost", { details: { stopped: false } }))
           })
         )
         const program = Program.make(undefined, { retry: { ...retry, schedule: Schedule.recurs(3) } })
@@ -268,7 +270,7 @@ describe("the watch over an engine", () => {
     Effect.gen(function* () {
       const log: Array<string> = []
       const say = (what: string) => Effect.sync(() => void log.push(what))
-      const driver: ExecutionBackend.Driver<"executable"> = {
+      const driver: Driver.SlotDriver<"executable"> = {
         type: "engine",
         kinds: ["executable"],
         concurrency: 1,
@@ -278,7 +280,7 @@ describe("the watch over an engine", () => {
           Effect.onInterrupt(Effect.never, () => Effect.zipRight(Effect.sleep("1 second"), say("unwatched")))
         )
       }
-      const layer = ExecutionBackend.layer(
+      const layer = Backend.layer(
         Effect.as(
           Effect.addFinalizer(() => say("down")),
           driver
@@ -300,7 +302,10 @@ describe("the watch over an engine", () => {
 
   it.effect("that cannot be interrupted keeps no close longer than the grace", () =>
     Effect.gen(function* () {
-      const { layer } = yield* engine(undefined, { lost: Effect.uninterruptible(Effect.never), stopGrace: "2 seconds" })
+      const { layer } = yield* engine(undefined, {
+        lost: Effect.uninterruptible(Effect.never),
+        stopTimeout: "2 seconds"
+      })
       const closing = yield* Effect.fork(Effect.scoped(Effect.asVoid(Layer.build(layer()))))
       yield* TestClock.adjust("1999 millis")
       assert.isTrue(Option.isNone(yield* Fiber.poll(closing)))

@@ -1,6 +1,7 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Layer, Option, Schema, TestClock } from "effect"
-import { BackendError, ExecutionBackend, Task, TaskFiber } from "effect-rhapsody"
+import { ExecutionBackend, Task, TaskFiber } from "effect-rhapsody"
+import { BackendError } from "effect-rhapsody/Errors"
 import { functions, idle, nothingLeft, turns } from "../support.js"
 
 /** Each level submits the next to the same backend and waits for it in the way it is told. */
@@ -64,7 +65,7 @@ describe("a task that waits for tasks of its own", () => {
       yield* Fiber.joinAll(fibers)
       assert.isAtMost(most, 2)
       assert.deepStrictEqual(yield* idle, nothingLeft)
-    }).pipe(Effect.provide(over(parent, child, functions(1, { nestedAdmission: 10 }))))
+    }).pipe(Effect.provide(over(parent, child, functions(1, { maxNestedTasks: 10 }))))
   })
 
   it.effect("does not count against the slots until they end, and counts again after", () => {
@@ -118,7 +119,7 @@ describe("a task that waits for tasks of its own", () => {
         over(
           parent,
           Child.toLayer(() => Effect.never),
-          functions(4, { admission: 1, nestedAdmission: 3 })
+          functions(4, { maxActiveTasks: 1, maxNestedTasks: 3 })
         )
       )
     )

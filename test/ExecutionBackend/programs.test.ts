@@ -4,8 +4,11 @@
 import { setImmediate } from "node:timers/promises"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, FastCheck as fc, Layer, Schema, Scope, Stream, TestClock, TestContext } from "effect"
-import type { TaskFiber, TaskState } from "effect-rhapsody"
-import { canFollow, ExecutionBackend, isTerminal, Task, TestBackend } from "effect-rhapsody"
+import type { TaskFiber } from "effect-rhapsody"
+import { Backend, ExecutionBackend, Task } from "effect-rhapsody"
+import type { TaskState } from "effect-rhapsody/TaskState"
+import { canFollow, isTerminal } from "effect-rhapsody/TaskState"
+import { TestBackend } from "effect-rhapsody/testing"
 import { runningEngine } from "../engines/runningEngine.js"
 import { isChange } from "../support.js"
 
@@ -113,18 +116,21 @@ const handler = Run.toLayer(({ work: { children, end, how, sleep } }) =>
   })
 )
 
-type Backend = Effect.Effect<{
+type Built = Effect.Effect<{
   readonly layer: Layer.Layer<ExecutionBackend.ExecutionBackend<"function"> | TestBackend.TestBackend, unknown>
   readonly lose: Effect.Effect<unknown, never, TestBackend.TestBackend>
 }>
-const limits = { nestedAdmission: 50, stopGrace: "10 seconds", eventBuffer: 100_000 } as const
+const limits = { maxNestedTasks: 50, stopTimeout: "10 seconds", eventBuffer: 100_000 } as const
 
-const slots = (concurrency: number, admission: number): Backend =>
-  Effect.succeed({ layer: TestBackend.layer({ ...limits, concurrency, admission }), lose: TestBackend.lose })
+const slots = (concurrency: number, admission: number): Built =>
+  Effect.succeed({
+    layer: TestBackend.layer({ ...limits, concurrency, maxActiveTasks: admission }),
+    lose: TestBackend.failEngine
+  })
 /** Has no slots: all that is admitted runs. */
-const batches = (_: number, admission: number): Backend =>
+const batches = (_: number, admission: number): Built =>
   Effect.map(runningEngine, ({ driver, gone }) => ({
-    layer: Layer.merge(ExecutionBackend.layer(driver, { ...limits, admission }), TestBackend.layer()),
+    layer: Layer.merge(Backend.layer(driver, { ...limits, maxActiveTasks: admission }), TestBackend.layer()),
     lose: gone
   }))
 

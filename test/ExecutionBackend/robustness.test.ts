@@ -2,7 +2,8 @@ import { setFlagsFromString } from "node:v8"
 import { runInNewContext } from "node:vm"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, ExecutionStrategy, Exit, Fiber, Layer, Schema, Scope, TestClock } from "effect"
-import { BackendError, ConfigurationError, ExecutionBackend, Task, TaskError } from "effect-rhapsody"
+import { Backend, Driver, ExecutionBackend, Task } from "effect-rhapsody"
+import { BackendError, ConfigurationError, TaskError } from "effect-rhapsody/Errors"
 import { vi } from "vitest"
 import { executables, functions, idle, nothingLeft, ok, Program, turns } from "../support.js"
 
@@ -84,7 +85,7 @@ describe("a defect", () => {
 
   it.effect("of a retry policy, interruption too, leaves the task its own error", () =>
     Effect.gen(function* () {
-      const failing = Effect.succeed(ExecutionBackend.Outcome.exited({ exitCode: 1 }))
+      const failing = Effect.succeed(Driver.Outcome.exited({ exitCode: 1 }))
       for (const policy of [() => Effect.interrupt, () => Effect.die("no")]) {
         const error = yield* Effect.flip(
           ExecutionBackend.execute(Program.make(undefined, { retry: { times: 3, while: policy } }))
@@ -114,7 +115,7 @@ describe("generations", () => {
         collect()
         // before this was mended, 5,000 generations held some 500 MB
         assert.isBelow(process.memoryUsage().heapUsed - before, 50e6)
-      }).pipe(Effect.provide(Layer.provideMerge(chain, functions(1, { history: 10 }))))
+      }).pipe(Effect.provide(Layer.provideMerge(chain, functions(1, { historySize: 10 }))))
     })
   )
 
@@ -180,18 +181,14 @@ describe("time and order", () => {
   it.effect("make in a scope that closes in parallel closes as a layer does", () =>
     Effect.gen(function* () {
       const scope = yield* Scope.make(ExecutionStrategy.parallel)
-      const driver: ExecutionBackend.Driver<"executable"> = {
+      const driver: Driver.SlotDriver<"executable"> = {
         type: "fake",
         kinds: ["executable"],
         concurrency: 1,
         run: () => Effect.uninterruptible(Effect.never)
       }
-      const backend = yield* Scope.extend(ExecutionBackend.make(driver, { stopGrace: "1 second" }), scope)
-      const fiber = yield* Effect.provideService(
-        backend.submit(Program.make()),
-        ExecutionBackend.forKind("executable"),
-        backend
-      )
+      const backend = yield* Scope.extend(Backend.make(driver, { stopTimeout: "1 second" }), scope)
+      const fiber = yield* Effect.provideService(backend.submit(Program.make()), Backend.forKind("executable"), backend)
       yield* Effect.yieldNow()
       const closing = yield* Effect.fork(Scope.close(scope, Exit.void))
       yield* TestClock.adjust("1 second")

@@ -13,7 +13,9 @@ import {
   Redacted,
   Schema
 } from "effect"
-import { BackendError, ConfigurationError, Defaults, ExecutionBackend, Task, TaskError } from "effect-rhapsody"
+import type { Backend } from "effect-rhapsody"
+import { Defaults, Driver, ExecutionBackend, Task } from "effect-rhapsody"
+import { BackendError, ConfigurationError, TaskError } from "effect-rhapsody/Errors"
 import { executables, functions, held, idle, nothingLeft, ok, Program } from "../support.js"
 
 /** The refusal of a submission, after checking that it left nothing behind. */
@@ -41,7 +43,11 @@ describe("what is refused at submission leaves nothing behind", () => {
     "negative cores": [{ resources: { cores: -1 } }, "resources.cores", "InvalidOption"],
     "unreadable walltime": [{ resources: { walltime: "x" as any } }, "resources.walltime", "InvalidOption"],
     "negative capture limit": [{ capture: { limit: -1 } }, "capture.limit", "InvalidOption"],
-    "merged and a file for stderr": [{ capture: { merged: true, stderr: "f" } }, "capture.stderr", "InvalidOption"],
+    "merged and a file for stderr": [
+      { capture: { mergeStderr: true, stderr: "f" } },
+      "capture.stderr",
+      "InvalidOption"
+    ],
     "variable name with =": [{ env: { "A=B": "1" } }, "env.A=B", "InvalidOption"],
     "variable with NUL": [{ env: { A: "a\0b" } }, "env.A", "InvalidPayload"],
     "secret variable with NUL": [{ env: { A: Redacted.make("a\0b") } }, "env.A", "InvalidPayload"],
@@ -115,8 +121,8 @@ describe("what is refused at submission leaves nothing behind", () => {
       assert.deepStrictEqual(seen, [{ n: 7 }, ["7"]])
     }).pipe(
       Effect.provide(
-        executables(({ payload, program }) => {
-          seen.push(payload, program._tag === "executable" ? program.args : undefined)
+        executables(({ payload, work }) => {
+          seen.push(payload, work._tag === "executable" ? work.args : undefined)
           return ok
         })
       )
@@ -201,7 +207,7 @@ describe("uids", () => {
       yield* ExecutionBackend.execute(Program.make(undefined, { uid: "c" }))
       assert.isTrue(Option.isNone(yield* ExecutionBackend.taskState("a")))
       assert.strictEqual(yield* ExecutionBackend.execute(Program.make(undefined, { uid: "a" })), "ok")
-    }).pipe(Effect.provide(executables(() => ok, {}, { history: 2 })))
+    }).pipe(Effect.provide(executables(() => ok, {}, { historySize: 2 })))
   )
 
   it.effect("of two submissions of one uid that both wait to be admitted, one is refused", () =>
@@ -222,12 +228,12 @@ describe("uids", () => {
           ["DuplicateUid", "ok"]
         )
         assert.deepStrictEqual(yield* idle, nothingLeft)
-      }).pipe(Effect.provide(executables(() => first.run, {}, { admission: 1, history: 10 })))
+      }).pipe(Effect.provide(executables(() => first.run, {}, { maxActiveTasks: 1, historySize: 10 })))
     })
   )
 })
 
-describe("admission", () => {
+describe("maxActiveTasks", () => {
   it.effect("submit waits beyond the limit and goes on when a task ends", () =>
     Effect.gen(function* () {
       const first = yield* held
@@ -242,7 +248,7 @@ describe("admission", () => {
         const c = yield* Fiber.join(waiting)
         assert.deepStrictEqual([...(yield* Fiber.joinAll([a, b, c]))], ["ok", "ok", "ok"])
         assert.deepStrictEqual(yield* idle, nothingLeft)
-      }).pipe(Effect.provide(executables(() => first.run, { concurrency: 1 }, { admission: 2 })))
+      }).pipe(Effect.provide(executables(() => first.run, { concurrency: 1 }, { maxActiveTasks: 2 })))
     })
   )
 
@@ -266,7 +272,7 @@ describe("admission", () => {
         assert.strictEqual(yield* ExecutionBackend.execute(Program.make()), "ok")
         assert.strictEqual(yield* ExecutionBackend.execute(Program.make()), "ok")
         assert.deepStrictEqual(yield* idle, nothingLeft)
-      }).pipe(Effect.provide(executables(() => first.run, {}, { admission: 1 })))
+      }).pipe(Effect.provide(executables(() => first.run, {}, { maxActiveTasks: 1 })))
     })
   )
 
@@ -380,7 +386,7 @@ describe("defaults", () => {
         executables(() =>
           Effect.sync(() => {
             attempts++
-            return ExecutionBackend.Outcome.exited({ exitCode: 1 })
+            return Driver.Outcome.exited({ exitCode: 1 })
           })
         ).pipe(Layer.provide(Defaults.layer({ retryAttempts: 2, retryDelay: Duration.zero })))
       )
@@ -388,7 +394,7 @@ describe("defaults", () => {
   })
 
   it.effect("definition and instance options: the instance wins, env is merged", () => {
-    const seen: Array<ExecutionBackend.Spec> = []
+    const seen: Array<Driver.Spec> = []
     const Both = Task.executable("Both", {
       env: { A: "definition", B: "definition", C: "definition" },
       cwd: "/definition",
@@ -397,7 +403,7 @@ describe("defaults", () => {
     })
     return Effect.gen(function* () {
       yield* ExecutionBackend.execute(Both.make(undefined, { env: { B: "instance", E: undefined }, priority: 2 }))
-      const program = seen[0]!.program as ExecutionBackend.Executable
+      const program = seen[0]!.work as Driver.Executable
       assert.deepStrictEqual(program.env, {
         A: "definition",
         B: "instance",
@@ -425,7 +431,7 @@ describe("a closed backend", () => {
       const layer = executables(
         () => Effect.zipRight(Deferred.succeed(started, undefined), Effect.never),
         {},
-        { admission: 1 }
+        { maxActiveTasks: 1 }
       )
       const [context, waiting] = yield* Effect.scoped(
         Effect.gen(function* () {
@@ -450,16 +456,14 @@ describe("a closed backend", () => {
 })
 
 describe("limits of a backend", () => {
-  const cases: ReadonlyArray<
-    readonly [key: string, ExecutionBackend.Options, Partial<ExecutionBackend.Driver<"executable">>]
-  > = [
-    ["admission", { admission: 0 }, {}],
-    ["admission", { admission: Number.NaN }, {}],
-    ["nestedAdmission", { nestedAdmission: 1.5 }, {}],
+  const cases: ReadonlyArray<readonly [key: string, Backend.Options, Partial<Driver.SlotDriver<"executable">>]> = [
+    ["maxActiveTasks", { maxActiveTasks: 0 }, {}],
+    ["maxActiveTasks", { maxActiveTasks: Number.NaN }, {}],
+    ["maxNestedTasks", { maxNestedTasks: 1.5 }, {}],
     ["eventBuffer", { eventBuffer: 0 }, {}],
-    ["history", { history: -1 }, {}],
-    ["stopGrace", { stopGrace: "forever" as any }, {}],
-    ["stopGrace", { stopGrace: Duration.infinity }, {}],
+    ["historySize", { historySize: -1 }, {}],
+    ["stopTimeout", { stopTimeout: "forever" as any }, {}],
+    ["stopTimeout", { stopTimeout: Duration.infinity }, {}],
     ["concurrency", {}, { concurrency: 0 }],
     ["kinds", {}, { kinds: [] }]
   ]

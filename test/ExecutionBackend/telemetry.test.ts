@@ -1,6 +1,6 @@
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, HashMap, Logger, Metric, MetricState, Option, Schedule, Schema, Tracer } from "effect"
-import { ExecutionBackend, Task } from "effect-rhapsody"
+import { Backend, Driver, ExecutionBackend, Task } from "effect-rhapsody"
 import { fakeEngine } from "../engines/fakeEngine.js"
 import { runningEngine } from "../engines/runningEngine.js"
 import { executables, functions, ok, Program } from "../support.js"
@@ -58,7 +58,7 @@ describe("spans", () => {
       const Traced = Task.function("Traced", {})
       const handler = Traced.toLayer(() => Effect.withSpan(Effect.logInfo("traced"), "inner"))
       const { driver } = yield* runningEngine
-      for (const layer of [functions(1), ExecutionBackend.layer(driver)]) {
+      for (const layer of [functions(1), Backend.layer(driver)]) {
         const { spans, tracer } = recorder()
         const said: Array<unknown> = []
         const logger = Logger.make(({ annotations }) => void said.push(Object.fromEntries(annotations)))
@@ -103,9 +103,7 @@ describe("spans", () => {
       assert.isTrue(span!.exit !== undefined && Exit.isSuccess(span!.exit))
     }).pipe(
       Effect.provide(
-        executables(({ attempt }) =>
-          attempt === 1 ? Effect.succeed(ExecutionBackend.Outcome.exited({ exitCode: 1 })) : ok
-        )
+        executables(({ attempt }) => (attempt === 1 ? Effect.succeed(Driver.Outcome.exited({ exitCode: 1 })) : ok))
       ),
       Effect.withTracer(tracer)
     )
@@ -150,10 +148,9 @@ describe("metrics", () => {
         }
       }).pipe(
         Effect.provide(
-          executables(
-            ({ uid }) => (uid.endsWith("3") ? Effect.succeed(ExecutionBackend.Outcome.exited({ exitCode: 1 })) : ok),
-            { type: backend }
-          )
+          executables(({ uid }) => (uid.endsWith("3") ? Effect.succeed(Driver.Outcome.exited({ exitCode: 1 })) : ok), {
+            type: backend
+          })
         )
       )
       const snapshot = (yield* Metric.snapshot).filter(({ metricKey }) =>

@@ -1,8 +1,9 @@
 // A driver that fails with what its types do not have, or dies: the caller sees an error of this library all the same.
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Stream } from "effect"
-import type { BackendError, TaskError } from "effect-rhapsody"
-import { ExecutionBackend, isBackendError, isTaskError } from "effect-rhapsody"
+import { Backend, ExecutionBackend } from "effect-rhapsody"
+import type { BackendError, TaskError } from "effect-rhapsody/Errors"
+import { isBackendError, isTaskError } from "effect-rhapsody/Errors"
 import { fakeEngine } from "../engines/fakeEngine.js"
 import { executables, ok, Program } from "../support.js"
 
@@ -61,7 +62,7 @@ for (const [how, failure] of Object.entries(failures)) {
           assert.isTrue(isTaskError(error), String(error))
           assert.deepInclude(error, { reason: "Canceled", taskUid: "one" })
           assert.strictEqual(error.details["stopped"], false)
-        }).pipe(Effect.provide(engine.layer({ stopGrace: "10 millis" })))
+        }).pipe(Effect.provide(engine.layer({ stopTimeout: "10 millis" })))
       )
     )
   })
@@ -86,7 +87,7 @@ describe("an engine", () => {
           assert.strictEqual((error as BackendError).reason, "Lost")
         }).pipe(
           Effect.provide(
-            ExecutionBackend.layer({
+            Backend.layer({
               ...driver,
               updates: Stream.fromEffect(Effect.zipRight(Effect.yieldNow(), Effect.fail(value as never)))
             })

@@ -17,7 +17,8 @@ import {
   Stream,
   TestClock
 } from "effect"
-import { BackendError, ConfigurationError, ExecutionBackend, Task, TaskError, TaskFiber } from "effect-rhapsody"
+import { Backend, Driver, ExecutionBackend, Task, TaskFiber } from "effect-rhapsody"
+import { BackendError, ConfigurationError, TaskError } from "effect-rhapsody/Errors"
 import { executables, functions, held, idle, isChange, nothingLeft, ok, Program, turns } from "../support.js"
 
 const program = (uid?: string, options: Task.Options = {}) =>
@@ -39,7 +40,7 @@ const reasonOf = (error: unknown) =>
 const endOf = (exit: Exit.Exit<unknown, unknown>) =>
   Exit.isSuccess(exit) ? exit.value : Exit.isInterrupted(exit) ? "interrupted" : reasonOf(Cause.squash(exit.cause))
 
-const never = (options: ExecutionBackend.Options = {}, driver: Partial<ExecutionBackend.Driver<"executable">> = {}) =>
+const never = (options: Backend.Options = {}, driver: Partial<Driver.SlotDriver<"executable">> = {}) =>
   executables(() => Effect.never, { concurrency: "unbounded", ...driver }, options)
 
 const closedState = { ...nothingLeft, status: "SHUTDOWN" as never }
@@ -100,7 +101,7 @@ describe("submitMany", () => {
       yield* Effect.all(Array.from({ length: 3 }, () => ExecutionBackend.submit(program())))
       assert.strictEqual(yield* ExecutionBackend.cancelAll, 4)
       assert.deepStrictEqual(yield* idle, nothingLeft)
-    }).pipe(Effect.provide(never({ admission: 4 })))
+    }).pipe(Effect.provide(never({ maxActiveTasks: 4 })))
   )
 
   it.effect("waits for its backend to close with the refusal of each that was not accepted", () =>
@@ -113,12 +114,12 @@ describe("submitMany", () => {
         answers.map((answer) => (Either.isRight(answer) ? "accepted" : reasonOf(answer.left))),
         ["accepted", "accepted", "Closed", "Closed"]
       )
-    }).pipe(Effect.provide(never({ admission: 2 })))
+    }).pipe(Effect.provide(never({ maxActiveTasks: 2 })))
   )
 
   describe("over two backends", () => {
     const F = Task.function("F", { success: Schema.String })
-    const layers = (running: () => void, options: ExecutionBackend.Options = {}) =>
+    const layers = (running: () => void, options: Backend.Options = {}) =>
       Layer.mergeAll(
         executables(
           () =>
@@ -167,10 +168,10 @@ describe("submitMany", () => {
           yield* until(() => running === 1)
           yield* settle
           assert.isTrue(Exit.isInterrupted(yield* Fiber.interrupt(submitting)))
-          const programs = ExecutionBackend.forKind("executable")
+          const programs = Backend.forKind("executable")
           const states = yield* Effect.flatMap(programs, ({ taskStates }) => taskStates)
           assert.deepStrictEqual([...states], [["first", "CANCELED"]])
-        }).pipe(Effect.provide(layers(() => running++, { admission: 1 })))
+        }).pipe(Effect.provide(layers(() => running++, { maxActiveTasks: 1 })))
       })
     )
   })
@@ -189,7 +190,7 @@ describe("submitMany, all or none", () => {
       yield* Fiber.joinAll(fibers)
       assert.deepStrictEqual(yield* ExecutionBackend.submitMany([], atomic), [])
       assert.deepStrictEqual(yield* idle, nothingLeft)
-    }).pipe(Effect.provide(executables(() => ok, {}, { admission: 5 })))
+    }).pipe(Effect.provide(executables(() => ok, {}, { maxActiveTasks: 5 })))
   )
 
   const refused: Record<string, readonly [tasks: () => ReadonlyArray<ReturnType<typeof program>>, reason: string]> = {
@@ -210,7 +211,7 @@ describe("submitMany, all or none", () => {
         yield* ExecutionBackend.submitMany(programs(3, "v"), atomic)
         assert.strictEqual(yield* ExecutionBackend.cancelAll, 4)
         assert.deepStrictEqual(yield* idle, nothingLeft)
-      }).pipe(Effect.provide(never({ admission: 4 })))
+      }).pipe(Effect.provide(never({ maxActiveTasks: 4 })))
     )
   }
 
@@ -265,7 +266,7 @@ describe("submitMany, all or none", () => {
       yield* Fiber.join(later)
       assert.strictEqual(yield* ExecutionBackend.cancelAll, 3)
       assert.deepStrictEqual(yield* idle, nothingLeft)
-    }).pipe(Effect.provide(never({ admission: 3 })))
+    }).pipe(Effect.provide(never({ maxActiveTasks: 3 })))
   )
 
   it.effect("two that need all places each go one after the other", () =>
@@ -278,7 +279,7 @@ describe("submitMany, all or none", () => {
         [0, 1, 2].map(() => ["ok", "ok", "ok"])
       )
       assert.deepStrictEqual(yield* idle, nothingLeft)
-    }).pipe(Effect.provide(executables(() => ok, {}, { admission: 3 })))
+    }).pipe(Effect.provide(executables(() => ok, {}, { maxActiveTasks: 3 })))
   )
 
   it.effect("interrupted while it waits, or just after it was let in, it leaves no trace", () =>
@@ -296,7 +297,7 @@ describe("submitMany, all or none", () => {
       assert.strictEqual((yield* ExecutionBackend.submitMany(programs(2, "again"), atomic)).length, 2)
       assert.strictEqual(yield* ExecutionBackend.cancelAll, 2)
       assert.deepStrictEqual(yield* idle, nothingLeft)
-    }).pipe(Effect.provide(never({ admission: 2 })))
+    }).pipe(Effect.provide(never({ maxActiveTasks: 2 })))
   )
 
   it.effect("a close while it waits refuses it", () =>
@@ -307,7 +308,7 @@ describe("submitMany, all or none", () => {
       yield* ExecutionBackend.terminate
       assert.strictEqual(reasonOf(yield* Fiber.join(waiting)), "Closed")
       assert.deepStrictEqual([...(yield* ExecutionBackend.taskStates).keys()], ["first"])
-    }).pipe(Effect.provide(never({ admission: 2 })))
+    }).pipe(Effect.provide(never({ maxActiveTasks: 2 })))
   )
 
   it.effect("from a running task it does not wait, and is refused where there is no room", () => {
@@ -327,7 +328,7 @@ describe("submitMany, all or none", () => {
         return [fibers.length, reasonOf(crowded), reasonOf(large)]
       }).pipe(Effect.orDie)
     )
-    const backend = functions(1, { admission: 1, nestedAdmission: 2 })
+    const backend = functions(1, { maxActiveTasks: 1, maxNestedTasks: 2 })
     return Effect.gen(function* () {
       assert.deepStrictEqual(yield* ExecutionBackend.execute(Parent.make()), [2, "Rejected", "Rejected"])
       assert.deepStrictEqual(yield* idle, nothingLeft)
@@ -347,9 +348,9 @@ describe("submitMany, all or none", () => {
 
 describe("submitAll", () => {
   /** A backend whose tasks run until they are let go. */
-  const counted = (options: ExecutionBackend.Options = {}) => {
+  const counted = (options: Backend.Options = {}) => {
     const seen = { running: 0, most: 0, all: 0, stopped: 0 }
-    const layer = (run: Effect.Effect<ExecutionBackend.Outcome>) =>
+    const layer = (run: Effect.Effect<Driver.Outcome>) =>
       executables(
         () =>
           Effect.acquireUseRelease(
@@ -382,9 +383,7 @@ describe("submitAll", () => {
       assert.deepStrictEqual(yield* idle, nothingLeft)
     }).pipe(
       Effect.provide(
-        executables(({ uid }) =>
-          uid === "fails" ? Effect.succeed(ExecutionBackend.Outcome.exited({ exitCode: 1 })) : ok
-        )
+        executables(({ uid }) => (uid === "fails" ? Effect.succeed(Driver.Outcome.exited({ exitCode: 1 })) : ok))
       )
     )
   )
@@ -448,7 +447,7 @@ describe("submitAll", () => {
   })
 
   it.effect("waits for admission as any submission does", () => {
-    const { layer, seen } = counted({ admission: 2 })
+    const { layer, seen } = counted({ maxActiveTasks: 2 })
     return Effect.gen(function* () {
       const ends = yield* Stream.runCollect(ExecutionBackend.submitAll(stream(50)))
       assert.strictEqual(ends.length, 50)
@@ -481,7 +480,7 @@ describe("submitAll", () => {
   })
 
   it.effect("interruption of the reader does the same, also while a submission waits to be admitted", () => {
-    const { layer, seen } = counted({ admission: 3 })
+    const { layer, seen } = counted({ maxActiveTasks: 3 })
     return Effect.gen(function* () {
       const reading = yield* Effect.fork(Stream.runDrain(ExecutionBackend.submitAll(stream(10))))
       yield* until(() => seen.running === 3)
@@ -519,9 +518,9 @@ describe("services", () => {
     command: () => ({ executable: "server" }),
     ready: /port (?<port>\d+)/
   })
-  type Serve = NonNullable<ExecutionBackend.Driver<"service">["serve"]>
-  const services = (serve: Serve, options: ExecutionBackend.Options = {}) =>
-    ExecutionBackend.layer(
+  type Serve = NonNullable<Driver.SlotDriver<"service">["serve"]>
+  const services = (serve: Serve, options: Backend.Options = {}) =>
+    Backend.layer(
       {
         type: "services",
         kinds: ["service", "executable"],
@@ -531,7 +530,7 @@ describe("services", () => {
       },
       options
     )
-  const lost = (spec: ExecutionBackend.Spec) => ExecutionBackend.taskError(spec, "Exit")
+  const lost = (spec: Driver.Spec) => Driver.taskError(spec, "Exit")
   /** A server that is ready at once and counts how often it was stopped. */
   const serving = (stopped: () => void, exited: Effect.Effect<never, TaskError> = Effect.never): Serve => {
     const server = { info: { port: "8080" }, exited }
@@ -760,7 +759,7 @@ describe("awaitAll", () => {
             ({ uid }) => {
               if (uid === "held") return first.run
               if (uid === "never") return Effect.never
-              return uid === "fails" ? Effect.succeed(ExecutionBackend.Outcome.exited({ exitCode: 1 })) : ok
+              return uid === "fails" ? Effect.succeed(Driver.Outcome.exited({ exitCode: 1 })) : ok
             },
             { concurrency: 8 }
           )
@@ -779,10 +778,10 @@ describe("awaitAll", () => {
     const outcomes = executables(
       ({ uid }) => {
         if (uid.startsWith("never")) return Effect.never
-        return uid.startsWith("bad") ? Effect.succeed(ExecutionBackend.Outcome.exited({ exitCode: 1 })) : ok
+        return uid.startsWith("bad") ? Effect.succeed(Driver.Outcome.exited({ exitCode: 1 })) : ok
       },
       { concurrency: 8 },
-      { history: 3 }
+      { historySize: 3 }
     )
 
     it.effect("as for what ends after it, once, in order; a call that is late has not answered", () =>
@@ -898,9 +897,7 @@ describe("awaitAll", () => {
         Effect.provide(
           executables(
             ({ uid }) =>
-              uid === "never"
-                ? Effect.never
-                : Effect.as(first.run, ExecutionBackend.Outcome.exited({ signal: "SIGSEGV" })),
+              uid === "never" ? Effect.never : Effect.as(first.run, Driver.Outcome.exited({ signal: "SIGSEGV" })),
             { concurrency: 2 }
           )
         )
@@ -1008,7 +1005,7 @@ describe("terminate", () => {
       }
       // again, and by the layer's end: nothing is left to do
       yield* ExecutionBackend.terminate
-    }).pipe(Effect.provide(executables(() => stuck, {}, { admission: 2, stopGrace: "1 hour" })))
+    }).pipe(Effect.provide(executables(() => stuck, {}, { maxActiveTasks: 2, stopTimeout: "1 hour" })))
   )
 
   it.effect("does not wait for the grace of what was told to stop before", () =>
@@ -1022,7 +1019,7 @@ describe("terminate", () => {
       yield* TestClock.adjust("1 second")
       yield* Fiber.join(terminating)
       assert.isTrue(yield* Fiber.join(canceling))
-    }).pipe(Effect.provide(executables(() => stuck, {}, { stopGrace: "1 hour" })))
+    }).pipe(Effect.provide(executables(() => stuck, {}, { stopTimeout: "1 hour" })))
   )
 
   for (const boundedStop of [[], ["executable"]] as const) {
@@ -1041,7 +1038,7 @@ describe("terminate", () => {
           {
             concurrency: 20,
             boundedStop,
-            kill: Effect.zipRight(
+            forceStop: Effect.zipRight(
               Effect.sync(() => told.push("kill")),
               Deferred.succeed(killed, undefined)
             )
@@ -1077,7 +1074,7 @@ describe("terminate", () => {
         yield* Fiber.join(terminating)
         assert.strictEqual(reasonOf(yield* Effect.flip(fiber)), "Canceled")
         assert.deepStrictEqual(yield* idle, closedState)
-      }).pipe(Effect.provide(executables(() => stuck, { kill })))
+      }).pipe(Effect.provide(executables(() => stuck, { forceStop: kill })))
     )
   }
 })
@@ -1207,10 +1204,10 @@ describe("what is known of tasks and engine", () => {
         executables(
           ({ uid }) => {
             if (uid === "never") return Effect.never
-            return uid === "b" ? Effect.succeed(ExecutionBackend.Outcome.exited({ exitCode: 1 })) : ok
+            return uid === "b" ? Effect.succeed(Driver.Outcome.exited({ exitCode: 1 })) : ok
           },
           {},
-          { history: 2 }
+          { historySize: 2 }
         )
       )
     )
@@ -1218,7 +1215,7 @@ describe("what is known of tasks and engine", () => {
 
   it.scoped("nativeStates: data of each backend, empty where there is none", () =>
     Effect.gen(function* () {
-      const of = (driver: Partial<ExecutionBackend.Driver<"executable">>) =>
+      const of = (driver: Partial<Driver.SlotDriver<"executable">>) =>
         Effect.map(
           Layer.build(executables(() => ok, driver)),
           (context) => Context.get(context, ExecutionBackend.ExecutionBackend).nativeStates

@@ -1,7 +1,8 @@
 import { assert, describe, it } from "@effect/vitest"
 import type { Duration } from "effect"
 import { Deferred, Effect, Fiber, FiberSet, Layer, Logger, ManagedRuntime, Schema, Stream, TestClock } from "effect"
-import { ExecutionBackend, Task, TaskEvent, TaskFiber } from "effect-rhapsody"
+import { ExecutionBackend, Task, TaskFiber } from "effect-rhapsody"
+import { TaskEvent } from "effect-rhapsody/TaskState"
 import { executables, functions, idle, nothingLeft, Program, turns } from "../support.js"
 
 const Outer = Task.function("Outer", { success: Schema.Number })

@@ -3,8 +3,8 @@ import * as fs from "node:fs"
 import { join } from "node:path"
 import { assert, it } from "@effect/vitest"
 import { Effect, Fiber, Schema } from "effect"
-import type { TaskError } from "effect-rhapsody"
 import { ExecutionBackend, Task } from "effect-rhapsody"
+import type { TaskError } from "effect-rhapsody/Errors"
 import { directory, inbox, marked, overBoth, sh, taskError } from "./support.js"
 
 const MB = 1024 * 1024
@@ -92,7 +92,7 @@ overBoth("in memory", ({ provide }) => {
       assert.deepStrictEqual(yield* alive, [])
       isOutputLimit(yield* taskError(sh(forever(">&2"), { env, capture: { limit: 1000 } })), "stderr", 1000)
       assert.deepStrictEqual(yield* alive, [])
-      const merged = { limit: 1000, merged: true }
+      const merged = { limit: 1000, mergeStderr: true }
       isOutputLimit(yield* taskError(sh(forever(">&2"), { env, capture: merged })), "stdout", 1000)
       assert.deepStrictEqual(yield* alive, [])
     }).pipe(backend)
@@ -103,11 +103,11 @@ overBoth("in memory", ({ provide }) => {
       const run = (script: string, capture: Task.Capture) =>
         Effect.map(ExecutionBackend.execute(sh(script, { capture })), (_) => [_.stdout, _.stderr])
       assert.deepStrictEqual(yield* run("printf 12345; printf 12345 >&2", { limit: 5 }), ["12345", "12345"])
-      assert.deepStrictEqual(yield* run("printf 123; printf 45 >&2", { limit: 5, merged: true }), ["12345", ""])
+      assert.deepStrictEqual(yield* run("printf 123; printf 45 >&2", { limit: 5, mergeStderr: true }), ["12345", ""])
       assert.deepStrictEqual(yield* run("", { limit: 0 }), ["", ""])
       isOutputLimit(yield* taskError(sh("printf 123456", { capture: { limit: 5 } })), "stdout", 5)
       isOutputLimit(yield* taskError(sh("printf 123456 >&2", { capture: { limit: 5 } })), "stderr", 5)
-      const merged = sh("printf 123; printf 456 >&2", { capture: { limit: 5, merged: true } })
+      const merged = sh("printf 123; printf 456 >&2", { capture: { limit: 5, mergeStderr: true } })
       isOutputLimit(yield* taskError(merged), "stdout", 5)
       isOutputLimit(yield* taskError(sh("printf 1", { capture: { limit: 0 } })), "stdout", 0)
     }).pipe(backend)
@@ -196,11 +196,11 @@ overBoth("merged", ({ provide }) => {
   it.live("both streams are one, in the order of writing", () =>
     Effect.gen(function* () {
       for (let i = 0; i < 5; i++) {
-        const output = yield* ExecutionBackend.execute(sh(alternating, { capture: { merged: true } }))
+        const output = yield* ExecutionBackend.execute(sh(alternating, { capture: { mergeStderr: true } }))
         assert.strictEqual(output.stdout, inOrder)
         assert.deepStrictEqual([output.stderr, output.stdoutPath, output.stderrPath], ["", undefined, undefined])
       }
-      const capture = { merged: true }
+      const capture = { mergeStderr: true }
       assertBytes(yield* ExecutionBackend.execute(Bytes.make({ script: "cat >&2", stdin: pairs }, { capture })), pairs)
     }).pipe(backend)
   )
@@ -208,7 +208,7 @@ overBoth("merged", ({ provide }) => {
   it.scopedLive("they are so in a file", () =>
     Effect.gen(function* () {
       const cwd = yield* directory
-      const capture = { merged: true, stdout: "log" }
+      const capture = { mergeStderr: true, stdout: "log" }
       const output = yield* ExecutionBackend.execute(sh(alternating, { cwd, capture }))
       const path = join(cwd, "log")
       assert.strictEqual(fs.readFileSync(path, "utf8"), inOrder)

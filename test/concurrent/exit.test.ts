@@ -2,7 +2,8 @@
 import { join } from "node:path"
 import { assert, it } from "@effect/vitest"
 import { Effect, Schedule, Schema } from "effect"
-import { ExecutionBackend, Task, TaskError } from "effect-rhapsody"
+import { ExecutionBackend, Task } from "effect-rhapsody"
+import { TaskError } from "effect-rhapsody/Errors"
 import { directory, failing, overBoth, program, sh, taskError } from "./support.js"
 
 class Diverged extends Schema.TaggedError<Diverged>()("Diverged", {

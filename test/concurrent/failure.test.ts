@@ -5,7 +5,8 @@ import { join } from "node:path"
 import { afterAll, assert, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, Redacted, Schema, TestClock } from "effect"
 import type { TaskFiber } from "effect-rhapsody"
-import { ExecutionBackend, Task, TaskError } from "effect-rhapsody"
+import { ExecutionBackend, Task } from "effect-rhapsody"
+import { TaskError } from "effect-rhapsody/Errors"
 import { directory, failing, inbox, overBoth, quote, sh, taskError } from "./support.js"
 
 // spilled output of programs that failed is kept: here until the tests have ended
@@ -83,12 +84,12 @@ overBoth("the error of a program", ({ launcher, provide }) => {
       const script = `${stop}; ${speaks}; echo ready > ${quote(path)}; while :; do sleep 0.01; done`
       const captures: ReadonlyArray<Task.Capture> = [
         {},
-        { merged: true },
+        { mergeStderr: true },
         { stdout: "out", stderr: "err" },
         { overflow: "spill" },
         { onChunk: () => Effect.void }
       ]
-      for (const capture of launcher === "agent" ? captures : captures.filter(({ merged }) => !merged)) {
+      for (const capture of launcher === "agent" ? captures : captures.filter(({ mergeStderr }) => !mergeStderr)) {
         const late = yield* ExecutionBackend.submit(sh(script, { cwd, capture, timeout: "1 hour" }))
         yield* take
         yield* TestClock.adjust("2 hours")
@@ -195,7 +196,7 @@ overBoth("how a program ended counts more than what it printed", ({ provide }) =
   const ways = [
     ["spilled", { limit: 100, overflow: "spill" }],
     ["truncated", { limit: 100, overflow: "truncate" }],
-    ["merged and truncated", { limit: 100, overflow: "truncate", merged: true }]
+    ["merged and truncated", { limit: 100, overflow: "truncate", mergeStderr: true }]
   ] as const
 
   it.live("a bad exit is Exit, and failure is asked with the payload, though its output was not kept whole", () =>
@@ -231,7 +232,7 @@ overBoth("how a program ended counts more than what it printed", ({ provide }) =
 
   it.live("the text of merged streams is in the error", () =>
     Effect.gen(function* () {
-      const { details } = yield* taskError(sh(`${speaks}; exit 1`, { capture: { merged: true } }))
+      const { details } = yield* taskError(sh(`${speaks}; exit 1`, { capture: { mergeStderr: true } }))
       assert.strictEqual(details["stdout"], "to the user\nto the log")
     }).pipe(backend)
   )

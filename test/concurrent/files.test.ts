@@ -5,7 +5,8 @@ import * as fs from "node:fs"
 import { join } from "node:path"
 import { assert, it } from "@effect/vitest"
 import { Effect, Fiber, Schedule, Schema } from "effect"
-import { ExecutionBackend, Task, TaskError } from "effect-rhapsody"
+import { ExecutionBackend, Task } from "effect-rhapsody"
+import { TaskError } from "effect-rhapsody/Errors"
 import { statesOf } from "../support.js"
 import { command, directory, inbox, marked, overBoth, sh, taskError } from "./support.js"
 
@@ -88,7 +89,7 @@ overBoth("output to files", ({ provide }) => {
       assert.deepStrictEqual([error.reason, error.exitCode], ["Exit", 3])
       assert.deepInclude(error.details, { stdoutPath: join(cwd, "out"), stderrPath: join(cwd, "err") })
       assert.include(error.message, `its stderr is in ${join(cwd, "err")}`)
-      const killed = yield* taskError(sh("kill -9 $$", { cwd, capture: { stdout: "out", merged: true } }))
+      const killed = yield* taskError(sh("kill -9 $$", { cwd, capture: { stdout: "out", mergeStderr: true } }))
       assert.include(killed.message, `its stderr is in ${join(cwd, "out")}`)
     }).pipe(backend)
   )
@@ -240,7 +241,7 @@ overBoth("the error of a program whose stderr is in a file", ({ provide }) => {
       for (const [capture, file] of [
         [{ stderr: "err" }, "err"],
         [{ stdout: "out", stderr: "err" }, "err"],
-        [{ stdout: "both", merged: true }, "both"]
+        [{ stdout: "both", mergeStderr: true }, "both"]
       ] as const) {
         const error = yield* taskError(sh(`${script}; exit 3`, { cwd, capture }))
         const path = join(cwd, file)

@@ -7,7 +7,7 @@ import type { Program } from "./support.js"
 import { agents, childrenOf, command, directory, eventually, failing, overBoth, sh } from "./support.js"
 
 overBoth("this process keeps", ({ launcher, provide }) => {
-  const backend = provide({ killGrace: "1 hour" })
+  const backend = provide({ forceKillAfter: "1 hour" })
 
   // before any program was started
   const listeners = process.listenerCount("exit")
@@ -64,28 +64,31 @@ overBoth("this process keeps", ({ launcher, provide }) => {
       const all: Record<string, () => Program> = {
         memory: () => sh(script),
         files: () => sh(script, { cwd, capture: { stdout: "a", stderr: "b" } }),
-        merged: () => sh(script, { capture: { merged: true } }),
-        "merged to a file": () => sh(script, { cwd, capture: { merged: true, stdout: "c" } }),
+        merged: () => sh(script, { capture: { mergeStderr: true } }),
+        "merged to a file": () => sh(script, { cwd, capture: { mergeStderr: true, stdout: "c" } }),
         "one file for both": () => sh(script, { cwd, capture: { stdout: "d", stderr: "d" } }),
-        input: () => command({ executable: "cat", stdin: "input" }, { capture: { merged: true } }),
-        "a missing program": () => command({ executable: "not-there" }, { capture: { merged: true } }),
+        input: () => command({ executable: "cat", stdin: "input" }, { capture: { mergeStderr: true } }),
+        "a missing program": () => command({ executable: "not-there" }, { capture: { mergeStderr: true } }),
         "a missing directory": () => sh(script, { cwd: "/not/there" }),
         "a file that cannot be opened": () => sh(script, { cwd, capture: { stdout: "a", stderr: "." } }),
         "too long a command": () =>
-          command({ executable: "true", args: ["x".repeat(1 << 18)] }, { cwd, capture: { merged: true, stdout: "e" } }),
+          command(
+            { executable: "true", args: ["x".repeat(1 << 18)] },
+            { cwd, capture: { mergeStderr: true, stdout: "e" } }
+          ),
         "too much output": () => sh("yes", { capture: { limit: 10 } }),
-        "too much output, merged": () => sh("echo much", { capture: { limit: 1, merged: true } }),
+        "too much output, merged": () => sh("echo much", { capture: { limit: 1, mergeStderr: true } }),
         "death by a signal": () => sh("kill -9 $$"),
         "a file as input": () => command({ executable: "cat", stdin: { file: "/etc/passwd" } }),
         "a missing file as input": () => command({ executable: "cat", stdin: { file: "not-there" } }),
         truncated: () => sh("echo much", { capture: { limit: 1, overflow: "truncate" } }),
         spilled: () => sh(script, { capture: { overflow: "spill" } }),
         live: () => sh(script, { capture: { onChunk: () => Effect.void } }),
-        prepared: () => sh(script, { cwd, prepare: ["export X=1"] }),
+        prepared: () => sh(script, { cwd, preExec: ["export X=1"] }),
         ...(launcher === "agent"
           ? {
-              "limited, and nice": () => sh(script, { limits: { coreSize: 0 }, nice: 1 }),
-              "limits that cannot be set": () => sh(script, { limits: { openFiles: 2 ** 52 } })
+              "limited, and nice": () => sh(script, { rlimits: { coreSize: 0 }, nice: 1 }),
+              "limits that cannot be set": () => sh(script, { rlimits: { openFiles: 2 ** 52 } })
             }
           : {})
       }
@@ -105,7 +108,7 @@ overBoth("this process keeps", ({ launcher, provide }) => {
       for (let i = 0; i < 30; i++) {
         const fibers = yield* Effect.replicateEffect(
           ExecutionBackend.submit(
-            sh("sleep 100", { capture: { merged: i % 2 === 0 }, prepare: i % 3 === 0 ? ["export X=1"] : [] })
+            sh("sleep 100", { capture: { mergeStderr: i % 2 === 0 }, preExec: i % 3 === 0 ? ["export X=1"] : [] })
           ),
           4
         )

@@ -76,7 +76,7 @@ overBoth("output is told while the program runs", ({ launcher, provide }) => {
   it.live("where both streams are one, in the order of writing, but not over Node", () =>
     Effect.gen(function* () {
       const { all, onChunk } = collector()
-      const task = sh("echo 1; echo 2 >&2; echo 3", { capture: { merged: true, onChunk } })
+      const task = sh("echo 1; echo 2 >&2; echo 3", { capture: { mergeStderr: true, onChunk } })
       if (launcher === "agent") {
         assert.strictEqual((yield* ExecutionBackend.execute(task)).stdout, "1\n2\n3\n")
         assert.deepStrictEqual([all("stdout"), all("stderr")], ["1\n2\n3\n", ""])
@@ -101,7 +101,7 @@ overBoth("output is told while the program runs", ({ launcher, provide }) => {
 })
 
 overBoth("who takes the output slowly", ({ provide }) => {
-  const backend = provide({ maxWorkers: 2, killGrace: "1 minute" })
+  const backend = provide({ maxWorkers: 2, forceKillAfter: "1 minute" })
   /** Holds the first piece until it is opened. */
   const slow = Effect.map(Deferred.make<void>(), (door) => {
     let size = 0
@@ -185,7 +185,7 @@ overBoth("who takes the output slowly", ({ provide }) => {
 })
 
 overBoth("what is told", ({ provide }) => {
-  const backend = provide({ maxWorkers: 1, killGrace: "1 minute" })
+  const backend = provide({ maxWorkers: 1, forceKillAfter: "1 minute" })
 
   it.scopedLive("beyond the limit ends the program, at once and with its group", () =>
     Effect.gen(function* () {

@@ -74,7 +74,7 @@ overBoth("log files", ({ provide }) => {
     Effect.gen(function* () {
       for (const merged of [false, true]) {
         const { details } = yield* taskError(
-          sh("seq 1 5000; exit 3", { capture: { limit: 10, overflow: "truncate", merged } })
+          sh("seq 1 5000; exit 3", { capture: { limit: 10, overflow: "truncate", mergeStderr: merged } })
         )
         assert.isTrue(String(details["stdout"]).endsWith("4999\n5000"), String(details["stdout"]))
       }

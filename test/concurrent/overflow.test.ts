@@ -36,7 +36,7 @@ overBoth("what is more is cut off", ({ provide }) => {
     Effect.gen(function* () {
       const run = (limit: number) =>
         Effect.map(
-          ExecutionBackend.execute(sh("printf 123; printf 456 >&2; printf 7", truncate(limit, { merged: true }))),
+          ExecutionBackend.execute(sh("printf 123; printf 456 >&2; printf 7", truncate(limit, { mergeStderr: true }))),
           (_) => [_.stdout, _.stderr, _.dropped]
         )
       assert.deepEqual(yield* run(5), ["12345", "", { stdout: 2 }])
@@ -69,7 +69,7 @@ overBoth("what is more is cut off", ({ provide }) => {
       const error = yield* taskError(Text.make({ script: "printf 1234" }, truncate(3)))
       assert.strictEqual(error.reason, "OutputLimit")
       assert.deepInclude(error.details, { stream: "stdout", limit: 3 })
-      const merged = yield* taskError(Text.make({ script: "printf 1234 >&2" }, truncate(3, { merged: true })))
+      const merged = yield* taskError(Text.make({ script: "printf 1234 >&2" }, truncate(3, { mergeStderr: true })))
       assert.strictEqual(merged.reason, "OutputLimit")
       // standard error is no part of the result, and a program that failed has none
       assert.strictEqual(yield* ExecutionBackend.execute(Text.make({ script: "echo why >&2" }, truncate(3))), "")
@@ -163,11 +163,11 @@ overBoth("what is more is spilled", ({ provide }) => {
   it.live("to one file where both streams are one", () =>
     Effect.gen(function* () {
       const script = "printf 123; printf 456 >&2; printf 7"
-      const output = yield* ExecutionBackend.execute(sh(script, { capture: spill(5, { merged: true }) }))
+      const output = yield* ExecutionBackend.execute(sh(script, { capture: spill(5, { mergeStderr: true }) }))
       assert.deepEqual([output.stdout, output.stderr], ["", ""])
       assert.strictEqual(output.stderrPath, output.stdoutPath)
       assert.strictEqual(read(output.stdoutPath), "1234567")
-      const few = yield* ExecutionBackend.execute(sh(script, { capture: spill(7, { merged: true }) }))
+      const few = yield* ExecutionBackend.execute(sh(script, { capture: spill(7, { mergeStderr: true }) }))
       assert.deepEqual([few.stdout, few.stdoutPath, few.stderrPath], ["1234567", undefined, undefined])
       nothingLeft()
     }).pipe(backend)

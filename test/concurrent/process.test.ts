@@ -93,7 +93,7 @@ overBoth("no program is left", ({ options }) => {
           const fibers = yield* Effect.replicateEffect(ExecutionBackend.submit(careful.make()), 3)
           yield* Effect.async((resume) => { process.once("SIGUSR2", () => resume(Effect.void)) })
           yield* Fiber.interruptAll(fibers)
-        }).pipe(Effect.provide(layer({ killGrace: "1 hour" }))))`)
+        }).pipe(Effect.provide(layer({ forceKillAfter: "1 hour" }))))`)
       assert.deepStrictEqual(yield* program.takeN(3), ready)
       program.child.kill("SIGUSR2")
       assert.deepStrictEqual(yield* program.takeN(3), ["cleaning", "cleaning", "cleaning"])
@@ -141,7 +141,7 @@ overBoth("what is left on purpose", ({ options }) => {
     Effect.gen(function* () {
       const program = yield* startOver(options)(`
         const Start = Task.executable("Start", {
-          leftovers: "detach",
+          orphans: "detach",
           command: () => ({
             executable: "sh",
             args: ["-c", "sh -c 'echo ready > " + inbox + "; exec sleep 1000' > /dev/null 2>&1 &"]

@@ -26,31 +26,31 @@ const refused: ReadonlyArray<readonly [configKey: string, options: unknown, mess
   ["capture.stdout", { capture: { stdout: "a\0b" } }, /must not contain NUL/],
   ["capture.stderr", { capture: { stderr: Uint8Array.of(97) } }, /must be a string/],
   ["capture.stderr", { capture: { stderr: "\ud834" } }, /half of a surrogate pair/],
-  ["capture.merged", { capture: { merged: "yes" } }, /must be true or false, not yes/],
-  ["prepare", { prepare: "module load gromacs" }, /must be an array of lines/],
-  ["prepare", { prepare: { 0: "true" } }, /must be an array of lines/],
-  ["prepare[1]", { prepare: ["true", 7] }, /must be a string, not 7/],
-  ["prepare[0]", { prepare: [undefined] }, /must be a string, not undefined/],
-  ["prepare[0]", { prepare: ["tr\0ue"] }, /must not contain NUL/],
-  ["prepare[0]", { prepare: ["echo \ud834"] }, /half of a surrogate pair/],
+  ["capture.mergeStderr", { capture: { mergeStderr: "yes" } }, /must be true or false, not yes/],
+  ["preExec", { preExec: "module load gromacs" }, /must be an array of lines/],
+  ["preExec", { preExec: { 0: "true" } }, /must be an array of lines/],
+  ["preExec[1]", { preExec: ["true", 7] }, /must be a string, not 7/],
+  ["preExec[0]", { preExec: [undefined] }, /must be a string, not undefined/],
+  ["preExec[0]", { preExec: ["tr\0ue"] }, /must not contain NUL/],
+  ["preExec[0]", { preExec: ["echo \ud834"] }, /half of a surrogate pair/],
   ["sandbox", { sandbox: "here" }, /must be true or false, not here/],
   ["sandbox", { sandbox: 1 }, /must be true or false, not 1/],
-  ["limits", { limits: 100 }, /must be an object such as { openFiles: 64 }, not 100/],
-  ["limits", { limits: null }, /must be an object/],
-  ["limits.files", { limits: { files: 100 } }, /is not a limit; known: addressSpace, .*stackSize/],
-  ["limits.toString", { limits: { toString: 100 } }, /is not a limit/],
-  ["limits.openFiles", { limits: { openFiles: -1 } }, /must be an integer, 0 or more, not -1/],
-  ["limits.openFiles", { limits: { coreSize: 0, openFiles: 0.5 } }, /must be an integer, 0 or more, not 0.5/],
-  ["limits.cpuSeconds", { limits: { cpuSeconds: "1 hour" } }, /must be an integer, 0 or more, not a string/],
-  ["limits.stackSize", { limits: { stackSize: Number.NaN } }, /must be an integer/],
-  ["limits.fileSize", { limits: { fileSize: Infinity } }, /must be an integer/],
-  ["limits.fileSize", { limits: { fileSize: 2 ** 53 } }, /must be an integer/],
+  ["rlimits", { rlimits: 100 }, /must be an object such as { openFiles: 64 }, not 100/],
+  ["rlimits", { rlimits: null }, /must be an object/],
+  ["limits.files", { rlimits: { files: 100 } }, /is not a limit; known: addressSpace, .*stackSize/],
+  ["limits.toString", { rlimits: { toString: 100 } }, /is not a limit/],
+  ["limits.openFiles", { rlimits: { openFiles: -1 } }, /must be an integer, 0 or more, not -1/],
+  ["limits.openFiles", { rlimits: { coreSize: 0, openFiles: 0.5 } }, /must be an integer, 0 or more, not 0.5/],
+  ["limits.cpuSeconds", { rlimits: { cpuSeconds: "1 hour" } }, /must be an integer, 0 or more, not a string/],
+  ["limits.stackSize", { rlimits: { stackSize: Number.NaN } }, /must be an integer/],
+  ["limits.fileSize", { rlimits: { fileSize: Infinity } }, /must be an integer/],
+  ["limits.fileSize", { rlimits: { fileSize: 2 ** 53 } }, /must be an integer/],
   ["nice", { nice: 20 }, /must be an integer from -20 to 19, not 20/],
   ["nice", { nice: -21 }, /not -21/],
   ["nice", { nice: 0.5 }, /not 0.5/],
   ["nice", { nice: "5" }, /must be an integer/],
-  ["leftovers", { leftovers: "keep" }, /must be kill or detach, not keep/],
-  ["leftovers", { leftovers: true }, /must be kill or detach, not true/]
+  ["orphans", { orphans: "keep" }, /must be kill or detach, not keep/],
+  ["orphans", { orphans: true }, /must be kill or detach, not true/]
 ]
 
 const wrongInputs: ReadonlyArray<readonly [configKey: string, stdin: unknown]> = [
@@ -97,11 +97,11 @@ overBoth("a value that cannot be honoured is refused", ({ provide }) => {
   it.live("and nothing that can be", () =>
     Effect.gen(function* () {
       const all: ReadonlyArray<unknown> = [
-        { capture: {}, prepare: [], sandbox: false, leftovers: "kill" },
-        { capture: { overflow: "fail", merged: false, limit: 0 } },
+        { capture: {}, preExec: [], sandbox: false, orphans: "kill" },
+        { capture: { overflow: "fail", mergeStderr: false, limit: 0 } },
         { capture: { overflow: "truncate", onChunk } },
-        { capture: undefined, prepare: undefined, sandbox: undefined, limits: undefined, nice: undefined },
-        { capture: { overflow: undefined, onChunk: undefined, limit: undefined }, leftovers: undefined }
+        { capture: undefined, preExec: undefined, sandbox: undefined, rlimits: undefined, nice: undefined },
+        { capture: { overflow: undefined, onChunk: undefined, limit: undefined }, orphans: undefined }
       ]
       for (const options of all) {
         const output = yield* ExecutionBackend.execute(command({ executable: "true" }, options as Task.Options))

@@ -3,7 +3,8 @@ import * as fs from "node:fs"
 import { join } from "node:path"
 import { assert, it } from "@effect/vitest"
 import { Duration, Effect, Exit, Fiber, Option, Scope } from "effect"
-import { ConcurrentBackend, ExecutionBackend, TaskError } from "effect-rhapsody"
+import { Backend, ConcurrentBackend, ExecutionBackend } from "effect-rhapsody"
+import { TaskError } from "effect-rhapsody/Errors"
 import { statesOf } from "../support.js"
 import type { Launcher } from "./support.js"
 import { directory, eventually, failureOf, gate, inbox, marked, overBoth, quote, sh, taskError } from "./support.js"
@@ -85,7 +86,7 @@ overBoth("the whole tree is gone", ({ provide }) => {
     Effect.gen(function* () {
       const [{ alive, env }, { path, takeN }] = [yield* marked, yield* inbox]
       const scope = yield* Scope.make()
-      const service = yield* Effect.flatMap(ConcurrentBackend.driver({ maxWorkers: 3 }), ExecutionBackend.make).pipe(
+      const service = yield* Effect.flatMap(ConcurrentBackend.driver({ maxWorkers: 3 }), Backend.make).pipe(
         Scope.extend(scope)
       )
       const fibers = yield* Effect.replicateEffect(service.submit(sh(tree(path), { env })), 4)
@@ -110,7 +111,7 @@ overBoth("the whole tree is gone", ({ provide }) => {
       yield* ExecutionBackend.terminate
       assert.deepStrictEqual(yield* alive, [])
       for (const fiber of [stubborn, stopping]) assert.strictEqual(reasonOf(yield* Fiber.await(fiber)), "Canceled")
-    }).pipe(provide({ killGrace: "10 minutes" }))
+    }).pipe(provide({ forceKillAfter: "10 minutes" }))
   )
 
   it.scopedLive("when the program ended by itself and left them", () =>
@@ -149,7 +150,7 @@ overBoth("the whole tree is gone", ({ provide }) => {
 
 overBoth("the grace between TERM and KILL", ({ provide }) => {
   // A minute would be too long for a test: what ends in time was killed after the other grace.
-  const short = { killGrace: Duration.millis(100) }
+  const short = { forceKillAfter: Duration.millis(100) }
 
   it.scopedLive("is the layer's; then those that ignore TERM are killed", () =>
     Effect.gen(function* () {
@@ -183,7 +184,7 @@ overBoth("the grace between TERM and KILL", ({ provide }) => {
       yield* ExecutionBackend.cancel(fiber)
       assert.deepStrictEqual(yield* alive, [])
       assert.strictEqual(yield* take, "saved")
-    }).pipe(provide({ killGrace: "10 minutes" }))
+    }).pipe(provide({ forceKillAfter: "10 minutes" }))
   )
 
   it.scopedLive("is the task's own before the layer's, for cancel, timeout and interruption", () =>
@@ -201,7 +202,7 @@ overBoth("the grace between TERM and KILL", ({ provide }) => {
       const error = yield* taskError(sh(tree(path, deaf), { ...options, timeout: "500 millis" }))
       assert.strictEqual(error.reason, "Timeout")
       assert.deepStrictEqual(yield* alive, [])
-    }).pipe(provide({ killGrace: "10 minutes" }))
+    }).pipe(provide({ forceKillAfter: "10 minutes" }))
   )
 
   it.scopedLive("holds for a timeout too, whatever the grace for handlers is", () =>
@@ -214,14 +215,14 @@ overBoth("the grace between TERM and KILL", ({ provide }) => {
       assert.strictEqual(error.reason, "Timeout")
       assert.notProperty(error.details, "stopped")
       assert.strictEqual(fs.readFileSync(join(cwd, "result"), "utf8"), "saved\n")
-    }).pipe(provide({ killGrace: "1 minute", stopGrace: "50 millis" }))
+    }).pipe(provide({ forceKillAfter: "1 minute", stopTimeout: "50 millis" }))
   )
 
   it.scopedLive("may be without end", () =>
     Effect.gen(function* () {
       const { path, take } = yield* inbox
       const script = `trap 'sleep 0.2; echo saved > ${path}; exit' TERM; echo ready > ${path}; while :; do sleep 0.02; done`
-      const settings = ConcurrentBackend.settings({ killGrace: Duration.infinity })
+      const settings = ConcurrentBackend.settings({ forceKillAfter: Duration.infinity })
       const fiber = yield* ExecutionBackend.submit(sh(script, { settings }))
       assert.strictEqual(yield* take, "ready")
       yield* ExecutionBackend.cancel(fiber)
@@ -264,7 +265,7 @@ overBoth("the grace between TERM and KILL", ({ provide }) => {
         assert.deepStrictEqual(yield* alive, [])
         assert.strictEqual(fs.readFileSync(join(cwd, "result"), "utf8"), "saved\n")
         assert.strictEqual((yield* follow(fiber.uid)).at(-1)!.state, "CANCELED")
-      }).pipe(provide({ killGrace: "10 minutes" }))
+      }).pipe(provide({ forceKillAfter: "10 minutes" }))
     )
   }
 })
@@ -280,7 +281,7 @@ overBoth("the dead that nobody reaps", ({ launcher, provide }) => {
       assert.strictEqual(yield* take, "ready")
       yield* ExecutionBackend.cancel(fiber)
       assert.lengthOf(yield* alive, left[launcher])
-    }).pipe(provide({ killGrace: "10 minutes" }))
+    }).pipe(provide({ forceKillAfter: "10 minutes" }))
   )
 })
 
@@ -324,7 +325,7 @@ overBoth("somebody who left the group", ({ launcher, provide }) => {
         yield* ExecutionBackend.cancel(fiber)
         if (launcher === "agent") assert.deepStrictEqual(yield* alive, [])
         else assert.isNotEmpty(yield* alive)
-      }).pipe(provide({ killGrace: "100 millis" }))
+      }).pipe(provide({ forceKillAfter: "100 millis" }))
     )
   }
 

@@ -10,7 +10,8 @@ import { fileURLToPath } from "node:url"
 import { inspect } from "node:util"
 import { describe } from "@effect/vitest"
 import { Cause, Effect, Exit, Option, Queue, Schedule, Schema } from "effect"
-import { ConcurrentBackend, ConfigurationError, ExecutionBackend, Task, TaskError } from "effect-rhapsody"
+import { ConcurrentBackend, ExecutionBackend, Task } from "effect-rhapsody"
+import { ConfigurationError, TaskError } from "effect-rhapsody/Errors"
 
 /** What starts the programs: launch agents, or Node itself. */
 export type Launcher = "agent" | "node"

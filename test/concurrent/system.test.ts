@@ -18,7 +18,7 @@ overBoth("limits and niceness", ({ launcher, provide }) => {
     it.live("are refused", () =>
       Effect.gen(function* () {
         for (const [options, configKey] of [
-          [{ limits: { openFiles: 100 } }, "limits"],
+          [{ rlimits: { openFiles: 100 } }, "rlimits"],
           [{ nice: 5 }, "nice"]
         ] as const) {
           const error = yield* refusal(sh("true", options))
@@ -44,7 +44,7 @@ overBoth("limits and niceness", ({ launcher, provide }) => {
         processes: 5000,
         stackSize: 4 * 1024 * 1024
       }
-      const words: Record<keyof Task.Limits, string> = {
+      const words: Record<keyof Task.Rlimits, string> = {
         addressSpace: "Max address space",
         coreSize: "Max core file size",
         cpuSeconds: "Max cpu time",
@@ -55,11 +55,13 @@ overBoth("limits and niceness", ({ launcher, provide }) => {
         processes: "Max processes",
         stackSize: "Max stack size"
       }
-      const cat = (limits?: Task.Limits) =>
-        stdoutOf(command({ executable: "cat", args: ["/proc/self/limits"] }, limits === undefined ? {} : { limits }))
+      const cat = (limits?: Task.Rlimits) =>
+        stdoutOf(
+          command({ executable: "cat", args: ["/proc/self/limits"] }, limits === undefined ? {} : { rlimits: limits })
+        )
       const seen = yield* cat(limits)
       for (const [name, value] of Object.entries(limits)) {
-        assert.match(seen, new RegExp(`^${words[name as keyof Task.Limits]} +${value} +${value} `, "m"))
+        assert.match(seen, new RegExp(`^${words[name as keyof Task.Rlimits]} +${value} +${value} `, "m"))
       }
       // one alone leaves the others as they are
       const before = yield* cat()
@@ -74,7 +76,7 @@ overBoth("limits and niceness", ({ launcher, provide }) => {
     Effect.gen(function* () {
       const cwd = yield* directory
       const error = yield* taskError(
-        sh("exec head -c 5000 /dev/zero > file", { cwd, limits: { fileSize: 4096, coreSize: 0 } })
+        sh("exec head -c 5000 /dev/zero > file", { cwd, rlimits: { fileSize: 4096, coreSize: 0 } })
       )
       assert.deepStrictEqual([error.reason, error.signal], ["Signal", "SIGXFSZ"])
     }).pipe(backend)
@@ -83,7 +85,7 @@ overBoth("limits and niceness", ({ launcher, provide }) => {
   it.live("that cannot be set fail the task, which never was EXECUTING", () =>
     Effect.gen(function* () {
       const follow = yield* statesOf
-      const error = yield* taskError(sh("true", { limits: { coreSize: 0, openFiles: 2 ** 50 } }))
+      const error = yield* taskError(sh("true", { rlimits: { coreSize: 0, openFiles: 2 ** 50 } }))
       assert.strictEqual(error.reason, "LaunchFailed")
       assert.match(error.message, /limits\.openFiles cannot be set/)
       const changes = yield* follow(error.taskUid)
@@ -110,7 +112,7 @@ overBoth("limits and niceness", ({ launcher, provide }) => {
   it.scopedLive("change nothing else of the program", () =>
     Effect.gen(function* () {
       const { alive, env } = yield* marked
-      const options = { limits: { coreSize: 0 }, nice: 1, env: { ...env, X: notUtf8 } }
+      const options = { rlimits: { coreSize: 0 }, nice: 1, env: { ...env, X: notUtf8 } }
       const cwd = yield* directory
       // arguments, variables, input, directory, signals and descriptors
       yield* program(`${cwd}/here`, `printf '%s\\0' "$0" "$@" "$X"; cat; pwd -P`)
@@ -152,7 +154,7 @@ overBoth("limits and niceness", ({ launcher, provide }) => {
   it.scopedLive("do not keep a task from being stopped, however soon", () =>
     Effect.gen(function* () {
       const [{ alive, env }, { path, take }] = [yield* marked, yield* inbox]
-      const options = { limits: { coreSize: 0 }, nice: 1, env }
+      const options = { rlimits: { coreSize: 0 }, nice: 1, env }
       const late = yield* ExecutionBackend.submit(sh(`echo ready > ${path}; sleep 100`, options))
       assert.strictEqual(yield* take, "ready")
       yield* Fiber.interrupt(late)

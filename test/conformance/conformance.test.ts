@@ -3,23 +3,23 @@
 
 import * as fs from "node:fs"
 import { afterAll, assert, describe, it } from "@effect/vitest"
-import { Conformance } from "effect-rhapsody"
+import { Conformance } from "effect-rhapsody/testing"
 import { close, lacking, subjects } from "./subjects.js"
 
 afterAll(close)
 
 for (const subject of subjects) {
   describe.skipIf(lacking(subject))(subject.name, () => {
-    for (const row of Conformance.rows(subject)) it.live(`${row.id}: ${row.title}`, () => row.run)
+    for (const row of Conformance.cases(subject)) it.live(`${row.id}: ${row.title}`, () => row.run)
   })
 }
 
 describe("the suite itself", () => {
   it("has a name for each row, and exceptions only for rows that are there", () => {
     for (const subject of subjects) {
-      const ids = Conformance.rows(subject).map(({ id }) => id)
+      const ids = Conformance.cases(subject).map(({ id }) => id)
       assert.strictEqual(new Set(ids).size, ids.length)
-      for (const id of Object.keys(subject.exceptions ?? {})) assert.include(ids, id)
+      for (const id of Object.keys(subject.waivers ?? {})) assert.include(ids, id)
     }
   })
 

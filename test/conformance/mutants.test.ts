@@ -3,21 +3,15 @@
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import { Context, Duration, Effect, Exit, Fiber, Layer, Option, Redacted, Scope, Stream } from "effect"
 import type { Task } from "effect-rhapsody"
-import {
-  BackendError,
-  ConcurrentBackend,
-  ConfigurationError,
-  Conformance,
-  Defaults,
-  ExecutionBackend,
-  TaskError
-} from "effect-rhapsody"
+import { Backend, ConcurrentBackend, Defaults, Driver, ExecutionBackend } from "effect-rhapsody"
+import { BackendError, ConfigurationError, TaskError } from "effect-rhapsody/Errors"
+import { Conformance } from "effect-rhapsody/testing"
 import { subjects } from "./subjects.js"
 
-type Service = ExecutionBackend.Service
-type Driver = ExecutionBackend.Driver<"executable" | "function">
+type Service = ExecutionBackend.Backend
+type Slots = Driver.SlotDriver<"executable" | "function">
 type Build = Conformance.Subject["layer"]
-const { Outcome } = ExecutionBackend
+const { Outcome } = Driver
 
 const named = (name: string) => subjects.find((subject) => subject.name === name)!
 const functions = named("Concurrent, functions")
@@ -28,19 +22,22 @@ const test = named("Test")
 const broken = (subject: Conformance.Subject, layer: Build): Conformance.Subject => ({
   ...subject,
   layer,
-  exceptions: {}
+  waivers: {}
 })
 
 /** Over the driver of Concurrent. */
-const driven = (subject: Conformance.Subject, change: (inner: Driver) => Partial<Driver>) =>
+const driven = (subject: Conformance.Subject, change: (inner: Slots) => Partial<Slots>) =>
   broken(subject, (options) =>
     Layer.merge(
-      ExecutionBackend.layer(
-        Effect.map(ConcurrentBackend.driver({ maxWorkers: 4, killGrace: "200 millis", launcher: "node" }), (inner) => ({
-          ...inner,
-          kinds: subject.kinds as ReadonlyArray<"executable" | "function">,
-          ...change(inner)
-        })),
+      Backend.layer(
+        Effect.map(
+          ConcurrentBackend.driver({ maxWorkers: 4, forceKillAfter: "200 millis", launcher: "node" }),
+          (inner) => ({
+            ...inner,
+            kinds: subject.kinds as ReadonlyArray<"executable" | "function">,
+            ...change(inner)
+          })
+        ),
         options
       ),
       Conformance.FunctionWorkLive
@@ -49,8 +46,8 @@ const driven = (subject: Conformance.Subject, change: (inner: Driver) => Partial
 /** Over what a driver runs. */
 const ran = (
   subject: Conformance.Subject,
-  change: (run: ReturnType<Driver["run"]>, spec: ExecutionBackend.Spec, inner: Driver) => ReturnType<Driver["run"]>,
-  more: Partial<Driver> = {}
+  change: (run: ReturnType<Slots["run"]>, spec: Driver.Spec, inner: Slots) => ReturnType<Slots["run"]>,
+  more: Partial<Slots> = {}
 ) =>
   driven(subject, (inner) => ({
     ...more,
@@ -62,34 +59,31 @@ const ran = (
       )
   }))
 /** Over the program that a driver is given. */
-const started = (change: (program: ExecutionBackend.Executable) => Partial<ExecutionBackend.Executable>) =>
+const started = (change: (program: Driver.Executable) => Partial<Driver.Executable>) =>
   driven(programs, (inner) => ({
     run: (spec, report) =>
-      inner.run(
-        { ...spec, program: { ...spec.program, ...change(spec.program as ExecutionBackend.Executable) } as any },
-        report
-      )
+      inner.run({ ...spec, work: { ...spec.work, ...change(spec.work as Driver.Executable) } as any }, report)
   }))
 /** Without all that was asked for beside the command. */
-const bare = ({ capture, ...program }: ExecutionBackend.Executable): ExecutionBackend.Executable => ({
+const bare = ({ capture, ...program }: Driver.Executable): Driver.Executable => ({
   ...program,
   capture: {
     ...capture,
     limit: 1e6,
     overflow: "fail",
-    merged: false,
+    mergeStderr: false,
     append: false,
     makeDirectories: false,
     onChunk: undefined
   },
-  prepare: [],
+  preExec: [],
   sandbox: false,
-  limits: undefined,
+  rlimits: undefined,
   nice: undefined,
-  leftovers: "kill"
+  orphans: "kill"
 })
 /** Over how a program ended. */
-const exited = (change: (exit: ExecutionBackend.ProcessExit) => ExecutionBackend.ProcessExit) =>
+const exited = (change: (exit: Driver.ProcessExit) => Driver.ProcessExit) =>
   ran(programs, (run) =>
     Effect.map(run, (outcome) => (outcome._tag === "Exited" ? Outcome.exited(change(outcome.exit)) : outcome))
   )
@@ -100,7 +94,7 @@ const served = (subject: Conformance.Subject, change: (service: Service) => Part
       const service = Context.unsafeGet(context, ExecutionBackend.ExecutionBackend) as Service
       const changed = { ...service, ...change(service) }
       return subject.kinds.reduce<Context.Context<any>>(
-        (context, kind) => Context.add(context, ExecutionBackend.forKind(kind), changed),
+        (context, kind) => Context.add(context, Backend.forKind(kind), changed),
         Context.add(context, ExecutionBackend.ExecutionBackend, changed)
       )
     })
@@ -111,7 +105,7 @@ const resubmitted = (change: (task: any) => any) =>
     submit: (task) => Effect.suspend(() => submit(change(task))),
     execute: (task) => Effect.suspend(() => execute(change(task)))
   }))
-const refused = (change: (error: ExecutionBackend.Refusal) => ExecutionBackend.Refusal) =>
+const refused = (change: (error: ExecutionBackend.SubmitError) => ExecutionBackend.SubmitError) =>
   served(functions, ({ submit }) => ({ submit: (task) => Effect.mapError(submit(task), change) }))
 const withOptions = (task: any, options: Task.Options) => Object.assign(Object.create(task), { options })
 
@@ -144,7 +138,7 @@ const mutants: Record<string, readonly [subject: Conformance.Subject, ...fails: 
     "process-sigterm"
   ],
   "leaves its programs behind when it is killed": [
-    { ...programs, exceptions: {}, orchestrator: ["sh", "-c", "setsid sleep 15 & setsid sleep 15 & wait"] },
+    { ...programs, waivers: {}, orchestrator: ["sh", "-c", "setsid sleep 15 & setsid sleep 15 & wait"] },
     "process-orchestrator-killed",
     "process-orchestrator-killed-escape"
   ],
@@ -159,7 +153,7 @@ const mutants: Record<string, readonly [subject: Conformance.Subject, ...fails: 
     ran(functions, (run, { payload }) => {
       const key = JSON.stringify(payload)
       return global.has(key)
-        ? Effect.succeed(global.get(key) as ExecutionBackend.Outcome)
+        ? Effect.succeed(global.get(key) as Driver.Outcome)
         : Effect.tap(run, (outcome) => {
             if (outcome._tag === "Success") global.set(key, outcome)
           })
@@ -195,10 +189,10 @@ const mutants: Record<string, readonly [subject: Conformance.Subject, ...fails: 
     "invalid-result"
   ],
   "logs its environment": [
-    ran(programs, (run, { program }) =>
+    ran(programs, (run, { work }) =>
       Effect.zipRight(
         Effect.logTrace(
-          Object.values((program as ExecutionBackend.Executable).env).map((value) =>
+          Object.values((work as Driver.Executable).env).map((value) =>
             Redacted.isRedacted(value) ? Redacted.value(value) : value
           )
         ),
@@ -211,9 +205,9 @@ const mutants: Record<string, readonly [subject: Conformance.Subject, ...fails: 
     ran(programs, (run, spec) =>
       Effect.flatMap(run, () =>
         Effect.fail(
-          ExecutionBackend.taskError(spec, "Failed", {
+          Driver.taskError(spec, "Failed", {
             details: {
-              env: Object.values((spec.program as ExecutionBackend.Executable).env).map((value) =>
+              env: Object.values((spec.work as Driver.Executable).env).map((value) =>
                 Redacted.isRedacted(value) ? Redacted.value(value) : value
               )
             }
@@ -236,7 +230,7 @@ const mutants: Record<string, readonly [subject: Conformance.Subject, ...fails: 
     ),
     "instances"
   ],
-  "does not hear that its engine is lost": [{ ...test, lose: Effect.void }, "lost"],
+  "does not hear that its engine is lost": [{ ...test, failEngine: Effect.void }, "lost"],
 
   // ------------------------------------------------------------------------------------------------------- the programs
   "runs them where it is itself": [started(() => ({ cwd: undefined })), "process-cwd", "process-launch"],
@@ -261,7 +255,7 @@ const mutants: Record<string, readonly [subject: Conformance.Subject, ...fails: 
   "looks for nothing but bare programs": [
     driven(programs, (inner) => ({
       check: () => Effect.void,
-      run: (spec, report) => inner.run({ ...spec, program: bare(spec.program as ExecutionBackend.Executable) }, report)
+      run: (spec, report) => inner.run({ ...spec, work: bare(spec.work as Driver.Executable) }, report)
     })),
     ...[
       "append",
@@ -269,16 +263,16 @@ const mutants: Record<string, readonly [subject: Conformance.Subject, ...fails: 
       "merge-stderr",
       "overflow",
       "on-chunk",
-      "prepare",
+      "preExec",
       "sandbox",
-      "limits",
+      "rlimits",
       "nice",
-      "leftovers"
+      "orphans"
     ].map((option) => `honours-${option}`)
   ],
   "finds out late that it has no GPUs": [
     ran(functions, (run, { resources }) => (resources.gpus === 1 ? Effect.fail(rejected) : run), {
-      honours: ExecutionBackend.everyOption
+      honours: Driver.everyOption
     }),
     "honours-resources"
   ],
@@ -509,7 +503,7 @@ describe("a backend that", { concurrent: true }, () => {
   for (const [what, [subject, ...fails]] of Object.entries(mutants)) {
     it.live(`${what} fails ${fails.join(", ")}`, () =>
       Effect.gen(function* () {
-        const rows = Conformance.rows(subject).filter(({ id }) => fails.includes(id))
+        const rows = Conformance.cases(subject).filter(({ id }) => fails.includes(id))
         assert.strictEqual(rows.length, fails.length)
         const ends = yield* Effect.forEach(
           rows,
@@ -526,7 +520,7 @@ describe("a backend that", { concurrent: true }, () => {
 
   it("is there for each row", () => {
     const failed = new Set(Object.values(mutants).flatMap(([, ...fails]) => fails))
-    const rows = Conformance.rows(programs).map(({ id }) => id)
+    const rows = Conformance.cases(programs).map(({ id }) => id)
     assert.deepStrictEqual(
       rows.filter((id) => !failed.has(id)),
       []

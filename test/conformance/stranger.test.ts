@@ -4,7 +4,8 @@ import * as os from "node:os"
 import * as path from "node:path"
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import { Effect, Layer, Option, Stream } from "effect"
-import { ConcurrentBackend, Conformance, ExecutionBackend } from "effect-rhapsody"
+import { Backend, ConcurrentBackend, Driver } from "effect-rhapsody"
+import { Conformance } from "effect-rhapsody/testing"
 
 const sandboxes = path.join(os.tmpdir(), `rhapsody-stranger-${process.pid}`)
 afterAll(() => fs.rmSync(sandboxes, { recursive: true, force: true }))
@@ -15,9 +16,14 @@ const quick: Conformance.Subject = {
   programs: true,
   slots: 4,
   layer: (options) =>
-    ExecutionBackend.layer(
+    Backend.layer(
       Effect.map(
-        ConcurrentBackend.driver({ kinds: ["executable"], killGrace: "200 millis", launcher: "node", sandboxes }),
+        ConcurrentBackend.driver({
+          kinds: ["executable"],
+          forceKillAfter: "200 millis",
+          launcher: "node",
+          sandboxRoot: sandboxes
+        }),
         (inner) => ({
           ...inner,
           type: "stranger's"
@@ -26,7 +32,7 @@ const quick: Conformance.Subject = {
       options
     ),
   work: Conformance.ExecutableWork.make,
-  exceptions: {
+  waivers: {
     "process-bytes": { reason: "as the backend it wraps" },
     "process-escape": { reason: "as the backend it wraps" },
     "process-orchestrator-killed": { reason: "needs a script to kill" },
@@ -41,12 +47,12 @@ const careless: Conformance.Subject = {
   name: "careless",
   programs: false,
   layer: (options) =>
-    ExecutionBackend.layer(
+    Backend.layer(
       {
         type: "careless",
         kinds: ["executable"],
         concurrency: 4,
-        run: () => Effect.succeed(ExecutionBackend.Outcome.exited({ exitCode: 0, stdout: '{"value":7}' }))
+        run: () => Effect.succeed(Driver.Outcome.exited({ exitCode: 0, stdout: '{"value":7}' }))
       },
       options
     )
@@ -97,7 +103,7 @@ describe("a backend of somebody else's", () => {
     Effect.gen(function* () {
       // rows that wait for what such a backend never does take long: some that end at once are enough
       const ids = ["own-error", "invalid-result", "retries-spent", "user-defect", "submit"]
-      const chosen = Conformance.rows(careless).filter(({ id }) => ids.includes(id))
+      const chosen = Conformance.cases(careless).filter(({ id }) => ids.includes(id))
       const failed: Array<string> = []
       for (const row of chosen) if ((yield* Effect.exit(row.run))._tag === "Failure") failed.push(row.id)
       assert.deepStrictEqual(failed.sort(), ["invalid-result", "own-error", "retries-spent", "user-defect"])

@@ -3,7 +3,9 @@ import * as fs from "node:fs"
 import * as os from "node:os"
 import * as path from "node:path"
 import { Context, Effect, Layer, Schema } from "effect"
-import { ConcurrentBackend, Conformance, ExecutionBackend, NoopBackend, Task, TestBackend } from "effect-rhapsody"
+import type { Backend } from "effect-rhapsody"
+import { ConcurrentBackend, Driver, NoopBackend, Task } from "effect-rhapsody"
+import { Conformance, TestBackend } from "effect-rhapsody/testing"
 import * as dask from "../dask/subjects.js"
 import type { FakeEngine } from "../engines/fakeEngine.js"
 import { fakeEngine } from "../engines/fakeEngine.js"
@@ -12,14 +14,14 @@ const sandboxes = path.join(os.tmpdir(), `rhapsody-sandboxes-${process.pid}`)
 
 const { behave, ExecutableWork, FunctionWork, FunctionWorkLive } = Conformance
 
-const concurrent = (launcher: "agent" | "node") => (options?: ExecutionBackend.Options) =>
+const concurrent = (launcher: "agent" | "node") => (options?: Backend.Options) =>
   ConcurrentBackend.layer({
-    stopGrace: "2 seconds",
+    stopTimeout: "2 seconds",
     ...options,
     maxWorkers: 4,
-    killGrace: "200 millis",
+    forceKillAfter: "200 millis",
     launcher,
-    sandboxes
+    sandboxRoot: sandboxes
   })
 
 const Port = Task.service("Port", {
@@ -43,8 +45,8 @@ const stubs = [
   TestBackend.stub(FunctionWork, behave),
   TestBackend.service(Port, () => Effect.succeed({ info: { port: 80 } }))
 ]
-const uncancelable = (options?: ExecutionBackend.Options) =>
-  TestBackend.layer({ stopGrace: "100 millis", ...options, cancelable: false, stubs })
+const uncancelable = (options?: Backend.Options) =>
+  TestBackend.layer({ stopTimeout: "100 millis", ...options, cancelable: false, stubs })
 
 const orchestrator = (launcher: "agent" | "node") =>
   [
@@ -74,7 +76,7 @@ export const subjects: ReadonlyArray<Conformance.Subject> = [
     layer: concurrent("node"),
     work: ExecutableWork.make,
     orchestrator: orchestrator("node"),
-    exceptions: {
+    waivers: {
       "process-bytes": {
         reason: "`node:child_process` passes on UTF-8 alone; other bytes are refused",
         refusal: Conformance.refusesBytes({ layer: concurrent("node") })
@@ -106,7 +108,7 @@ export const subjects: ReadonlyArray<Conformance.Subject> = [
     slots: 4,
     layer: (options) => TestBackend.layer({ ...options, concurrency: 4, stubs }),
     work: FunctionWork.make,
-    lose: TestBackend.lose,
+    failEngine: TestBackend.failEngine,
     service: Port.make()
   },
   {
@@ -114,9 +116,9 @@ export const subjects: ReadonlyArray<Conformance.Subject> = [
     kinds: ["executable", "function", "worker", "python", "service"],
     layer: uncancelable,
     work: FunctionWork.make,
-    lose: TestBackend.lose,
+    failEngine: TestBackend.failEngine,
     service: Port.make(),
-    exceptions: Object.fromEntries(
+    waivers: Object.fromEntries(
       ["cancel", "cancel-all", "stopped", "stop-bound", "events", "leaks"].map((id) => [
         id,
         {
@@ -134,8 +136,8 @@ export const subjects: ReadonlyArray<Conformance.Subject> = [
         Effect.map(batchEngine, (engine) => Layer.merge(engine.layer(options), Layer.succeed(Engine, engine)))
       ),
     work: ExecutableWork.make,
-    lose: Effect.flatMap(Engine, (engine) => engine.gone()),
-    exceptions: { stopped: { reason: "its work is nowhere: what it says is all there is" } }
+    failEngine: Effect.flatMap(Engine, (engine) => engine.gone()),
+    waivers: { stopped: { reason: "its work is nowhere: what it says is all there is" } }
   },
   ...dask.subjects
 ]
@@ -147,20 +149,20 @@ const batchEngine = Effect.gen(function* () {
     cancel: (attempts) => engine.confirm(attempts.filter(({ uid }) => !deaf(engine.held.get(uid)))),
     submit: (specs) => Effect.forEach(specs, (spec) => Effect.forkDaemon(serve(spec)), { discard: true })
   })
-  const serve = (spec: ExecutionBackend.Spec): Effect.Effect<void> =>
+  const serve = (spec: Driver.Spec): Effect.Effect<void> =>
     Effect.gen(function* () {
       // the engine holds what it was given once `submit` has returned
       while (!engine.held.has(spec.uid)) yield* Effect.yieldNow()
       yield* engine.started(spec.uid, spec.attempt)
       const exit = exitOf(spec.payload as Conformance.Payload, spec.attempt)
-      if (exit !== undefined) yield* engine.ended(spec.uid, spec.attempt, ExecutionBackend.Outcome.exited(exit))
+      if (exit !== undefined) yield* engine.ended(spec.uid, spec.attempt, Driver.Outcome.exited(exit))
     })
   return engine
 })
-const deaf = (spec: ExecutionBackend.Spec | undefined) => (spec?.payload as Conformance.Payload)?.how === "deaf"
+const deaf = (spec: Driver.Spec | undefined) => (spec?.payload as Conformance.Payload)?.how === "deaf"
 
 /** How the work ends as a program, without one. */
-const exitOf = ({ how, value }: Conformance.Payload, attempt: number): ExecutionBackend.ProcessExit | undefined => {
+const exitOf = ({ how, value }: Conformance.Payload, attempt: number): Driver.ProcessExit | undefined => {
   switch (how) {
     case "hold":
     case "linger":

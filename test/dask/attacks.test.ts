@@ -252,8 +252,8 @@ describe.skipIf(missing)("A worker that is restarted to stop a function", () => 
     }).pipe(
       Effect.provide(
         DaskBackend.layer({
-          ...{ ...base, workers: 1, threadsPerWorker: 2, cancelRunning: "restart" },
-          ...{ killGrace: "1 minute", stopGrace: "1 minute" }
+          ...{ ...base, workers: 1, threadsPerWorker: 2, onUncancellable: "restart" },
+          ...{ forceKillAfter: "1 minute", stopTimeout: "1 minute" }
         })
       )
     )
@@ -280,7 +280,7 @@ describe.skipIf(missing)("A function that does not let go of the interpreter", (
       Effect.provide(
         DaskBackend.layer({
           ...{ ...base, workers: 1, threadsPerWorker: 2 },
-          ...{ killGrace: "100 millis", stopGrace: "300 millis" }
+          ...{ forceKillAfter: "100 millis", stopTimeout: "300 millis" }
         })
       )
     )

@@ -208,6 +208,6 @@ describe("The Concurrent backend", () => {
       const all = below(process.pid)
       assert.isAbove(all.length, 2)
       assert.deepStrictEqual(listeners(all), [])
-    }).pipe(Effect.provide(ConcurrentBackend.layer({ maxWorkers: 2, killGrace: "100 millis" })))
+    }).pipe(Effect.provide(ConcurrentBackend.layer({ maxWorkers: 2, forceKillAfter: "100 millis" })))
   )
 })

@@ -69,7 +69,9 @@ describe.skipIf(missing)("A cluster of the layer's own", () => {
         const { keeper } = bridges()[0]!
         return { all: [keeper, ...below(keeper)], fibers }
       }).pipe(
-        Effect.provide(DaskBackend.layer({ ...base, ...options, stopGrace: "500 millis", killGrace: "100 millis" }))
+        Effect.provide(
+          DaskBackend.layer({ ...base, ...options, stopTimeout: "500 millis", forceKillAfter: "100 millis" })
+        )
       )
       yield* allGone(all)
       for (const fiber of fibers)
@@ -99,7 +101,7 @@ describe.skipIf(missing)("Somebody else's cluster", () => {
       const { address, scheduler, worker } = yield* cluster(python)
       const { pid } = yield* worker("--nthreads", "4")
       const before = [below(pid).length, below(scheduler.pid).length]
-      const layer = DaskBackend.layer({ ...base, address, killGrace: "100 millis" })
+      const layer = DaskBackend.layer({ ...base, address, forceKillAfter: "100 millis" })
       const held = yield* Effect.scoped(
         Effect.gen(function* () {
           const outer = yield* Layer.build(layer)
@@ -265,9 +267,9 @@ describe.skipIf(missing)("Where there is none", () => {
         ["workers", { workers: 0 }],
         ["workers", { address: "tcp://a:1", workers: 2 }],
         ["threadsPerWorker", { threadsPerWorker: 1.5 }],
-        ["cancelRunning", { cancelRunning: "never" as any }],
+        ["onUncancellable", { onUncancellable: "never" as any }],
         ["resultLimit", { resultLimit: 0 }],
-        ["killGrace", { killGrace: "soon" as any }],
+        ["forceKillAfter", { forceKillAfter: "soon" as any }],
         ["noWorkersTimeout", { noWorkersTimeout: "soon" as any }],
         ["kinds", { kinds: ["function" as any] }],
         ["address", { address: "" }],
@@ -280,7 +282,7 @@ describe.skipIf(missing)("Where there is none", () => {
         ["cert", { address: "tls://a:1", ca: "ca.pem" }],
         ["address", { address: "tcp://a:1", ca: "ca.pem", cert: "cert.pem" }],
         ["key", { address: "tls://a:1", ca: "ca.pem", cert: "cert.pem", key: "/dev/fd/63" }],
-        ["sandboxes", { sandboxes: "/proc/self/cwd" }],
+        ["sandboxRoot", { sandboxRoot: "/proc/self/cwd" }],
         ["python", { python: "/proc/self/exe" }],
         ["path[1]", { path: ["a", "/dev/fd/3"] }]
       ] as ReadonlyArray<readonly [string, DaskBackend.Options]>,

@@ -1,7 +1,8 @@
 // What breaks under the Dask backend: each is told to whoever waits, typed, and leaves no process behind.
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, Option, Schema } from "effect"
-import { BackendError, DaskBackend, ExecutionBackend, Task } from "effect-rhapsody"
+import { DaskBackend, ExecutionBackend, Task } from "effect-rhapsody"
+import { BackendError } from "effect-rhapsody/Errors"
 import { cluster } from "../engines/dask.js"
 import {
   allGone,
@@ -24,7 +25,7 @@ import {
 const { execute, submit } = ExecutionBackend
 
 const one = (options: DaskBackend.Options = {}) =>
-  DaskBackend.layer({ ...base, workers: 1, threadsPerWorker: 4, killGrace: "200 millis", ...options })
+  DaskBackend.layer({ ...base, workers: 1, threadsPerWorker: 4, forceKillAfter: "200 millis", ...options })
 
 const errorOf = <A, E>(exit: Exit.Exit<A, E>): E | undefined =>
   Exit.isFailure(exit) ? Option.getOrUndefined(Cause.failureOption(exit.cause)) : undefined
@@ -135,7 +136,7 @@ describe.skipIf(missing)("Faults on Dask", () => {
       const trace = yield* file
       const error = yield* failure(call("sleeps", { path: trace }, {}, { timeout: "200 millis" }))
       assert.deepStrictEqual([error.reason, error.details["stopped"]], ["Timeout", false])
-    }).pipe(Effect.provide(one({ stopGrace: "300 millis" })))
+    }).pipe(Effect.provide(one({ stopTimeout: "300 millis" })))
   )
 })
 
@@ -186,7 +187,7 @@ describe.skipIf(missing)("A running function that shall stop", () => {
       assert.deepStrictEqual([error.reason, error.details.stopped], ["Canceled", false])
       assert.notInclude(content(trace), "ended")
       yield* until(() => content(trace).includes("ended"), "it to go on to its end")
-    }).pipe(Effect.provide(one({ cancelRunning: "abandon" })))
+    }).pipe(Effect.provide(one({ onUncancellable: "abandon" })))
   )
 
   it.scopedLive("is stopped with its worker where that is asked for, and what else was there runs again", () =>
@@ -203,7 +204,7 @@ describe.skipIf(missing)("A running function that shall stop", () => {
       assert.deepStrictEqual([error.reason, error.details.stopped], ["Canceled", undefined])
       assert.strictEqual(yield* Fiber.join(other), "slept")
       assert.strictEqual(content(beside).match(/started/g)?.length, 2)
-    }).pipe(Effect.provide(one({ cancelRunning: "restart", stopGrace: "20 seconds" })))
+    }).pipe(Effect.provide(one({ onUncancellable: "restart", stopTimeout: "20 seconds" })))
   )
 
   it.scopedLive("and is told to at any moment leaves no task without an end and no place taken", () =>

@@ -2,7 +2,8 @@
 import { randomInt } from "node:crypto"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Schema } from "effect"
-import { DaskBackend, ExecutionBackend, Task, TaskError } from "effect-rhapsody"
+import { Backend, DaskBackend, ExecutionBackend, Task } from "effect-rhapsody"
+import { TaskError } from "effect-rhapsody/Errors"
 import { make } from "../../src/internal/dask/driver.js"
 import { cluster } from "../engines/dask.js"
 import type { AgentPids } from "../faults/system.js"
@@ -47,19 +48,19 @@ const staying = (options: Task.Options = {}, definition: typeof Stays | typeof S
 const Echo = Task.executable("Echo", { command: () => ({ executable: "echo", args: ["again"] }) })
 
 /** A cluster that is somebody else's, with one worker; a silent agent is taken for dead soon. */
-const oneWorkerWith = (killGrace: number) =>
+const oneWorkerWith = (forceKillAfter: number) =>
   Effect.gen(function* () {
     const { address, worker } = yield* cluster(python)
     const start = worker("--nthreads", "2", "--no-nanny")
     const driver = make(
       {
         ...{ python, path: base.path, env: { ...process.env }, cluster: { address }, timeout: 30_000 },
-        ...{ noWorkersTimeout: 600_000, resultLimit: 2 ** 20, killGrace, deaf: "wait", sandboxes: "sandboxes" },
+        ...{ noWorkersTimeout: 600_000, resultLimit: 2 ** 20, forceKillAfter, deaf: "wait", sandboxes: "sandboxes" },
         ...{ kinds: ["executable", "python"], agentSilence: 600 }
       },
       DaskBackend.settings
     )
-    return { layer: ExecutionBackend.layer(driver), start, worker: yield* start }
+    return { layer: Backend.layer(driver), start, worker: yield* start }
   })
 const oneWorker = oneWorkerWith(200)
 

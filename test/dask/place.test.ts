@@ -1,7 +1,8 @@
 // Where Dask runs a task, and what it is refused for.
 import { assert, describe, it, layer } from "@effect/vitest"
 import { Effect, Fiber, Schema } from "effect"
-import { ConfigurationError, DaskBackend, ExecutionBackend, Task } from "effect-rhapsody"
+import { DaskBackend, ExecutionBackend, Task } from "effect-rhapsody"
+import { ConfigurationError } from "effect-rhapsody/Errors"
 import { cluster } from "../engines/dask.js"
 import { base, call, content, file, missing, python, untilRuns } from "./support.js"
 

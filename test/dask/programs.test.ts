@@ -4,7 +4,8 @@ import { tmpdir } from "node:os"
 import * as path from "node:path"
 import { assert, describe, layer } from "@effect/vitest"
 import { Chunk, Effect, Fiber, Ref, Schema } from "effect"
-import { DaskBackend, ExecutionBackend, Task, TaskError } from "effect-rhapsody"
+import { DaskBackend, ExecutionBackend, Task } from "effect-rhapsody"
+import { TaskError } from "effect-rhapsody/Errors"
 import { modules } from "../engines/dask.js"
 import { base, file, missing, python, until } from "./support.js"
 
@@ -28,7 +29,7 @@ const failure = <A, E>(effect: Effect.Effect<A, E, any>) =>
 /** Directories of output that was spilled. */
 const spills = () => fs.readdirSync(tmpdir()).filter((name) => name.startsWith("effect-rhapsody."))
 
-const Backend = DaskBackend.layer({ ...base, workers: 1, threadsPerWorker: 4, killGrace: "200 millis" })
+const Backend = DaskBackend.layer({ ...base, workers: 1, threadsPerWorker: 4, forceKillAfter: "200 millis" })
 
 describe.skipIf(missing)("Programs on Dask", () => {
   layer(Backend, { excludeTestServices: true })((it) => {
@@ -113,7 +114,7 @@ describe.skipIf(missing)("Programs on Dask", () => {
     it.scoped("have a sandbox, where their paths are relative to it", () =>
       Effect.gen(function* () {
         const directory = path.dirname(yield* file)
-        const own = DaskBackend.layer({ ...base, workers: 1, threadsPerWorker: 1, sandboxes: directory })
+        const own = DaskBackend.layer({ ...base, workers: 1, threadsPerWorker: 1, sandboxRoot: directory })
         yield* Effect.gen(function* () {
           const options = { uid: "sandboxed", sandbox: true, capture: { stdout: "out.txt" } } as const
           const { sandboxPath, stdoutPath } = yield* run('pwd -P; echo "$RHAPSODY_SANDBOX"', options)
@@ -127,12 +128,12 @@ describe.skipIf(missing)("Programs on Dask", () => {
 
     it.scoped("run after lines for bash, in limits, and fail with the end of a standard error in a file", () =>
       Effect.gen(function* () {
-        assert.strictEqual((yield* run('echo "$WORD"', { prepare: ["export WORD=ready"] })).stdout, "ready\n")
-        assert.strictEqual((yield* run("ulimit -n", { limits: { openFiles: 77 } })).stdout, "77\n")
+        assert.strictEqual((yield* run('echo "$WORD"', { preExec: ["export WORD=ready"] })).stdout, "ready\n")
+        assert.strictEqual((yield* run("ulimit -n", { rlimits: { openFiles: 77 } })).stdout, "77\n")
         const stderr = yield* file
         const error = yield* failure(run("echo why >&2; exit 3", { capture: { stderr } }))
         assert.deepStrictEqual([error.exitCode, error.details["stderr"]], [3, "why"])
-        assert.deepStrictEqual((yield* run("echo a; echo b >&2", { capture: { merged: true } })).stdout, "a\nb\n")
+        assert.deepStrictEqual((yield* run("echo a; echo b >&2", { capture: { mergeStderr: true } })).stdout, "a\nb\n")
       })
     )
 

@@ -1,8 +1,9 @@
 /** The Dask backend, as the conformance suite sees it: on a cluster that all rows share, which is somebody else's. */
 import * as path from "node:path"
 import { Effect, Exit, Layer, Schema, Scope } from "effect"
-import type { ExecutionBackend } from "effect-rhapsody"
-import { Conformance, DaskBackend, Task } from "effect-rhapsody"
+import type { Backend } from "effect-rhapsody"
+import { DaskBackend, Task } from "effect-rhapsody"
+import { Conformance } from "effect-rhapsody/testing"
 import { cluster } from "../engines/dask.js"
 import { base, bridges, missing, python } from "./support.js"
 
@@ -23,10 +24,10 @@ const address = () =>
   ))
 export const close = (): Promise<void> => Effect.runPromise(Scope.close(scope, Exit.void))
 
-const layer = (options?: ExecutionBackend.Options) =>
+const layer = (options?: Backend.Options) =>
   Layer.unwrapEffect(
     Effect.map(Effect.promise(address), (address) =>
-      DaskBackend.layer({ stopGrace: "2 seconds", ...options, ...base, address, killGrace: "200 millis" })
+      DaskBackend.layer({ stopTimeout: "2 seconds", ...options, ...base, address, forceKillAfter: "200 millis" })
     )
   )
 
@@ -50,7 +51,7 @@ export const subjects: ReadonlyArray<Conformance.Subject> = [
     slots: 4,
     layer,
     work: ExecutableWork.make,
-    lose,
+    failEngine: lose,
     // arguments of a call that Dask repeats, under a key that leaves room for them in a line of its log
     options: [{ settings: DaskBackend.settings({ retries: 1, key: "k" }) }],
     orchestrator: [
@@ -68,8 +69,8 @@ export const subjects: ReadonlyArray<Conformance.Subject> = [
     slots: 4,
     layer,
     work: PythonWork.make,
-    lose,
-    exceptions: {
+    failEngine: lose,
+    waivers: {
       stopped: { reason: "its functions run in processes of the cluster; `test/dask` looks for their traces there" }
     }
   }

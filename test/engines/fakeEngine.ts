@@ -1,15 +1,14 @@
 /** An engine with a queue of its own, in memory: it does nothing but hold what it gets and say what a test tells it to. */
 import { Effect, Exit, Mailbox } from "effect"
-import type { BackendError } from "effect-rhapsody"
-import { ExecutionBackend } from "effect-rhapsody"
+import { Backend, Driver } from "effect-rhapsody"
+import type { BackendError } from "effect-rhapsody/Errors"
 
-type Spec = ExecutionBackend.Spec
-type Key = ExecutionBackend.AttemptKey
+type Spec = Driver.Spec
+type Key = Driver.AttemptKey
 /** What is said of one attempt, without its name. */
-type Said = ExecutionBackend.Update extends infer U ? (U extends Key ? Omit<U, keyof Key> : never) : never
+type Said = Driver.Update extends infer U ? (U extends Key ? Omit<U, keyof Key> : never) : never
 
-export interface Script
-  extends Partial<Omit<ExecutionBackend.BatchDriver<"executable" | "service">, "cancel" | "updates">> {
+export interface Script extends Partial<Omit<Driver.QueueDriver<"executable" | "service">, "cancel" | "updates">> {
   /** Instead of what it would do; undefined: that. */
   readonly cancel?: (attempts: ReadonlyArray<Key>) => Effect.Effect<void, BackendError> | undefined
   /** Whether a cancel is confirmed, and at once. Default: true. */
@@ -18,7 +17,7 @@ export interface Script
 
 export const fakeEngine = ({ cancel, confirms = true, submit, ...driver }: Script = {}) =>
   Effect.gen(function* () {
-    const updates = yield* Mailbox.make<ExecutionBackend.Update, BackendError>()
+    const updates = yield* Mailbox.make<Driver.Update, BackendError>()
     const held = new Map<string, Spec>()
     /** The sizes of the batches it was given. */
     const batches: Array<number> = []
@@ -26,14 +25,10 @@ export const fakeEngine = ({ cancel, confirms = true, submit, ...driver }: Scrip
 
     /** Says anything, true or not. */
     const tell = (...all: ReadonlyArray<unknown>) =>
-      Effect.sync(() => void updates.unsafeOfferAll(all as ReadonlyArray<ExecutionBackend.Update>))
+      Effect.sync(() => void updates.unsafeOfferAll(all as ReadonlyArray<Driver.Update>))
     const say = (uid: string, said: Said, attempt = 1) => tell({ uid, attempt, ...said })
     const started = (uid: string, attempt = 1) => say(uid, { _tag: "Started" }, attempt)
-    const ended = (
-      uid: string,
-      attempt = 1,
-      outcome = ExecutionBackend.Outcome.exited({ exitCode: 0, stdout: "ok" })
-    ) =>
+    const ended = (uid: string, attempt = 1, outcome = Driver.Outcome.exited({ exitCode: 0, stdout: "ok" })) =>
       Effect.zipRight(
         Effect.sync(() => held.delete(uid)),
         say(uid, { _tag: "Ended", outcome }, attempt)
@@ -43,10 +38,10 @@ export const fakeEngine = ({ cancel, confirms = true, submit, ...driver }: Scrip
         tell(...attempts.filter(({ uid }) => held.delete(uid)).map((key) => ({ ...key, _tag: "Canceled" })))
       )
 
-    const full: ExecutionBackend.BatchDriver<"executable" | "service"> = {
+    const full: Driver.QueueDriver<"executable" | "service"> = {
       type: "fake engine",
       kinds: ["executable"],
-      honours: ExecutionBackend.everyOption,
+      honours: Driver.everyOption,
       ...driver,
       submit: (specs) =>
         Effect.suspend(() => {
@@ -78,8 +73,7 @@ export const fakeEngine = ({ cancel, confirms = true, submit, ...driver }: Scrip
       /** The stream of what it says ends, as `exit` says. */
       gone: (exit: Exit.Exit<void, BackendError> = Exit.void) => Effect.sync(() => void updates.unsafeDone(exit)),
       driver: full,
-      layer: (options?: ExecutionBackend.Options) =>
-        ExecutionBackend.layer(full as ExecutionBackend.BatchDriver<"executable" | "service">, options)
+      layer: (options?: Backend.Options) => Backend.layer(full as Driver.QueueDriver<"executable" | "service">, options)
     }
   })
 

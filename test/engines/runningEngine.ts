@@ -1,27 +1,27 @@
 /** An engine with a queue of its own that runs function tasks, all that it gets, by their handlers. */
 import { assert } from "@effect/vitest"
 import { Effect, Fiber, Mailbox } from "effect"
-import { ExecutionBackend } from "effect-rhapsody"
+import { Driver } from "effect-rhapsody"
 
 export const runningEngine = Effect.gen(function* () {
-  const updates = yield* Mailbox.make<ExecutionBackend.Update>()
+  const updates = yield* Mailbox.make<Driver.Update>()
   const running = new Map<string, Fiber.Fiber<unknown>>()
-  const run = (spec: ExecutionBackend.Spec) => {
-    const { attempt, payload, program, uid } = spec
-    assert(program._tag === "function")
+  const run = (spec: Driver.Spec) => {
+    const { attempt, payload, work, uid } = spec
+    assert(work._tag === "function")
     const key = { uid, attempt }
     return updates.offer({ ...key, _tag: "Started" }).pipe(
-      Effect.zipRight(program.handler.run(payload, key)),
+      Effect.zipRight(work.handler.run(payload, key)),
       Effect.matchCauseEffect({
         onSuccess: (outcome) => updates.offer({ ...key, _tag: "Ended", outcome }),
         onFailure: (cause) =>
-          updates.offer({ ...key, _tag: "Failed", error: ExecutionBackend.taskError(spec, "Defect", { cause }) })
+          updates.offer({ ...key, _tag: "Failed", error: Driver.taskError(spec, "Defect", { cause }) })
       }),
       Effect.onInterrupt(() => updates.offer({ ...key, _tag: "Canceled" })),
       Effect.ensuring(Effect.sync(() => running.delete(`${uid} ${attempt}`)))
     )
   }
-  const driver: ExecutionBackend.BatchDriver<"function"> = {
+  const driver: Driver.QueueDriver<"function"> = {
     type: "running engine",
     kinds: ["function"],
     submit: (specs) =>

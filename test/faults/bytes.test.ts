@@ -1,7 +1,8 @@
 /** I6: bytes in are bytes out, whatever they are; what cannot be passed on is refused, and nothing is approximated. */
 import { assert } from "@effect/vitest"
 import { Effect, Exit, FastCheck as fc, Random } from "effect"
-import { ConfigurationError, ExecutionBackend, Task } from "effect-rhapsody"
+import { ExecutionBackend, Task } from "effect-rhapsody"
+import { ConfigurationError } from "effect-rhapsody/Errors"
 import { failureOf, command as plain, sh, taskError } from "../concurrent/support.js"
 import type { Launcher } from "./support.js"
 import { both, caught, fault, limit, orchestrate, over, python } from "./support.js"

@@ -3,8 +3,8 @@ import * as fs from "node:fs"
 import { join } from "node:path"
 import { assert } from "@effect/vitest"
 import { Effect, Exit, Fiber } from "effect"
-import type { TaskError } from "effect-rhapsody"
 import { ExecutionBackend, Task, TaskFiber } from "effect-rhapsody"
+import type { TaskError } from "effect-rhapsody/Errors"
 import { command, directory, eventually, failureOf, sh } from "../concurrent/support.js"
 import type { Launcher } from "./support.js"
 import { bash, caught, fault, forest, limit, orchestrate, over, overOneAgent, python } from "./support.js"
@@ -41,7 +41,7 @@ const starts = (file: string, launcher: Launcher): Record<string, Task.Instance<
   const on = { executable: "echo", args: ["on"] }
   return {
     plain: command(on),
-    merged: command(on, { capture: { merged: true } }),
+    merged: command(on, { capture: { mergeStderr: true } }),
     input: command({ executable: "cat", stdin: "on" }),
     "input from a file": command({ executable: "cat", stdin: { file: "/dev/null" } }),
     "to a file": command(on, { capture }),
@@ -70,7 +70,7 @@ const exhausted = (launcher: Launcher) =>
     yield* narrowed(python, who, "NOFILE", limitFor(who, 30))
     const away = launcher === "agent" ? "setsid " : ""
     // one pipe each
-    const holder = sh(`${away}${leaf("setsid")} & ${leaf("setsid")}`, { env, capture: { merged: true } })
+    const holder = sh(`${away}${leaf("setsid")} & ${leaf("setsid")}`, { env, capture: { mergeStderr: true } })
     const fibers = yield* Effect.replicateEffect(ExecutionBackend.submit(holder), 60)
     const states = Effect.forEach(fibers, TaskFiber.state)
     yield* eventually(states, (all) => all.every((state) => state === "EXECUTING" || state === "FAILED"))

@@ -3,7 +3,7 @@ import { execFileSync } from "node:child_process"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Exit, Fiber, Layer, Scope } from "effect"
 import { ConcurrentBackend, ExecutionBackend } from "effect-rhapsody"
-import { agentSource } from "../../src/internal/launch/agent.js"
+import { agentSource } from "../../src/internal/process/agent.js"
 import { eventually, gate, inbox, marked, quote, sh, taskError } from "../concurrent/support.js"
 import { python } from "./support.js"
 import { kill } from "./system.js"
@@ -41,7 +41,7 @@ describe("a daemon that its task leaves on purpose", () => {
           const [{ close, leaf, provide, takeN }, others] = [yield* stage, yield* marked]
           yield* Effect.gen(function* () {
             const beside = yield* ExecutionBackend.submit(sh(`setsid sleep 1000 & wait`, { env: others.env }))
-            const start = ExecutionBackend.execute(sh(script(leaf), { leftovers: "detach" }))
+            const start = ExecutionBackend.execute(sh(script(leaf), { orphans: "detach" }))
             yield* Effect.replicateEffect(start, 6, { concurrency: 2 })
             yield* ExecutionBackend.execute(sh(`setsid sleep 1000 ${apart} &`, { env: others.env }))
             yield* Fiber.interrupt(beside)
@@ -60,12 +60,10 @@ describe("a daemon that its task leaves on purpose", () => {
       const [{ close, path, provide, take }, named] = [yield* stage, yield* marked]
       const title = `effect-rhapsody holder of ${named.mark}`
       const holder = Effect.map(named.alive, (alive) => alive.filter((what) => what.startsWith(title)))
-      yield* ExecutionBackend.execute(sh("true", { uid: `${named.mark} of nothing`, leftovers: "detach" })).pipe(
-        provide
-      )
+      yield* ExecutionBackend.execute(sh("true", { uid: `${named.mark} of nothing`, orphans: "detach" })).pipe(provide)
       yield* eventually(holder, (found) => found.length === 0)
       const daemon = `setsid sh -c ${quote(`echo $$ > ${path}; exec sleep 1000`)}`
-      const task = sh(`${daemon} ${apart} &`, { uid: named.mark, leftovers: "detach" })
+      const task = sh(`${daemon} ${apart} &`, { uid: named.mark, orphans: "detach" })
       yield* ExecutionBackend.execute(task).pipe(provide)
       const pid = Number(yield* take)
       yield* close
@@ -79,7 +77,7 @@ describe("a daemon that its task leaves on purpose", () => {
     Effect.gen(function* () {
       const [{ close, leaf, provide, take }, mine] = [yield* stage, yield* marked]
       const script = `${bare} setsid sh -c ${quote(`(${leaf} ${mine.mark} &)`)} ${apart}; sleep 1000`
-      const fiber = yield* ExecutionBackend.submit(sh(script, { leftovers: "detach" })).pipe(provide)
+      const fiber = yield* ExecutionBackend.submit(sh(script, { orphans: "detach" })).pipe(provide)
       yield* take
       yield* Fiber.interrupt(fiber)
       assert.deepStrictEqual(yield* mine.alive, [])
@@ -90,7 +88,7 @@ describe("a daemon that its task leaves on purpose", () => {
   it.scopedLive("does not hide why its program did not start", () =>
     Effect.gen(function* () {
       const { close, provide } = yield* stage
-      const failed = yield* taskError(sh("true", { cwd: "/nowhere", leftovers: "detach" })).pipe(provide)
+      const failed = yield* taskError(sh("true", { cwd: "/nowhere", orphans: "detach" })).pipe(provide)
       assert.strictEqual(failed.reason, "LaunchFailed")
       assert.include(failed.message, "/nowhere")
       yield* close

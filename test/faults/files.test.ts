@@ -20,7 +20,7 @@ fault(
       assert.throws(() => fs.writeFileSync("/dev/full", "x"), /ENOSPC/)
       for (const capture of [
         { stdout: "/dev/full" },
-        { stdout: "/dev/full", merged: true },
+        { stdout: "/dev/full", mergeStderr: true },
         { stdout: "/dev/full", stderr: "/dev/full" }
       ]) {
         const error = yield* taskError(sh("head -c 100000 /dev/zero", { capture }))
@@ -117,7 +117,7 @@ fault("a FIFO as standard input that nobody opens", {
         const { alive, env } = yield* forest
         const fiber = yield* ExecutionBackend.submit(command({ executable: "cat", stdin: { file } }, { env })).pipe(
           Effect.zipLeft(ExecutionBackend.execute(sh("true"))),
-          over("agent", { maxWorkers: 2, killGrace: "10 minutes" })
+          over("agent", { maxWorkers: 2, forceKillAfter: "10 minutes" })
         )
         assert.strictEqual(reasonOf(yield* Fiber.await(fiber)), "Canceled")
         assert.deepStrictEqual(yield* alive, [])

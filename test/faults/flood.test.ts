@@ -133,7 +133,7 @@ fault(
       assert.deepStrictEqual(yield* alive, [])
       assert.isBelow(self, 150)
       assert.isBelow(agent, 32)
-    }).pipe(over(launcher, { maxWorkers: 2, killGrace: "10 minutes" }))
+    }).pipe(over(launcher, { maxWorkers: 2, forceKillAfter: "10 minutes" }))
   )
 )
 

@@ -5,7 +5,7 @@ import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { ConcurrentBackend, DaskBackend, ExecutionBackend } from "effect-rhapsody"
-import { interpreters } from "../../src/internal/launch/python.js"
+import { interpreters } from "../../src/internal/process/python.js"
 import { directory, sh } from "../concurrent/support.js"
 import { base, call, missing } from "../dask/support.js"
 

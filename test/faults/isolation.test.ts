@@ -5,10 +5,10 @@ import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Schema, Scope } from "effect"
 import { ConcurrentBackend, ExecutionBackend, Task } from "effect-rhapsody"
-import * as launchers from "../../src/internal/launch/select.js"
+import * as launchers from "../../src/internal/process/select.js"
 import { agents, command, directory, inbox, marked, program, refusal, sh } from "../concurrent/support.js"
 
-const backend = Effect.provide(ConcurrentBackend.layer({ launcher: "agent", killGrace: "100 millis" }))
+const backend = Effect.provide(ConcurrentBackend.layer({ launcher: "agent", forceKillAfter: "100 millis" }))
 // one worker, one agent: what it holds, the next program could inherit
 const oneAgent = { launcher: "agent", python: undefined, width: 1 } as const
 
@@ -38,7 +38,7 @@ describe("an agent", () => {
       )
       assert.deepStrictEqual(yield* Fiber.join(counts), [200_000, 200_000, 200_000])
       yield* Effect.forEach(waiting, (fiber) => ExecutionBackend.cancel(fiber))
-    }).pipe(Effect.provide(ConcurrentBackend.layer({ launcher: "agent", maxWorkers: 8, killGrace: "100 millis" })))
+    }).pipe(Effect.provide(ConcurrentBackend.layer({ launcher: "agent", maxWorkers: 8, forceKillAfter: "100 millis" })))
   )
 
   it.scopedLive("sleeps when forked starts have come to their programs", () =>
@@ -69,7 +69,7 @@ describe("an agent", () => {
   it.scopedLive("survives a start that nobody foresaw", () =>
     Effect.gen(function* () {
       const launcher = yield* launchers.make(oneAgent)
-      const run = (uid: string, executable: string, limits: Task.Limits | undefined) =>
+      const run = (uid: string, executable: string, limits: Task.Rlimits | undefined) =>
         launcher.launch({
           uid,
           program: {
@@ -86,15 +86,15 @@ describe("an agent", () => {
               stderr: undefined,
               append: false,
               makeDirectories: false,
-              merged: false,
+              mergeStderr: false,
               onChunk: undefined,
               wanted: true
             },
-            prepare: [],
+            preExec: [],
             sandbox: false,
-            limits,
+            rlimits: limits,
             nice: undefined,
-            leftovers: "kill"
+            orphans: "kill"
           },
           env: {},
           grace: 100,
@@ -122,7 +122,7 @@ describe("an agent", () => {
       yield* Effect.scoped(
         Effect.gen(function* () {
           const script = `sh -c '(${late}) > /dev/null 2>&1 &' ; exit 0`
-          yield* ExecutionBackend.execute(sh(script, { env, leftovers: "detach" }))
+          yield* ExecutionBackend.execute(sh(script, { env, orphans: "detach" }))
           yield* ExecutionBackend.execute(sh("true"))
           assert.strictEqual(yield* take, "ready")
           yield* ExecutionBackend.execute(sh("true"))

@@ -4,8 +4,8 @@ import * as fs from "node:fs"
 import { dirname, join } from "node:path"
 import { assert } from "@effect/vitest"
 import { Effect, Fiber, Schema } from "effect"
-import type { TaskError } from "effect-rhapsody"
 import { ExecutionBackend, Task } from "effect-rhapsody"
+import type { TaskError } from "effect-rhapsody/Errors"
 import { directory, failureOf, gate, refusal, sh } from "../concurrent/support.js"
 import { both, caught, fault, over } from "./support.js"
 
@@ -91,7 +91,7 @@ fault(
             )
           }
           const little = yield* Effect.replicateEffect(run({ overflow: "spill" }), 5)
-          const merged = yield* Effect.replicateEffect(run({ merged: true }), 5)
+          const merged = yield* Effect.replicateEffect(run({ mergeStderr: true }), 5)
           for (const { stdout } of little) assert.strictEqual(stdout, "1234567")
           for (const { stdout } of merged) assert.strictEqual(stdout, "1234567abcdef")
           assert.strictEqual(fs.readFileSync(victim, "utf8"), "precious")
@@ -184,7 +184,7 @@ fault(
       for (let serial = 1; serial < 100; serial++) {
         fs.writeFileSync(join(place, `effect-rhapsody-${process.pid}-${serial}`), "")
       }
-      const { stdout } = yield* ExecutionBackend.execute(sh("echo 1; echo 2 >&2", { capture: { merged: true } }))
+      const { stdout } = yield* ExecutionBackend.execute(sh("echo 1; echo 2 >&2", { capture: { mergeStderr: true } }))
       assert.strictEqual(stdout, "1\n2\n")
     }).pipe(over(launcher, { maxWorkers: 1 }))
   )

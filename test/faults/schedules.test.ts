@@ -5,8 +5,11 @@ import { randomUUID } from "node:crypto"
 import * as fs from "node:fs"
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, FastCheck as fc, Schedule, Schema, Stream } from "effect"
-import type { StateChange } from "effect-rhapsody"
-import { ConcurrentBackend, canFollow, ExecutionBackend, isTerminal, Task, TaskError } from "effect-rhapsody"
+import type { Driver } from "effect-rhapsody"
+import { Backend, ConcurrentBackend, ExecutionBackend, Task } from "effect-rhapsody"
+import { TaskError } from "effect-rhapsody/Errors"
+import type { StateChange } from "effect-rhapsody/TaskState"
+import { canFollow, isTerminal } from "effect-rhapsody/TaskState"
 import { isChange } from "../support.js"
 
 const runs = Number(process.env["SCHEDULES"] ?? 300)
@@ -256,7 +259,7 @@ const checkStates = (known: ReadonlyArray<Known>, changes: ReadonlyArray<StateCh
     )
 }
 
-const check = (launcher: "agent" | "node", driver: ExecutionBackend.Driver<ConcurrentBackend.Kinds>) => {
+const check = (launcher: "agent" | "node", driver: Driver.SlotDriver<ConcurrentBackend.Kinds>) => {
   let lost = false
   let before: ReadonlyArray<number> | undefined
   return async (steps: ReadonlyArray<Step>): Promise<void> => {
@@ -276,9 +279,7 @@ const check = (launcher: "agent" | "node", driver: ExecutionBackend.Driver<Concu
     })
     // the subscription outlives the backend, whose end ends the stream
     const { changes } = await Effect.runPromise(
-      Effect.scoped(
-        Effect.tap(Effect.provide(program, ExecutionBackend.layer(driver)), ({ reader }) => Fiber.await(reader))
-      )
+      Effect.scoped(Effect.tap(Effect.provide(program, Backend.layer(driver)), ({ reader }) => Fiber.await(reader)))
     )
     for (const one of known) {
       const exit = await Effect.runPromise(Fiber.await(one.fiber))
@@ -337,8 +338,8 @@ describe("random schedules", () => {
         Effect.gen(function* () {
           const driver = yield* ConcurrentBackend.driver({
             maxWorkers: 2,
-            ahead: 1,
-            killGrace: "50 millis",
+            prefetch: 1,
+            forceKillAfter: "50 millis",
             ...(launcher === "agent" ? { launcher, python } : { launcher })
           })
           const steps = fc.array(launcher === "agent" ? losing : step, { minLength: 1, maxLength: 16 })

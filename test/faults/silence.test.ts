@@ -5,7 +5,7 @@ import { Effect, Fiber } from "effect"
 import { ExecutionBackend } from "effect-rhapsody"
 import type { Lost } from "../../src/internal/bridge/channel.js"
 import { Channel } from "../../src/internal/bridge/channel.js"
-import { argumentsFor } from "../../src/internal/launch/python.js"
+import { argumentsFor } from "../../src/internal/process/python.js"
 import { sourceOf } from "../../src/internal/sources.js"
 import { eventually, failureOf, gate, inbox, sh } from "../concurrent/support.js"
 import {

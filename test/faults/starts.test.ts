@@ -4,7 +4,7 @@ import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber, Logger, LogLevel } from "effect"
 import { ConcurrentBackend, ExecutionBackend } from "effect-rhapsody"
-import * as launchers from "../../src/internal/launch/select.js"
+import * as launchers from "../../src/internal/process/select.js"
 import {
   agents,
   command,
@@ -113,7 +113,7 @@ describe("an agent", () => {
       const cwd = yield* directory
       const where = Effect.map(agents, (pids) => pids.map((pid) => fs.readlinkSync(`/proc/${pid}/cwd`)))
       for (const limits of [undefined, { openFiles: 64 }]) {
-        yield* ExecutionBackend.execute(sh("true", { cwd, ...(limits === undefined ? {} : { limits }) }))
+        yield* ExecutionBackend.execute(sh("true", { cwd, ...(limits === undefined ? {} : { rlimits: limits }) }))
         yield* eventually(where, (all) => all.length > 0 && !all.includes(cwd))
         assert.strictEqual((yield* ExecutionBackend.execute(sh("pwd -P"))).stdout, `${fs.realpathSync(".")}\n`)
       }

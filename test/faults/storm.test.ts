@@ -1,8 +1,9 @@
 /** I1 and I2 under cancel storms: whenever a task is cancelled, it ends once, and nobody of it is left. */
 import { assert } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Random } from "effect"
-import type { BackendError, TaskFiber } from "effect-rhapsody"
+import type { TaskFiber } from "effect-rhapsody"
 import { ExecutionBackend } from "effect-rhapsody"
+import type { BackendError } from "effect-rhapsody/Errors"
 import { idle, nothingLeft } from "../support.js"
 import type { Launcher } from "./support.js"
 import { bash, both, caught, fault, forest, over, reasonOf, reasons } from "./support.js"
@@ -81,7 +82,7 @@ const storm = (launcher: Launcher, tasks: number, seed: number) =>
       told
     )
     assert.deepStrictEqual(yield* idle, nothingLeft)
-  }).pipe(Effect.withRandom(Random.make(seed)), over(launcher, { maxWorkers: 48, killGrace: "100 millis" }))
+  }).pipe(Effect.withRandom(Random.make(seed)), over(launcher, { maxWorkers: 48, forceKillAfter: "100 millis" }))
 
 fault(
   "a storm: 1,000 tasks cancelled at random moments, before, at and after their start",
@@ -101,7 +102,7 @@ fault(
         )
         const fibers = yield* Effect.replicateEffect(submit, 100).pipe(
           Effect.zipLeft(Effect.sleep(millis)),
-          over(launcher, { maxWorkers: 24, killGrace: "100 millis" })
+          over(launcher, { maxWorkers: 24, forceKillAfter: "100 millis" })
         )
         assert.deepStrictEqual(yield* alive, [], `closed after ${millis} ms`)
         const told = new Set(yield* reasons(fibers))

@@ -6,9 +6,9 @@ import { describe, it } from "@effect/vitest"
 import type { Scope } from "effect"
 import { Effect, Fiber, Layer, Schedule } from "effect"
 import type { Task } from "effect-rhapsody"
-import { ConcurrentBackend, ExecutionBackend } from "effect-rhapsody"
-import * as agentLauncher from "../../src/internal/launch/agentLauncher.js"
-import { runExecutable } from "../../src/internal/launch/run.js"
+import { Backend, ConcurrentBackend, Driver } from "effect-rhapsody"
+import * as agentLauncher from "../../src/internal/process/agentLauncher.js"
+import { runExecutable } from "../../src/internal/process/run.js"
 import { command, eventually, failureOf, marked, root } from "../concurrent/support.js"
 import type { Found } from "./system.js"
 import { kill, processes, read } from "./system.js"
@@ -57,7 +57,7 @@ export type Options = Omit<ConcurrentBackend.Options, "launcher">
 export const over = (launcher: Launcher, options: Options = {}) =>
   Effect.provide(
     ConcurrentBackend.layer({
-      killGrace: "300 millis",
+      forceKillAfter: "300 millis",
       maxWorkers: 4,
       ...(launcher === "agent" ? { python } : {}),
       ...options,
@@ -76,20 +76,20 @@ export const overOneAgent = (options: {
 }) => {
   const driver = Effect.map(
     agentLauncher.make({ python, env: { ...process.env }, agents: 1, ...options }),
-    (launcher): ExecutionBackend.Driver<"executable"> => ({
+    (launcher): Driver.SlotDriver<"executable"> => ({
       type: "one agent",
       kinds: ["executable"],
-      honours: ExecutionBackend.programOptions,
+      honours: Driver.programOptions,
       concurrency: 100,
       reportsExecuting: true,
       boundedStop: ["executable"],
       run: (spec, { unsafeExecuting: started }) =>
-        spec.program._tag === "executable"
-          ? runExecutable(launcher, spec, spec.program, { grace: 300, sandboxes: "/nowhere", started })
-          : Effect.dieMessage(spec.program._tag)
+        spec.work._tag === "executable"
+          ? runExecutable(launcher, spec, spec.work, { grace: 300, sandboxes: "/nowhere", started })
+          : Effect.dieMessage(spec.work._tag)
     })
   )
-  return Effect.provide(Layer.orDie(Layer.unwrapScoped(Effect.map(driver, (driver) => ExecutionBackend.layer(driver)))))
+  return Effect.provide(Layer.orDie(Layer.unwrapScoped(Effect.map(driver, (driver) => Backend.layer(driver)))))
 }
 
 // -------------------------------------------------------------------------------------------------------------- trees

@@ -1,7 +1,8 @@
 /** Programs that defend themselves, and programs that attack: what is left of them, and who else suffers. */
 import { assert } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
-import { ExecutionBackend, TaskError } from "effect-rhapsody"
+import { ExecutionBackend } from "effect-rhapsody"
+import { TaskError } from "effect-rhapsody/Errors"
 import { eventually, failureOf, gate, inbox, sh } from "../concurrent/support.js"
 import { idle, nothingLeft } from "../support.js"
 import type { Launcher, Shape } from "./support.js"
@@ -119,7 +120,7 @@ function breeds(launcher: Launcher, left: number) {
       survivors().filter(({ args }) => args[0] === "sleep"),
       left
     )
-  }).pipe(over(launcher, { killGrace: "2 seconds" }))
+  }).pipe(over(launcher, { forceKillAfter: "2 seconds" }))
 }
 
 /** Waits until a process is stopped. */
@@ -141,7 +142,7 @@ fault(
       // the grace is longer than this test may take: it ends because TERM is heard
       yield* ExecutionBackend.cancel(fiber)
       assert.deepStrictEqual(yield* alive, none)
-    }).pipe(over(launcher, { killGrace: "10 minutes" }))
+    }).pipe(over(launcher, { forceKillAfter: "10 minutes" }))
   )
 )
 
@@ -157,7 +158,7 @@ fault(
       yield* ExecutionBackend.cancel(fiber)
       assert.strictEqual(yield* letters.take, "cleaned")
       assert.deepStrictEqual(yield* alive, none)
-    }).pipe(over(launcher, { killGrace: "1 minute" }))
+    }).pipe(over(launcher, { forceKillAfter: "1 minute" }))
   )
 )
 

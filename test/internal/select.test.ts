@@ -4,9 +4,10 @@ import * as fs from "node:fs"
 import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, Fiber, Logger, Schema } from "effect"
-import { BackendRegistry, ConcurrentBackend, ConfigurationError, ExecutionBackend, Task } from "effect-rhapsody"
+import { BackendRegistry, ConcurrentBackend, ExecutionBackend, Task } from "effect-rhapsody"
+import { ConfigurationError } from "effect-rhapsody/Errors"
 import type { Executable } from "../../src/Driver.js"
-import * as launchers from "../../src/internal/launch/select.js"
+import * as launchers from "../../src/internal/process/select.js"
 import { directory, eventually, program } from "../concurrent/support.js"
 import { keepersOf, kill } from "../faults/system.js"
 
@@ -15,13 +16,13 @@ const plain = {
   overflow: "fail",
   append: false,
   makeDirectories: false,
-  merged: false,
+  mergeStderr: false,
   wanted: true
 } as const
 const capture = { ...plain, stdout: undefined, stderr: undefined, onChunk: undefined }
-const own = { stdin: undefined, env: {}, cwd: undefined, prepare: [], sandbox: false, leftovers: "kill" } as const
+const own = { stdin: undefined, env: {}, cwd: undefined, preExec: [], sandbox: false, orphans: "kill" } as const
 const executable = (executable: string, ...args: ReadonlyArray<string | Uint8Array>): Executable => {
-  return { _tag: "executable", executable, args, capture, ...own, limits: undefined, nice: undefined }
+  return { _tag: "executable", executable, args, capture, ...own, rlimits: undefined, nice: undefined }
 }
 const launch = (program: Executable) => ({ uid: "x", program, env: {}, grace: 100, started: () => {} })
 const auto = { launcher: "auto", python: undefined, width: 2 } as const

@@ -1,7 +1,7 @@
 /** What a launch agent looks at when it ends many programs at once: counted, in a world made up for it. */
 import { execFileSync } from "node:child_process"
 import { assert, describe, it } from "@effect/vitest"
-import { agentSource } from "../../src/internal/launch/agent.js"
+import { agentSource } from "../../src/internal/process/agent.js"
 
 /** Programs 1000, 1001, ...; below 1000 is 3000, which left its group, and 5000 came from it to the agent. */
 const world = `

@@ -22,31 +22,38 @@ const ways = [
 
 describe("two copies of the library", () => {
   it("are two", () => {
-    assert.notStrictEqual(Here.TaskError as unknown, There.TaskError as unknown)
-    assert.notStrictEqual(Here.ExecutionBackend.make as unknown, There.ExecutionBackend.make as unknown)
+    assert.notStrictEqual(Here.Errors.TaskError as unknown, There.Errors.TaskError as unknown)
+    assert.notStrictEqual(Here.Backend.make as unknown, There.Backend.make as unknown)
   })
 
   it.effect("know each other's errors, by tag and by guard, and over a wire", () =>
     Effect.gen(function* () {
       const details = { command: ["x"], stderr: "why" }
       const errors = [
-        new There.TaskError({ taskUid: "t", task: "T", reason: "Exit", exitCode: 3, details, cause: new Error("no") }),
-        new There.BackendError({ backendType: "grid", reason: "Lost" }),
-        new There.ConfigurationError({ configKey: "k", reason: "InvalidOption" })
+        new There.Errors.TaskError({
+          taskUid: "t",
+          task: "T",
+          reason: "Exit",
+          exitCode: 3,
+          details,
+          cause: new Error("no")
+        }),
+        new There.Errors.BackendError({ backendType: "grid", reason: "Lost" }),
+        new There.Errors.ConfigurationError({ configKey: "k", reason: "InvalidOption" })
       ]
-      const guards = [Here.isTaskError, Here.isBackendError, Here.isConfigurationError]
+      const guards = [Here.Errors.isTaskError, Here.Errors.isBackendError, Here.Errors.isConfigurationError]
       for (const [i, error] of errors.entries()) {
-        assert.isFalse(error instanceof Here.TaskError)
-        assert.isTrue(Here.isRhapsodyError(error))
+        assert.isFalse(error instanceof Here.Errors.TaskError)
+        assert.isTrue(Here.Errors.isRhapsodyError(error))
         assert.deepStrictEqual(
           guards.map((is) => is(error)),
           guards.map((_, j) => i === j)
         )
-        const wire = JSON.parse(JSON.stringify(yield* Schema.encodeUnknown(Here.RhapsodyError)(error)))
-        const back = yield* Schema.decodeUnknown(Here.RhapsodyError)(wire)
+        const wire = JSON.parse(JSON.stringify(yield* Schema.encodeUnknown(Here.Errors.RhapsodyError)(error)))
+        const back = yield* Schema.decodeUnknown(Here.Errors.RhapsodyError)(wire)
         assert.strictEqual(back.message, error.message)
-        assert.isTrue(There.isRhapsodyError(back))
-        assert.isTrue(Schema.is(Here.RhapsodyError)(error))
+        assert.isTrue(There.Errors.isRhapsodyError(back))
+        assert.isTrue(Schema.is(Here.Errors.RhapsodyError)(error))
       }
     })
   )
@@ -61,7 +68,7 @@ describe("two copies of the library", () => {
       const Sum = B.Task.function("Sum", { payload: { depth: Schema.Int }, success: Schema.Int })
       // one slot: a task that is not known to be the parent of those that it submits would wait for ever
       const SumLive = Sum.toLayer(
-        ({ depth }): Effect.Effect<number, Here.RhapsodyError, Needs> =>
+        ({ depth }): Effect.Effect<number, Here.Errors.RhapsodyError, Needs> =>
           depth === 0
             ? Effect.map(B.ExecutionBackend.execute(Say.make({ script: "exit 3" })), () => 0)
             : Effect.map(A.ExecutionBackend.execute(Sum.make({ depth: depth - 1 })), (n) => n + 1)
@@ -70,14 +77,15 @@ describe("two copies of the library", () => {
       return Effect.gen(function* () {
         const output = yield* A.ExecutionBackend.execute(Say.make({ script: "echo hello" }))
         assert.strictEqual(output.stdout, "hello\n")
-        const options = { settings: B.ConcurrentBackend.settings({ killGrace: "soon" as never }) }
+        const options = { settings: B.ConcurrentBackend.settings({ forceKillAfter: "soon" as never }) }
         const wrong = yield* Effect.flip(B.ExecutionBackend.execute(Say.make({ script: "true" }, options)))
-        assert.deepInclude(wrong, { _tag: "ConfigurationError", configKey: "settings.killGrace" })
+        assert.deepInclude(wrong, { _tag: "ConfigurationError", configKey: "settings.forceKillAfter" })
 
         const failed = yield* Effect.flip(B.ExecutionBackend.execute(Sum.make({ depth: 2 })))
-        assert(B.isTaskError(failed) && A.isTaskError(failed), String(failed))
+        assert(B.Errors.isTaskError(failed) && A.Errors.isTaskError(failed), String(failed))
         assert.deepInclude(failed, { task: "Sum", reason: "Failed" })
-        const last = ((failed.cause as Here.TaskError).cause as Here.TaskError).cause as Here.TaskError
+        const last = ((failed.cause as Here.Errors.TaskError).cause as Here.Errors.TaskError)
+          .cause as Here.Errors.TaskError
         assert.deepInclude(last, { task: "Say", reason: "Exit", exitCode: 3 })
 
         const fiber = yield* B.ExecutionBackend.submit(Say.make({ script: "sleep 1000" }))
@@ -98,7 +106,7 @@ describe("two copies of the library", () => {
         const X = B.Task.executable("X", { command: () => ({ executable: "x" }) })
         let runs = 0
         /** A driver made with the other copy fails with its errors. */
-        const driver: Here.ExecutionBackend.Driver<"executable"> = {
+        const driver: Here.Driver.SlotDriver<"executable"> = {
           type: "other",
           kinds: ["executable"],
           concurrency: 1,
@@ -106,8 +114,8 @@ describe("two copies of the library", () => {
             runs++
             return Effect.fail(
               spec.name === "X"
-                ? new B.BackendError({ backendType: "other", reason: "Unavailable" })
-                : B.ExecutionBackend.taskError(spec, "Canceled")
+                ? new B.Errors.BackendError({ backendType: "other", reason: "Unavailable" })
+                : B.Driver.taskError(spec, "Canceled")
             )
           }
         }
@@ -120,7 +128,7 @@ describe("two copies of the library", () => {
           return Option.getOrNull(yield* B.ExecutionBackend.taskState("y"))
         })
         // neither a BackendError nor Canceled is retried, whichever copy made it
-        const layer = Layer.provide(A.ExecutionBackend.layer(driver), B.Defaults.layer({ retryAttempts: 3 }))
+        const layer = Layer.provide(A.Backend.layer(driver), B.Defaults.layer({ retryAttempts: 3 }))
         assert.strictEqual(yield* Effect.provide(states, layer), "CANCELED")
         assert.strictEqual(runs, 2)
       })

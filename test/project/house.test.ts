@@ -70,7 +70,7 @@ describe("the house", () => {
 
   it("reads the environment of the process in the launch agent alone", () => {
     const readers = sources.filter((path) => /\bprocess\.env\b/.test(withoutComments(read(path))))
-    expect(readers.filter((path) => !path.startsWith("src/internal/launch"))).toEqual([])
+    expect(readers.filter((path) => !path.startsWith("src/internal/process"))).toEqual([])
   })
 
   it("runs all of its tests", () => {

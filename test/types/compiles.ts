@@ -1,16 +1,10 @@
 // What must compile, and to exactly which types. Checked by the type check alone.
 import type { Scope } from "effect"
 import { Effect, Fiber, Layer, Option, Redacted, Schedule, Schema, Stream } from "effect"
-import type { BackendError, ConfigurationError, TaskError, TaskFiber } from "effect-rhapsody"
-import {
-  ConcurrentBackend,
-  DaskBackend,
-  Defaults,
-  ExecutionBackend,
-  NoopBackend,
-  Task,
-  TestBackend
-} from "effect-rhapsody"
+import type { Driver, TaskFiber } from "effect-rhapsody"
+import { ConcurrentBackend, DaskBackend, Defaults, ExecutionBackend, NoopBackend, Task } from "effect-rhapsody"
+import type { BackendError, ConfigurationError, TaskError } from "effect-rhapsody/Errors"
+import { TestBackend } from "effect-rhapsody/testing"
 import type { Diverged } from "./tasks.js"
 import { Hostname, Mean, Simulate, Train } from "./tasks.js"
 
@@ -159,8 +153,8 @@ const FibLive = Fib.toLayer(({ n }) =>
 is<Equal<typeof FibLive, Layer.Layer<Task.Handler<"Fib">, never, ExecutionBackend.ExecutionBackend<"function">>>>()
 
 // an engine that resolves data dependencies by its own means, in either form
-const staged = (source: string, target: string, action: ExecutionBackend.Staging["action"]) =>
-  Effect.succeedSome<ExecutionBackend.Staging>({ source: `pilot:///${source}`, target: `task:///${target}`, action })
+const staged = (source: string, target: string, action: Driver.Staging["action"]) =>
+  Effect.succeedSome<Driver.Staging>({ source: `pilot:///${source}`, target: `task:///${target}`, action })
 const links = {
   type: "pilot",
   kinds: ["executable"],
@@ -170,15 +164,15 @@ const links = {
       : staged(`${input.producer}/${input.file}`, input.target, "link"),
   // of some it leaves the work to the library
   linkImplicit: ({ producer }) => (producer === "" ? Effect.succeedNone : staged(producer, "", "link"))
-} satisfies ExecutionBackend.Common<"executable">
-export const linking: ReadonlyArray<ExecutionBackend.AnyDriver<"executable">> = [
+} satisfies Driver.DriverBase<"executable">
+export const linking: ReadonlyArray<Driver.AnyDriver<"executable">> = [
   { ...links, concurrency: 1, run: () => Effect.never, lost: Effect.never },
   {
     ...links,
     submit: (specs) =>
       Effect.log(
         specs.map(({ after, inputs, links, outputs, uid }) => {
-          const entries: ReadonlyArray<ExecutionBackend.Staging> = links.map(({ staging }) => staging)
+          const entries: ReadonlyArray<Driver.Staging> = links.map(({ staging }) => staging)
           return { uid, after, entries, inputs, outputs }
         })
       ),
@@ -196,9 +190,9 @@ export const unsaid: Task.Options = {
   resources: nothing<Task.Resources>(),
   retry: nothing<Task.Retry>(),
   capture: nothing<Task.Capture>(),
-  limits: nothing<Task.Limits>(),
+  rlimits: nothing<Task.Rlimits>(),
   env: { A: undefined },
-  settings: ConcurrentBackend.settings({ killGrace: undefined })
+  settings: ConcurrentBackend.settings({ forceKillAfter: undefined })
 }
 export const silent = [
   Hostname.make(undefined, nothing<Task.Options>()),

@@ -3,7 +3,8 @@
 // The language service sees the same errors, and knows no directive that expects them.
 import type { Layer } from "effect"
 import { Effect, Schema } from "effect"
-import { ConcurrentBackend, ExecutionBackend, Task } from "effect-rhapsody"
+import type { Driver } from "effect-rhapsody"
+import { Backend, ConcurrentBackend, ExecutionBackend, Task } from "effect-rhapsody"
 import type { Diverged } from "./tasks.js"
 import { Echo, Mean, Simulate, Train } from "./tasks.js"
 
@@ -44,13 +45,13 @@ export const h = Mean.toLayer(() => Effect.succeed("1"))
 export const s = Mean.toLayer(() => Effect.as(simulate, 1))
 
 // @ts-expect-error what failed in a stream has the payload that was given, and no other
-export const t = (ended: ExecutionBackend.Ended<ReturnType<typeof Simulate.make>>) => ended.instance.payload.seeds
+export const t = (ended: ExecutionBackend.Completion<ReturnType<typeof Simulate.make>>) => ended.instance.payload.seeds
 
 // @ts-expect-error the schema of an executable decodes text or bytes
 export const i = Task.executable("X", { success: Schema.Number, command: () => ({ executable: "x" }) })
 
 // @ts-expect-error a layer claims the kinds of its driver and no other
-export const j: Layer.Layer<ExecutionBackend.ExecutionBackend<"function">, unknown> = ExecutionBackend.layer({
+export const j: Layer.Layer<ExecutionBackend.ExecutionBackend<"function">, unknown> = Backend.layer({
   type: "x",
   kinds: ["executable"],
   concurrency: 1,
@@ -70,23 +71,23 @@ export const m = Task.python("Y", { callable: "nocolon" })
 export const n = Simulate.toLayer
 
 // @ts-expect-error settings are typed
-export const o = ConcurrentBackend.settings({ killGrace: "soon" })
+export const o = ConcurrentBackend.settings({ forceKillAfter: "soon" })
 
 const slots = {
   type: "x",
   kinds: ["executable"],
   concurrency: 1,
   run: () => Effect.never
-} satisfies ExecutionBackend.Driver
+} satisfies Driver.SlotDriver
 
 // @ts-expect-error a staging entry is more than its source
-export const p: ExecutionBackend.Driver = { ...slots, linkExplicit: () => Effect.succeedSome({ source: "x" }) }
+export const p: Driver.SlotDriver = { ...slots, linkExplicit: () => Effect.succeedSome({ source: "x" }) }
 
-export const q: ExecutionBackend.Driver = {
+export const q: Driver.SlotDriver = {
   ...slots,
   // @ts-expect-error everything that a producer leaves has no name of a file
   linkImplicit: ({ file }) => Effect.zipRight(Effect.log(file), Effect.succeedNone)
 }
 
 // @ts-expect-error a loss is told by a BackendError
-export const r: ExecutionBackend.Driver = { ...slots, lost: Effect.succeed("gone") }
+export const r: Driver.SlotDriver = { ...slots, lost: Effect.succeed("gone") }

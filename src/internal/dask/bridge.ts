@@ -2,7 +2,7 @@
 import type { Lost } from "../bridge/channel.js"
 import { Channel } from "../bridge/channel.js"
 import type { Message } from "../bridge/frame.js"
-import { argumentsFor } from "../launch/python.js"
+import { argumentsFor } from "../process/python.js"
 import type { Flight } from "./flight.js"
 import type { Hello, Unserved, Worker } from "./messages.js"
 import { isHello, isOfBridge, isOfTask } from "./messages.js"

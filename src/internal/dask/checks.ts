@@ -1,10 +1,10 @@
 /** What is wrong with the options of a Dask backend. */
 import type { Options } from "../../DaskBackend.js"
 import type { ConfigurationError } from "../../Errors.js"
-import { limitChecks } from "../engine/limits.js"
-import { noOwnPath } from "../launch/ownPaths.js"
+import { limitChecks } from "../engine/submit/limits.js"
 import type { Check, Checks } from "../options/values.js"
 import { count, duration, fields, flag, isRecord, list, mustBe, oneOf, refuse, some, text } from "../options/values.js"
+import { noOwnPath } from "../process/ownPaths.js"
 
 export const kinds = ["executable", "python"] as const
 
@@ -56,12 +56,12 @@ const checks: Checks<Options> = {
   python: noOwnPath(text("the name or path of a Python", false)),
   path: directories,
   kinds: some("kinds", kinds),
-  killGrace: duration(),
-  cancelRunning: oneOf("wait", "abandon", "restart"),
+  forceKillAfter: duration(),
+  onUncancellable: oneOf("wait", "abandon", "restart"),
   resultLimit: result,
   connectTimeout: duration({ finite: true, positive: true }),
   noWorkersTimeout: duration({ positive: true }),
-  sandboxes: noOwnPath(text("the path of a directory", false), { here: false })
+  sandboxRoot: noOwnPath(text("the path of a directory", false), { here: false })
 }
 const optionFields = fields(checks, "an option of DaskBackend")
 

@@ -9,15 +9,15 @@ import * as Exit from "effect/Exit"
 import * as Mailbox from "effect/Mailbox"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { BatchDriver, Executable, HonouredOption, Spec, Update } from "../../Driver.js"
+import type { Executable, HonouredOption, QueueDriver, Spec, Update } from "../../Driver.js"
 import { programOptions, taskError } from "../../Driver.js"
 import { BackendError, ConfigurationError } from "../../Errors.js"
 import type { TaskState } from "../../TaskState.js"
 import { frameLimit } from "../bridge/frame.js"
-import type { Launch } from "../launch/launcher.js"
-import { checkNames } from "../launch/ownPaths.js"
-import { instanceDirectory, launchOf } from "../launch/run.js"
-import { tooLong } from "../launch/unstarted.js"
+import type { Launch } from "../process/launcher.js"
+import { checkNames } from "../process/ownPaths.js"
+import { instanceDirectory, launchOf } from "../process/run.js"
+import { tooLong } from "../process/unstarted.js"
 import type { Options as BridgeOptions, Failure, Loaded, Opened } from "./bridge.js"
 import { Bridge } from "./bridge.js"
 import type { Said } from "./flight.js"
@@ -32,7 +32,7 @@ export type Kinds = "executable" | "python"
 
 export interface Settled extends Omit<BridgeOptions, "name"> {
   /** Milliseconds between TERM and KILL. */
-  readonly killGrace: number
+  readonly forceKillAfter: number
   readonly deaf: "wait" | "abandon" | "restart"
   readonly sandboxes: string
   readonly kinds: ReadonlyArray<Kinds>
@@ -66,8 +66,8 @@ const fresh = Duration.toMillis("1 second")
 
 export const make = (
   options: Settled,
-  settings: NonNullable<BatchDriver["settings"]>
-): Effect.Effect<BatchDriver<Kinds>, ConfigurationError | BackendError, Scope.Scope> =>
+  settings: NonNullable<QueueDriver["settings"]>
+): Effect.Effect<QueueDriver<Kinds>, ConfigurationError | BackendError, Scope.Scope> =>
   Effect.gen(function* () {
     const scope = yield* Effect.scope
     const name = `effect-rhapsody-${randomUUID()}`
@@ -126,7 +126,12 @@ export const make = (
         sandboxed.add(spec.uid)
       }
       // not fresh: Dask may run an attempt again
-      return { ...launchOf(spec, program, sandbox), freshSandbox: false, grace: options.killGrace, started: () => {} }
+      return {
+        ...launchOf(spec, program, sandbox),
+        freshSandbox: false,
+        grace: options.forceKillAfter,
+        started: () => {}
+      }
     }
     const program = (flight: Flight, launch: Launch): Loaded => {
       const place = placeOf(flight.spec)
@@ -144,10 +149,10 @@ export const make = (
       return { flight, call: "call", place, item: Buffer.from(`${item.slice(0, -1)},"payload":${payloadOf(spec)}}`) }
     }
     const unsent = (flight: Flight, cause: unknown): void => {
-      const { program } = flight.spec
+      const { work } = flight.spec
       const { details } =
-        cause instanceof RangeError && program._tag === "executable"
-          ? tooLong(launch(flight.spec, program), {}, cause)
+        cause instanceof RangeError && work._tag === "executable"
+          ? tooLong(launch(flight.spec, work), {}, cause)
           : { details: { message: (cause as Error).message } }
       listener.say(flight, { _tag: "Failed", error: taskError(flight.spec, "LaunchFailed", { details, cause }) })
     }
@@ -156,8 +161,8 @@ export const make = (
       for (const spec of specs) {
         const flight = lift(spec)
         try {
-          if (spec.program._tag === "python") all.push(fitting(call(flight, spec.program)))
-          else if (spec.program._tag === "executable") all.push(fitting(program(flight, launch(spec, spec.program))))
+          if (spec.work._tag === "python") all.push(fitting(call(flight, spec.work)))
+          else if (spec.work._tag === "executable") all.push(fitting(program(flight, launch(spec, spec.work))))
         } catch (cause) {
           unsent(flight, cause) // longer than a frame, as no arguments may be
         }
@@ -211,13 +216,13 @@ export const make = (
             const details = { message: "its engine is gone" }
             return Effect.fail(new BackendError({ backendType: type, reason: "Lost", details }))
           }
-          const [live, quiet] = Array.partition(specs, ({ program }) => !Live.isLive(program))
+          const [live, quiet] = Array.partition(specs, ({ work }) => !Live.isLive(work))
           send(quiet)
           return Effect.forEach(
             live,
             (spec) => {
               try {
-                const asked = launch(spec, spec.program as Executable)
+                const asked = launch(spec, spec.work as Executable)
                 return Effect.forkIn(Effect.interruptible(told(spec, asked)), scope)
               } catch (cause) {
                 return Effect.sync(() => unsent(lift(spec), cause))
@@ -232,11 +237,11 @@ export const make = (
             const flight = live.get(uid)
             return flight?.spec.attempt === attempt ? [flight] : []
           })
-          cancel(flights, options.killGrace)
+          cancel(flights, options.forceKillAfter)
         }),
-      kill: Effect.sync(() => cancel([...live.values()], 0)),
+      forceStop: Effect.sync(() => cancel([...live.values()], 0)),
       updates: Mailbox.toStream(updates)
-    } satisfies BatchDriver<Kinds>
+    } satisfies QueueDriver<Kinds>
   })
 
 const staff = (workers: number) =>
@@ -257,10 +262,10 @@ const invalid = (configKey: string, reason: "InvalidOption" | "InvalidPayload", 
 const payloads = new WeakMap<object, string>()
 
 /** Refuses what would not reach the worker as it is meant. */
-const checkProgram = ({ payload, program }: Omit<Spec, "uid" | "attempt">): Effect.Effect<void, ConfigurationError> => {
-  if (program._tag === "executable") return checkNames(program)
-  if (program._tag !== "python") return Effect.void
-  const text = Payload.encode(program, payload)
+const checkProgram = ({ payload, work }: Omit<Spec, "uid" | "attempt">): Effect.Effect<void, ConfigurationError> => {
+  if (work._tag === "executable") return checkNames(work)
+  if (work._tag !== "python") return Effect.void
+  const text = Payload.encode(work, payload)
   if (typeof text !== "string") {
     return Effect.fail(invalid(text.path === "" ? "payload" : text.path, "InvalidPayload", text.message))
   }

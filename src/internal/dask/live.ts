@@ -1,16 +1,15 @@
 /** Programs whose output is told while they run: each has a fiber of its own, as it has in this process. */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import type { ProcessExit, Program, Spec } from "../../Driver.js"
-import * as capture from "../launch/capture.js"
-import type { Launch, Launcher, LaunchFailure } from "../launch/launcher.js"
-import { tooLong } from "../launch/unstarted.js"
+import type { ProcessExit, Spec, Work } from "../../Driver.js"
+import * as capture from "../process/capture.js"
+import type { Launch, Launcher, LaunchFailure } from "../process/launcher.js"
+import { tooLong } from "../process/unstarted.js"
 import type { Bridge, Loaded } from "./bridge.js"
 import type { Flight } from "./flight.js"
 import { outcomeOf } from "./flight.js"
 
-export const isLive = (program: Program): boolean =>
-  program._tag === "executable" && program.capture.onChunk !== undefined
+export const isLive = (program: Work): boolean => program._tag === "executable" && program.capture.onChunk !== undefined
 
 /** Dask may have run it before: that was told while it ran, and is no part of the result. */
 const ofLastRun = ({ asked }: Flight, exit: ProcessExit): ProcessExit => {

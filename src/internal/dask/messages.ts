@@ -1,7 +1,7 @@
 /** What the bridge to Dask says, and what workers say through it: bridge/*.py and remote/*.py are the other side. */
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
-import * as agent from "../launch/messages.js"
+import * as agent from "../process/messages.js"
 
 const Id = Schema.Int
 

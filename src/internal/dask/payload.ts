@@ -1,8 +1,8 @@
 /** A payload as Python is given it: as JSON, in which nothing is lost or changed. */
 import { randomUUID } from "node:crypto"
-import type { Program } from "../../Driver.js"
+import type { Work } from "../../Driver.js"
 
-export type Python = Extract<Program, { readonly _tag: "python" }>
+export type Python = Extract<Work, { readonly _tag: "python" }>
 
 export interface Wrong {
   readonly path: string

@@ -1,7 +1,7 @@
 /** The Python programs of the Dask backend: what the bridge runs, and what it ships to the cluster. */
 import { createHash } from "node:crypto"
-import { agentSource } from "../launch/agent.js"
-import { argumentsFor } from "../launch/python.js"
+import { agentSource } from "../process/agent.js"
+import { argumentsFor } from "../process/python.js"
 import { sourceOf } from "../sources.js"
 
 const frame = "bridge/frame"
@@ -25,7 +25,7 @@ export const load = (): Programs => {
   if (programs !== undefined) return programs
   const remote = sourceOf(
     frame,
-    "launch/agent/processes",
+    "process/agent/processes",
     ...here(
       ...["remote/values", "remote/functions", "remote/programs", "remote/agents", "remote/launches", "remote/worker"],
       ...["remote/scheduler", "remote/own", "remote/items", "remote/sealed"]
@@ -34,7 +34,7 @@ export const load = (): Programs => {
   programs = {
     bridge: sourceOf(
       frame,
-      "launch/agent/processes",
+      "process/agent/processes",
       ...here(
         ...["bridge/channel", "bridge/shipping", "bridge/cluster", "bridge/losses", "bridge/ends"],
         ...["bridge/bridge", "bridge/serving", "bridge/keeper"]

@@ -69,7 +69,6 @@ const meant: Readonly<Record<string, string>> = {
   name: "uid",
   nodes: "resources: { nodes }",
   output_staging: "output_files",
-  prepare: "pre_exec",
   preExec: "pre_exec",
   ranks: "resources: { ranks }",
   retries: "retry_count",
@@ -97,7 +96,7 @@ const captureFile = (key: string) =>
   notThere(`is a result; to write the output to a file, use capture: { ${key}: "path" }`)
 
 const unsupported = {
-  backend: notThere("is not a task's to say: provide the layer of the backend, e.g. BackendRegistry.get(name)"),
+  backend: notThere("is not a task's to say: provide the layer of the backend, e.g. BackendRegistry.layer(name)"),
   input_files: notThere("is not supported: this version stages no files; give paths that the task can reach"),
   output_files: notThere("is not supported: this version stages no files; give paths that the task can reach"),
   capture_stdio: notThere('is not needed: output is captured, in memory; for files, use capture: { stdout: "path" }'),
@@ -127,7 +126,7 @@ export const dictionary = {
     Schema.Struct({
       stdout: optional(nonEmpty),
       stderr: optional(nonEmpty),
-      merged: optional(flag),
+      mergeStderr: optional(flag),
       limit: optional(that((u): u is number => Number.isSafeInteger(u) && (u as number) >= 0, "bytes, 0 or more")),
       overflow: optional(overflow),
       append: optional(flag),

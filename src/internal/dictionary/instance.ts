@@ -80,12 +80,12 @@ const seconds = (time: number | string | null | undefined) =>
 
 const captureOf = (given: TaskDict["capture"]): Task.Capture | undefined => {
   if (given === undefined || given === null) return undefined
-  const { append, limit, makeDirectories, merged, overflow, stderr, stdout } = given
+  const { append, limit, makeDirectories, mergeStderr, overflow, stderr, stdout } = given
   return {
     ...some("append", append),
     ...some("limit", limit),
     ...some("makeDirectories", makeDirectories),
-    ...some("merged", merged),
+    ...some("mergeStderr", mergeStderr),
     ...some("overflow", overflow),
     ...some("stderr", stderr),
     ...some("stdout", stdout)
@@ -120,7 +120,7 @@ export const toInstance = (dictionary: TaskDict): Made => {
     ...some("uid", dictionary.uid),
     ...some("env", says(dictionary.env) ? dictionary.env : flat.env),
     ...some("cwd", dictionary.cwd ?? flat.cwd),
-    ...some("prepare", says(dictionary.pre_exec) ? dictionary.pre_exec : flat.pre_exec),
+    ...some("preExec", says(dictionary.pre_exec) ? dictionary.pre_exec : flat.pre_exec),
     ...some("sandbox", dictionary.sandbox),
     ...some("capture", captureOf(dictionary.capture)),
     ...some("timeout", seconds(dictionary.timeout)),

@@ -14,44 +14,45 @@ import * as Fiber from "effect/Fiber"
 import * as FiberId from "effect/FiberId"
 import * as FiberRef from "effect/FiberRef"
 import * as Scope from "effect/Scope"
-import type { AnyDriver, Driver } from "../../Driver.js"
-import { isBatch } from "../../Driver.js"
+import type { AnyDriver, SlotDriver } from "../../Driver.js"
+import { isQueueDriver } from "../../Driver.js"
 import type { BackendErrorReason } from "../../Errors.js"
 import { BackendError } from "../../Errors.js"
-import type { Options, Refusal } from "../../ExecutionBackend.js"
-import type { Kind, Unit } from "../../Task.js"
+import type { SubmitError } from "../../ExecutionBackend.js"
+import type { Kind, Submittable } from "../../Task.js"
 import type { TaskFiber } from "../../TaskFiber.js"
 import { decorate } from "../../TaskFiber.js"
 import type { BackendStatus } from "../../TaskState.js"
 import { isTerminal } from "../../TaskState.js"
-import * as Attempt from "./attempt.js"
-import { background } from "./background.js"
-import * as Batch from "./batch.js"
-import { Completions } from "./completions.js"
-import { ancestors, forgetAncestors, outside } from "./current.js"
-import * as Deadlines from "./deadlines.js"
-import type { Prepared } from "./entry.js"
-import { Entry } from "./entry.js"
-import { Events } from "./events.js"
-import * as Lifecycle from "./lifecycle.js"
-import { defaultsOf, limitsOf } from "./limits.js"
-import { Machine, Waiter } from "./machine.js"
-import * as Nesting from "./nesting.js"
-import { backendError as backendFailure } from "./outcome.js"
-import { paced, step } from "./pace.js"
-import { duplicate, prepare } from "./prepare.js"
-import * as Report from "./report.js"
-import * as Standstill from "./standstill.js"
-import * as Telemetry from "./telemetry.js"
+import { Completions } from "./observe/completions.js"
+import { Events } from "./observe/events.js"
+import * as Report from "./observe/observe.js"
+import * as Standstill from "./observe/standstill.js"
+import * as Telemetry from "./observe/telemetry.js"
+import { backendError as backendFailure } from "./run/outcome.js"
+import { paced, step } from "./run/pace.js"
+import * as Batch from "./run/queueRunner.js"
+import * as Attempt from "./run/slotRunner.js"
+import { background } from "./run/supervise.js"
+import * as Lifecycle from "./run/taskLoop.js"
+import type { Prepared } from "./run/taskRecord.js"
+import { TaskRecord } from "./run/taskRecord.js"
+import { Scheduler, Waiter } from "./scheduler/scheduler.js"
+import { ancestors, forgetAncestors, outside } from "./submit/currentTask.js"
+import type { Options } from "./submit/limits.js"
+import { defaultsOf, limitsOf } from "./submit/limits.js"
+import * as Nesting from "./submit/nesting.js"
+import { duplicate, prepare } from "./submit/prepare.js"
+import * as Timers from "./timers.js"
 
 export type Restore = <A, E, R>(effect: Effect.Effect<A, E, R>) => Effect.Effect<A, E, R>
 
 /** Who submits, and to whom the fiber will belong. */
 interface Submitter {
   readonly fiber: Fiber.RuntimeFiber<any, any>
-  readonly parent: Entry | undefined
+  readonly parent: TaskRecord | undefined
   readonly owner: Scope.Scope
-  readonly ready: Entry["ready"]
+  readonly ready: TaskRecord["ready"]
   /** How it ends is kept for `awaitAll`: no caller and no scope waits for it. */
   readonly kept: boolean
 }
@@ -61,31 +62,31 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
   const scope = yield* Effect.scope
   const clock = yield* Effect.clock
   const defaults = yield* defaultsOf
-  const deadlines = yield* Deadlines.make
-  let grace = limits.grace
+  const timers = yield* Timers.make
+  let grace = limits.stopTimeout
   const events = new Events(driver.type, limits.eventBuffer, () => grace)
-  const completions = new Completions(limits.history)
+  const completions = new Completions(limits.historySize)
   let closing = false
   let lost: BackendError | undefined
 
   // An engine with a queue gets what it is given in the order of submissions, and a cancel after those before it: only
   // submissions are paced there, and not what hands them on.
-  const pause = isBatch(driver) ? () => Effect.void : step
+  const pause = isQueueDriver(driver) ? () => Effect.void : step
   const report = Report.make(driver.type, events, clock)
-  const machine = new Machine<Entry>(limits, {
-    changed: (entry) => report(entry, machine),
-    granted: (entry) => entry.resume?.(pause()),
-    told: (entry, word) => entry.told?.(word)
+  const scheduler = new Scheduler<TaskRecord>(limits, {
+    changed: (record) => report(record, scheduler),
+    granted: (record) => record.resume?.(pause()),
+    permitted: (record, word) => record.onPermission?.(word)
   })
-  const attempts = isBatch(driver)
+  const attempts = isQueueDriver(driver)
     ? Batch.make(
         driver,
-        machine,
-        deadlines,
+        scheduler,
+        timers,
         () => grace,
         (error) => lose(error)
       )
-    : Attempt.make(driver, machine, deadlines, () => grace)
+    : Attempt.make(driver, scheduler, timers, () => grace)
 
   const { attempt, kill, loops } = attempts
 
@@ -94,55 +95,55 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
   const crowded = () => backendError("Rejected", "too many live tasks were submitted by running tasks")
   const closed = () => lost ?? backendError("Closed", "its layer is closed")
 
-  const { awaiting, parentOf, waiting } = Nesting.make(machine)
-  const standstill = Standstill.make(driver.type, machine, events, deadlines, clock)
-  const { body, finish } = Lifecycle.make({ machine, deadlines, clock, attempt, pause, queued: standstill.queued })
+  const { awaiting, parentOf, waiting } = Nesting.make(scheduler)
+  const standstill = Standstill.make(driver.type, scheduler, events, timers, clock)
+  const { body, finish } = Lifecycle.make({ scheduler, timers, clock, attempt, pause, queued: standstill.queued })
 
-  const { ahead, boundedStop = [] } = isBatch(driver) ? {} : (driver as Driver)
+  const { prefetch, boundedStop = [] } = isQueueDriver(driver) ? {} : (driver as SlotDriver)
   const isEarly = ({ spec, task, timeout }: Prepared): boolean => {
-    if (ahead === undefined || timeout !== undefined || !boundedStop.includes(task.kind)) return false
+    if (prefetch === undefined || timeout !== undefined || !boundedStop.includes(task.kind)) return false
     try {
-      return ahead.takes(spec)
+      return prefetch.takes(spec)
     } catch {
       return false
     }
   }
 
-  const refused = ({ uid }: Prepared): Refusal | undefined =>
-    machine.closed ? closed() : uid !== undefined && machine.known(uid) ? duplicate(uid) : undefined
+  const refused = ({ uid }: Prepared): SubmitError | undefined =>
+    scheduler.closed ? closed() : uid !== undefined && scheduler.known(uid) ? duplicate(uid) : undefined
 
   const automatic = (taken?: ReadonlySet<string>): string => {
-    const uid = machine.uid()
+    const uid = scheduler.uid()
     return taken?.has(uid) ? automatic(taken) : uid
   }
   /** Makes the task live. Its place is taken already. */
-  const accept = (prepared: Prepared, by: Submitter, taken?: ReadonlySet<string>): Entry => {
-    const entry = new Entry(prepared.uid ?? automatic(taken), prepared, by.parent, owner)
-    entry.ready = by.ready
-    entry.early = isEarly(prepared)
-    entry.span = Telemetry.span(by.fiber, entry, prepared.task.kind, driver.type, clock)
-    machine.accept(entry)
-    machine.ready(entry)
-    return entry
+  const accept = (prepared: Prepared, by: Submitter, taken?: ReadonlySet<string>): TaskRecord => {
+    const record = new TaskRecord(prepared.uid ?? automatic(taken), prepared, by.parent, owner)
+    record.ready = by.ready
+    record.early = isEarly(prepared)
+    record.span = Telemetry.span(by.fiber, record, prepared.task.kind, driver.type, clock)
+    scheduler.accept(record)
+    scheduler.ready(record)
+    return record
   }
   /** Forks the fiber of a live task, uninterruptible, into its owner. */
-  const launch = (entry: Entry, prepared: Prepared, { kept, owner }: Submitter) =>
-    Effect.map(outside(Effect.forkIn(body(entry, prepared), owner)), (fiber) => {
-      entry.fiber = fiber
+  const launch = (record: TaskRecord, prepared: Prepared, { kept, owner }: Submitter) =>
+    Effect.map(outside(Effect.forkIn(body(record, prepared), owner)), (fiber) => {
+      record.fiber = fiber
       // whatever went wrong inside this library: the slot comes back, and the end is told
       fiber.addObserver((exit) => {
-        finish(entry, "FAILED")
-        if (kept) completions.add({ uid: entry.uid, task: entry.name, exit, awaited: entry.awaited })
+        finish(record, "FAILED")
+        if (kept) completions.add({ uid: record.uid, task: record.name, exit, awaited: record.awaited })
       })
-      if (entry.depth > 0 && entry.depth % ancestors === 0) forgetAncestors(fiber)
+      if (record.depth > 0 && record.depth % ancestors === 0) forgetAncestors(fiber)
       // told to stop before it had a fiber to be told by
-      if (entry.canceled !== undefined) fiber.unsafeInterruptAsFork(FiberId.none)
-      return decorate(fiber, entry, prepared.instance)
+      if (record.canceled !== undefined) fiber.unsafeInterruptAsFork(FiberId.none)
+      return decorate(fiber, record, prepared.instance)
     })
   const start = (prepared: Prepared, by: Submitter) => {
     const refusal = refused(prepared)
     if (refusal === undefined) return launch(accept(prepared, by), prepared, by)
-    machine.leave(by.parent !== undefined)
+    scheduler.leave(by.parent !== undefined)
     return Effect.fail(refusal)
   }
 
@@ -155,42 +156,46 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
           admitted = ok
           resume(Effect.succeed(ok))
         })
-        machine.wait(waiter)
-        return Effect.sync(() => machine.unwait(waiter))
+        scheduler.wait(waiter)
+        return Effect.sync(() => scheduler.unwait(waiter))
       })
       return Effect.matchCauseEffect(restore(answer), {
         onSuccess: (ok) => (ok ? Effect.void : Effect.fail(closed())),
         onFailure: (cause) => {
-          if (admitted === true) machine.leave(false, count)
+          if (admitted === true) scheduler.leave(false, count)
           return Effect.failCause(cause)
         }
       })
     })
 
-  const enter = (prepared: Prepared, by: Submitter, restore: Restore): Effect.Effect<TaskFiber<any, any>, Refusal> => {
+  const enter = (
+    prepared: Prepared,
+    by: Submitter,
+    restore: Restore
+  ): Effect.Effect<TaskFiber<any, any>, SubmitError> => {
     const refusal = refused(prepared)
     if (refusal !== undefined) return Effect.fail(refusal)
-    if (machine.enter(by.parent !== undefined)) return start(prepared, by)
+    if (scheduler.enter(by.parent !== undefined)) return start(prepared, by)
     return by.parent === undefined
       ? Effect.flatMap(wait(1, restore), () => start(prepared, by))
       : Effect.fail(crowded())
   }
 
-  const prepareIn = (fiber: Fiber.RuntimeFiber<any, any>, instance: Unit, service = false) =>
+  const prepareIn = (fiber: Fiber.RuntimeFiber<any, any>, instance: Submittable, service = false) =>
     prepare(driver, defaults, instance, fiber.getFiberRef(FiberRef.currentContext) as Context.Context<never>, service)
 
   /** Runs uninterruptible: only what may last is interruptible as the caller is. */
   const submitInto = (
-    instance: Unit,
+    instance: Submittable,
     owner: Scope.Scope,
     restore: Restore,
-    { kept = false, ready }: { readonly kept?: boolean; readonly ready?: Entry["ready"] } = {}
+    { kept = false, ready }: { readonly kept?: boolean; readonly ready?: TaskRecord["ready"] } = {}
   ) =>
-    Effect.withFiberRuntime<TaskFiber<any, any>, Refusal>((fiber) => {
+    Effect.withFiberRuntime<TaskFiber<any, any>, SubmitError>((fiber) => {
       const by: Submitter = { fiber, parent: parentOf(fiber), owner, ready, kept }
       return paced(() => prepareAndEnter(instance, by, restore), restore)
     })
-  const prepareAndEnter = (instance: Unit, by: Submitter, restore: Restore) => {
+  const prepareAndEnter = (instance: Submittable, by: Submitter, restore: Restore) => {
     const prepared = prepareIn(by.fiber, instance, by.ready !== undefined)
     // an Either where nothing had to be awaited, which is nearly always
     return Either.isEither(prepared) && Either.isRight(prepared)
@@ -199,8 +204,8 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
   }
 
   /** All or none: places for all of them are taken at once. */
-  const submitTogether = (instances: ReadonlyArray<Unit>, owner: Scope.Scope, restore: Restore) =>
-    Effect.withFiberRuntime<ReadonlyArray<TaskFiber<any, any>>, Refusal>((fiber) => {
+  const submitTogether = (instances: ReadonlyArray<Submittable>, owner: Scope.Scope, restore: Restore) =>
+    Effect.withFiberRuntime<ReadonlyArray<TaskFiber<any, any>>, SubmitError>((fiber) => {
       const by: Submitter = { fiber, parent: parentOf(fiber), owner, ready: undefined, kept: true }
       const nested = by.parent !== undefined
       const count = instances.length
@@ -212,67 +217,67 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
         }
         const refusal = all.map(refused).find((refusal) => refusal !== undefined)
         if (refusal !== undefined) return Effect.fail(refusal)
-        const room = nested ? limits.nested : limits.admission
+        const room = nested ? limits.maxNestedTasks : limits.maxActiveTasks
         if (count > room)
           return Effect.fail(backendError("Rejected", `${count} tasks at once, and ${room} are admitted`))
-        const entered = machine.enter(nested, count)
+        const entered = scheduler.enter(nested, count)
         if (!entered && nested) return Effect.fail(crowded())
         return Effect.flatMap(entered ? Effect.void : wait(count, restore), () => {
           const refusal = all.map(refused).find((refusal) => refusal !== undefined)
           if (refusal !== undefined) {
-            machine.leave(nested, count)
+            scheduler.leave(nested, count)
             return Effect.fail(refusal)
           }
           // live in one step: forking takes many, and somebody else could take a uid between them, or close
           const entries = all.map((one) => accept(one, by, seen))
-          return Effect.forEach(entries, (entry, i) => paced(() => launch(entry, all[i]!, by)))
+          return Effect.forEach(entries, (record, i) => paced(() => launch(record, all[i]!, by)))
         })
       })
     })
 
   // -------------------------------------------------------------------------------------------------------- cancel
 
-  const stop = (entry: Entry, why: string | BackendError) => {
-    const { fiber } = entry
+  const stop = (record: TaskRecord, why: string | BackendError) => {
+    const { fiber } = record
     // whoever interrupted the fiber first will see it interrupted
     if (fiber !== undefined && !Cause.isEmpty(fiber.getFiberRef(FiberRef.interruptedCause))) return
-    entry.canceled ??= why
-    if (entry.resume !== undefined) entry.resume(Effect.interrupt)
+    record.canceled ??= why
+    if (record.resume !== undefined) record.resume(Effect.interrupt)
     else fiber?.unsafeInterruptAsFork(FiberId.none)
   }
-  const ended = (entry: Entry): Effect.Effect<void> =>
+  const ended = (record: TaskRecord): Effect.Effect<void> =>
     Effect.suspend(() =>
-      entry.fiber === undefined
-        ? Effect.zipRight(Effect.yieldNow(), ended(entry))
-        : Effect.asVoid(Fiber.await(entry.fiber))
+      record.fiber === undefined
+        ? Effect.zipRight(Effect.yieldNow(), ended(record))
+        : Effect.asVoid(Fiber.await(record.fiber))
     )
-  const unstoppable = (entry: Entry) => {
+  const unstoppable = (record: TaskRecord) => {
     const { cancelable } = driver
-    if (cancelable === undefined || cancelable === true || entry.state !== "EXECUTING") return false
+    if (cancelable === undefined || cancelable === true || record.state !== "EXECUTING") return false
     if (cancelable === false) return true
     try {
-      return !cancelable({ uid: entry.uid, attempt: entry.attempt })
+      return !cancelable({ uid: record.uid, attempt: record.attempt })
     } catch {
       return false // it is asked to stop, which shows whether it can
     }
   }
 
-  const cancelEntry = (entry: Entry): Effect.Effect<boolean, BackendError> =>
+  const cancelEntry = (record: TaskRecord): Effect.Effect<boolean, BackendError> =>
     Effect.suspend(() => {
-      if (isTerminal(entry.state)) return Effect.succeed(false)
-      if (unstoppable(entry)) return Effect.fail(backendError("CancelUnsupported", `task ${entry.uid} is running`))
-      stop(entry, "its cancel was called")
-      return Effect.as(ended(entry), true)
+      if (isTerminal(record.state)) return Effect.succeed(false)
+      if (unstoppable(record)) return Effect.fail(backendError("CancelUnsupported", `task ${record.uid} is running`))
+      stop(record, "its cancel was called")
+      return Effect.as(ended(record), true)
     })
   const owner = { cancel: cancelEntry, awaiting }
 
   /** The engine is gone: every task ends with it, and nothing else gets in. */
   const lose = (error: BackendError) => {
     // whoever is closed has told everybody already, and cannot be lost twice
-    if (!machine.closed) {
+    if (!scheduler.closed) {
       lost = error
-      machine.close()
-      for (const entry of machine.live.values()) stop(entry, error)
+      scheduler.close()
+      for (const record of scheduler.live.values()) stop(record, error)
     }
     attempts.lose(error)
   }
@@ -286,10 +291,10 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
           })
         ]
 
-  const stopAll = (entries: ReadonlyArray<Entry>, why: string) =>
+  const stopAll = (entries: ReadonlyArray<TaskRecord>, why: string) =>
     Effect.suspend(() => {
-      machine.holdBack()
-      for (const entry of entries) stop(entry, why)
+      scheduler.holdBack()
+      for (const record of entries) stop(record, why)
       return Effect.as(Effect.forEach(entries, ended, { discard: true }), entries.length)
     })
 
@@ -297,8 +302,8 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
 
   const close = Effect.suspend(() => {
     closing = true
-    machine.close()
-    const told = stopAll([...machine.live.values()], "its backend closed")
+    scheduler.close()
+    const told = stopAll([...scheduler.live.values()], "its backend closed")
     return Effect.ensuring(
       Effect.asVoid(told),
       Effect.sync(() => {
@@ -315,22 +320,22 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
 
   // Finalizers run last to first: the one of close ends every task, then the fibers' scope closes, then this ends, then
   // what the driver built.
-  for (const loop of [...loops, ...watch, standstill.loop]) yield* background(loop, deadlines, () => grace)
+  for (const loop of [...loops, ...watch, standstill.loop]) yield* background(loop, timers, () => grace)
   const fibers = yield* Scope.fork(scope, ExecutionStrategy.parallel)
   yield* Effect.addFinalizer(() => close)
 
   const status = (): BackendStatus => {
     if (closing) return "SHUTTING_DOWN"
     if (lost !== undefined) return "FAILED"
-    if (machine.closed) return "SHUTDOWN"
-    if (machine.live.size > 0) return "RUNNING"
-    return machine.used ? "IDLE" : "INITIALIZED"
+    if (scheduler.closed) return "SHUTDOWN"
+    if (scheduler.live.size > 0) return "RUNNING"
+    return scheduler.used ? "IDLE" : "INITIALIZED"
   }
 
   return {
-    machine,
+    scheduler,
     events,
-    deadlines,
+    timers,
     fibers,
     standstill,
     completions,

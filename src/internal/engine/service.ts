@@ -1,28 +1,25 @@
 /** The verbs of the service, over the engine. */
-import * as Cause from "effect/Cause"
-import * as Chunk from "effect/Chunk"
 import * as Effect from "effect/Effect"
-import * as ExecutionStrategy from "effect/ExecutionStrategy"
 import * as Exit from "effect/Exit"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
-import * as Scope from "effect/Scope"
+import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
 import type { AnyDriver } from "../../Driver.js"
-import { isBatch } from "../../Driver.js"
-import type { Ended, Refusal, Running, Service } from "../../ExecutionBackend.js"
-import type { Instance, Kind, Unit } from "../../Task.js"
+import { isQueueDriver } from "../../Driver.js"
+import type { Backend, RunningService, SubmitError } from "../../ExecutionBackend.js"
+import type { Instance, Kind, Submittable } from "../../Task.js"
 import type { TaskFiber } from "../../TaskFiber.js"
 import { isTaskFiber, TypeId } from "../../TaskFiber.js"
 import type { TaskState } from "../../TaskState.js"
 import { checkAwait, checkCallback, elements, notTarget } from "../options/verbs.js"
-import * as AwaitAll from "./awaitAll.js"
 import type { Engine } from "./engine.js"
+import * as AwaitAll from "./observe/awaitAll.js"
 
 type Any = Instance<any, any, any, any>
 
-export const make = (driver: AnyDriver, engine: Engine): Service => {
-  const { cancelEntry, events, fibers, machine, stopAll, submitInto, submitTogether, unstoppable } = engine
+export const make = (driver: AnyDriver, engine: Engine): Backend => {
+  const { cancelEntry, events, fibers, scheduler, stopAll, submitInto, submitTogether, unstoppable } = engine
 
   const execute = (task: Any) =>
     Effect.uninterruptibleMask((restore) =>
@@ -50,7 +47,7 @@ export const make = (driver: AnyDriver, engine: Engine): Service => {
     )
 
   /** The first of: ready with its info, or ended before. */
-  const start = (task: Unit): Effect.Effect<Running<any, any>, any, Scope.Scope> =>
+  const start = (task: Submittable): Effect.Effect<RunningService<any, any>, any, Scope.Scope> =>
     Effect.uninterruptibleMask((restore) =>
       Effect.gen(function* () {
         const owner = yield* Effect.scope
@@ -71,7 +68,7 @@ export const make = (driver: AnyDriver, engine: Engine): Service => {
       })
     )
 
-  const onStateChange: Service["onStateChange"] = (callback) =>
+  const onStateChange: Backend["onStateChange"] = (callback) =>
     Effect.flatMap(events.subscribe, (stream) =>
       Effect.asVoid(
         Effect.forkScoped(
@@ -93,9 +90,9 @@ export const make = (driver: AnyDriver, engine: Engine): Service => {
 
   /** An engine with a queue of its own has all of them, and tells which of them run. */
   const counts = () => {
-    if (!isBatch(driver)) return { queued: machine.queued, active: machine.active }
+    if (!isQueueDriver(driver)) return { queued: scheduler.queued, active: scheduler.active }
     let [queued, active] = [0, 0]
-    for (const { state } of machine.live.values()) {
+    for (const { state } of scheduler.live.values()) {
       if (state === "EXECUTING") active++
       else if (state !== "WAITING") queued++
     }
@@ -103,8 +100,8 @@ export const make = (driver: AnyDriver, engine: Engine): Service => {
   }
 
   const states = () => {
-    const all = new Map<string, TaskState>(machine.history.entries())
-    for (const [uid, { state }] of machine.live) all.set(uid, state)
+    const all = new Map<string, TaskState>(scheduler.history.entries())
+    for (const [uid, { state }] of scheduler.live) all.set(uid, state)
     return all
   }
 
@@ -121,7 +118,7 @@ export const make = (driver: AnyDriver, engine: Engine): Service => {
       ),
     submitMany: (tasks: Iterable<Any>, options?: { readonly atomic?: boolean }): any =>
       Effect.flatMap(elements(tasks), (tasks) =>
-        options?.atomic ? (together(tasks) as Effect.Effect<unknown, Refusal>) : each(tasks)
+        options?.atomic ? (together(tasks) as Effect.Effect<unknown, SubmitError>) : each(tasks)
       ),
     execute,
     start,
@@ -129,12 +126,12 @@ export const make = (driver: AnyDriver, engine: Engine): Service => {
       Effect.suspend(() => {
         if (isTaskFiber(target)) return target[TypeId].cancel
         if (typeof target !== "string") return Effect.fail(notTarget(target) as never)
-        const entry = machine.live.get(target)
-        return entry === undefined ? Effect.succeed(false) : cancelEntry(entry)
+        const record = scheduler.live.get(target)
+        return record === undefined ? Effect.succeed(false) : cancelEntry(record)
       }),
     cancelAll: Effect.suspend(() =>
       stopAll(
-        [...machine.live.values()].filter((entry) => !unstoppable(entry)),
+        [...scheduler.live.values()].filter((record) => !unstoppable(record)),
         "cancelAll was called"
       )
     ),
@@ -142,14 +139,14 @@ export const make = (driver: AnyDriver, engine: Engine): Service => {
     awaitAll: (options) => checkAwait(options) ?? awaitAll(options),
     taskState: (uid) =>
       Effect.sync(() =>
-        Option.fromNullable<TaskState | undefined>(machine.live.get(uid)?.state ?? machine.history.get(uid))
+        Option.fromNullable<TaskState | undefined>(scheduler.live.get(uid)?.state ?? scheduler.history.get(uid))
       ),
     taskStates: Effect.sync(states),
     state: Effect.sync(() => {
       const standstill = engine.standstill.tasks()
       return {
         status: engine.status(),
-        waiting: machine.waiting,
+        waiting: scheduler.waiting,
         ...counts(),
         ...(standstill === undefined ? {} : { standstill }),
         ...(driver.details === undefined ? {} : { details: driver.details() })
@@ -157,82 +154,5 @@ export const make = (driver: AnyDriver, engine: Engine): Service => {
     }),
     events: events.subscribe,
     onStateChange: (callback) => checkCallback(callback) ?? onStateChange(callback)
-  } as Service
+  } as Backend
 }
-
-/**
- * Takes in as long as fewer than `buffer` are submitted and not read. What was given is read when the reader comes back
- * for more. The tasks belong to the stream's scope: whatever ends the stream, none of them is left behind.
- */
-export const submitAll = <I extends Any, E, R>(
-  tasks: Stream.Stream<I, E, R>,
-  submit: (task: I) => Effect.Effect<TaskFiber<any, any>, Refusal, I["Context"] | Scope.Scope>,
-  buffer: number
-): Stream.Stream<Ended<I>, E, R | I["Context"]> =>
-  Stream.unwrapScoped(
-    Effect.gen(function* () {
-      const fibers = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.parallel)
-      const places = yield* Effect.makeSemaphore(Math.max(1, buffer))
-      let ended: Array<Ended<I>> = []
-      let given = 0
-      let live = 0
-      let intake: Exit.Exit<void, E> | undefined
-      let wake: (() => void) | undefined
-
-      const end = (uid: string | undefined, task: string, instance: I, exit: Ended<I>["exit"]) => {
-        ended.push({ uid, task, instance, exit })
-        wake?.()
-      }
-      const takeIn = (task: I) =>
-        Effect.matchCause(Effect.zipRight(places.take(1), Scope.extend(submit(task), fibers)), {
-          onSuccess: (fiber) => {
-            live++
-            fiber.addObserver((exit) => {
-              live--
-              end(fiber.uid, fiber.task, task, exit)
-            })
-          },
-          onFailure: (cause) => {
-            // it may be no task at all
-            const unit: Partial<Unit> | undefined = task
-            end(unit?.options?.uid, unit?.task?.name ?? "", task, Exit.failCause(cause))
-          }
-        })
-      yield* Effect.forkScoped(
-        Effect.interruptible(
-          Effect.map(Effect.exit(Stream.runForEach(tasks, takeIn)), (exit) => {
-            intake = exit
-            wake?.()
-          })
-        )
-      )
-
-      const news = Effect.async<void>((resume) => {
-        wake = () => {
-          wake = undefined
-          resume(Effect.void)
-        }
-        if (ended.length > 0 || (intake !== undefined && live === 0)) wake()
-      })
-      const next: Effect.Effect<Chunk.Chunk<Ended<I>>, Option.Option<E>> = Effect.suspend(() => {
-        if (ended.length > 0) {
-          const chunk = ended
-          ended = []
-          given = chunk.length
-          return Effect.succeed(Chunk.unsafeFromArray(chunk))
-        }
-        if (intake !== undefined && Exit.isFailure(intake)) {
-          return Effect.failCause(Cause.map(intake.cause, Option.some))
-        }
-        if (intake !== undefined && live === 0) return Effect.fail(Option.none())
-        return Effect.zipRight(news, next)
-      })
-      return Stream.repeatEffectChunkOption(
-        Effect.suspend(() => {
-          const read = given
-          given = 0
-          return Effect.zipRight(places.release(read), next)
-        })
-      )
-    })
-  )

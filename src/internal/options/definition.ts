@@ -1,7 +1,7 @@
 /** What is wrong with a definition, before it is made. Its options are those of its tasks, and are checked with them. */
 import * as Schema from "effect/Schema"
 import { ConfigurationError } from "../../Errors.js"
-import type { Kind } from "../../Task.js"
+import type { Kind } from "../../Kind.js"
 import type { Check, Refusal } from "./values.js"
 import { callback, count, isRecord, list, members, mustBe, oneOf, schema, text } from "./values.js"
 

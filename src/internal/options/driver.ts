@@ -35,7 +35,7 @@ const either =
   }
 const effect: Check = (key, value) => (Effect.isEffect(value) ? undefined : mustBe(key, "an Effect", value))
 
-const ahead: Check = (key, value) => {
+const prefetch: Check = (key, value) => {
   const given = value as { readonly count?: unknown; readonly takes?: unknown } | null
   if (typeof given !== "object" || given === null) return mustBe(key, "an object { count, takes }", value)
   return count()(key, given.count) ?? callback(`${key}.takes`, given.takes)
@@ -47,14 +47,14 @@ const optional: Readonly<Record<string, Check>> = {
   check: callback,
   handler: callback,
   cancelable: either(flag, callback),
-  stopGrace: duration({ finite: true }),
+  stopTimeout: duration({ finite: true }),
   serve: callback,
   lost: effect,
   linkExplicit: callback,
   linkImplicit: callback,
   boundedStop: some("kinds", kinds),
   reportsExecuting: flag,
-  ahead,
+  ahead: prefetch,
   kill: effect
 }
 /** What must be there, of either form. */

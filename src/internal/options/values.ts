@@ -7,7 +7,7 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import type { ConfigurationErrorReason } from "../../Errors.js"
 import { ConfigurationError } from "../../Errors.js"
-import { describe } from "../engine/outcome.js"
+import { describe } from "../describe.js"
 
 export type Refusal = ConfigurationError | undefined
 

@@ -1,12 +1,14 @@
 /** What the verbs are given: a wrong argument is refused at once, by its name. */
 import * as Effect from "effect/Effect"
 import type { ConfigurationError } from "../../Errors.js"
-import type { AwaitOptions } from "../../ExecutionBackend.js"
-import { describe } from "../engine/outcome.js"
+import { describe } from "../describe.js"
 import type { Checks, Refusal } from "./values.js"
 import { callback, count, duration, fields, flag, mustBe, nameOf, refuse } from "./values.js"
 
-const awaiting: Checks<AwaitOptions> = { timeout: duration(), failFast: flag }
+const awaiting: Checks<{ readonly timeout: unknown; readonly failFast: unknown }> = {
+  timeout: duration(),
+  failFast: flag
+}
 const awaitFields = fields(awaiting, "an option of awaitAll")
 export const checkAwait = (options: unknown): Refusal => (options === undefined ? undefined : awaitFields("", options))
 

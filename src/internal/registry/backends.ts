@@ -24,11 +24,11 @@ const isNumber: Check = (key, value) => (Number.isFinite(value) ? undefined : mu
 
 // Shapes alone: which values make sense is for the backend to say, in one place.
 const limits = {
-  admission: Schema.optional(Schema.Number),
-  nestedAdmission: Schema.optional(Schema.Number),
-  history: Schema.optional(Schema.Number),
+  maxActiveTasks: Schema.optional(Schema.Number),
+  maxNestedTasks: Schema.optional(Schema.Number),
+  historySize: Schema.optional(Schema.Number),
   eventBuffer: Schema.optional(Schema.Number),
-  stopGrace: Schema.optional(DurationInput)
+  stopTimeout: Schema.optional(DurationInput)
 }
 
 /** `RHAPSODY_CONCURRENT_MAX_WORKERS` and the like; what is not there is not said. */
@@ -37,11 +37,11 @@ const variable = <A>(backend: string, config: Config.Config<A>) =>
 const under = (backend: string, configs: Record<string, Config.Config<unknown>>) =>
   Record.map(configs, (config) => variable(backend, config))
 const limitConfigs: Record<string, Config.Config<unknown>> = {
-  admission: integer("ADMISSION", isNumber),
-  nestedAdmission: integer("NESTED_ADMISSION", isNumber),
-  history: integer("HISTORY", isNumber),
+  maxActiveTasks: integer("MAX_ACTIVE_TASKS", isNumber),
+  maxNestedTasks: integer("MAX_NESTED_TASKS", isNumber),
+  historySize: integer("HISTORY_SIZE", isNumber),
   eventBuffer: integer("EVENT_BUFFER", isNumber),
-  stopGrace: span("STOP_GRACE", duration())
+  stopTimeout: span("STOP_TIMEOUT", duration())
 }
 
 const Version = Task.executable("Version", {
@@ -56,23 +56,23 @@ const Concurrent: Entry<ConcurrentBackend.Options, any> = {
   options: Schema.Struct({
     ...limits,
     maxWorkers: Schema.optional(Schema.Number),
-    ahead: Schema.optional(Schema.Number),
+    prefetch: Schema.optional(Schema.Number),
     // any kind here, for the backend tells those that it runs
     kinds: Schema.optional(Schema.Array(Task.Kind as unknown as Schema.Schema<ConcurrentBackend.Kinds>)),
-    killGrace: Schema.optional(DurationInput),
+    forceKillAfter: Schema.optional(DurationInput),
     launcher: Schema.optional(Schema.Literal("auto", "agent", "node")),
     python: Schema.optional(Schema.String),
-    sandboxes: Schema.optional(Schema.String)
+    sandboxRoot: Schema.optional(Schema.String)
   }),
   config: under("CONCURRENT", {
     ...limitConfigs,
     maxWorkers: integer("MAX_WORKERS", isNumber),
-    ahead: integer("AHEAD", isNumber),
+    prefetch: integer("PREFETCH", isNumber),
     kinds: Config.array(Config.string(), "KINDS"),
-    killGrace: span("KILL_GRACE", duration()),
+    forceKillAfter: span("FORCE_KILL_AFTER", duration()),
     launcher: Config.string("LAUNCHER"),
     python: Config.string("PYTHON"),
-    sandboxes: Config.string("SANDBOXES")
+    sandboxRoot: Config.string("SANDBOX_ROOT")
   }),
   layer: (options) => concurrent().then(({ layer }) => layer(options)),
   // A system that starts no processes is found out by starting one: the program that surely is there.
@@ -121,12 +121,12 @@ const Dask: Entry<DaskBackend.Options, any> = {
     python: Schema.optional(Schema.String),
     path: Schema.optional(Schema.Array(Schema.String)),
     kinds: Schema.optional(Schema.Array(Task.Kind as unknown as Schema.Schema<DaskBackend.Kinds>)),
-    killGrace: Schema.optional(DurationInput),
-    cancelRunning: Schema.optional(Schema.Literal("wait", "abandon", "restart")),
+    forceKillAfter: Schema.optional(DurationInput),
+    onUncancellable: Schema.optional(Schema.Literal("wait", "abandon", "restart")),
     resultLimit: Schema.optional(Schema.Number),
     connectTimeout: Schema.optional(DurationInput),
     noWorkersTimeout: Schema.optional(DurationInput),
-    sandboxes: Schema.optional(Schema.String)
+    sandboxRoot: Schema.optional(Schema.String)
   }),
   config: under("DASK", {
     ...limitConfigs,
@@ -143,12 +143,12 @@ const Dask: Entry<DaskBackend.Options, any> = {
     python: Config.string("PYTHON"),
     path: Config.array(Config.string(), "PATH"),
     kinds: Config.array(Config.string(), "KINDS"),
-    killGrace: span("KILL_GRACE", duration()),
-    cancelRunning: Config.string("CANCEL_RUNNING"),
+    forceKillAfter: span("FORCE_KILL_AFTER", duration()),
+    onUncancellable: Config.string("ON_UNCANCELLABLE"),
     resultLimit: integer("RESULT_LIMIT", isNumber),
     connectTimeout: span("CONNECT_TIMEOUT", duration()),
     noWorkersTimeout: span("NO_WORKERS_TIMEOUT", duration()),
-    sandboxes: Config.string("SANDBOXES")
+    sandboxRoot: Config.string("SANDBOX_ROOT")
   }),
   layer: (options) => dask().then(({ layer }) => layer(options)),
   // What is configured is asked; else the smallest cluster there can be, inside of the one process of the bridge.

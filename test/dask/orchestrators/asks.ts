@@ -11,5 +11,5 @@ const program = Effect.gen(function* () {
 })
 
 Effect.runPromise(
-  Effect.provide(program, DaskBackend.layer({ python, workers: 1, threadsPerWorker: 2, stopGrace: "1 second" }))
+  Effect.provide(program, DaskBackend.layer({ python, workers: 1, threadsPerWorker: 2, stopTimeout: "1 second" }))
 ).then(() => console.log("done"))

@@ -7,8 +7,8 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Option from "effect/Option"
-import type { TaskError } from "effect-rhapsody"
 import { ConcurrentBackend, ExecutionBackend, Task } from "effect-rhapsody"
+import type { TaskError } from "effect-rhapsody/Errors"
 import { agentsOf, narrowed } from "../system.js"
 
 const { launcher, locked } = JSON.parse(process.argv[2]!) as {
@@ -63,7 +63,7 @@ const program = Effect.gen(function* () {
     output: yield* end(Echo.make(undefined, { cwd: "/", capture: { stdout: join(locked, "out") } })),
     sandbox: yield* end(Echo.make(undefined, { sandbox: true }))
   }
-  said["limits"] = yield* end(Forks.make(undefined, { cwd: "/", limits: { processes: 1 } }))
+  said["limits"] = yield* end(Forks.make(undefined, { cwd: "/", rlimits: { processes: 1 } }))
   yield* Effect.scoped(
     Effect.gen(function* () {
       for (const pid of [...agentsOf().map(({ agent }) => agent), process.pid]) {
@@ -78,7 +78,7 @@ const program = Effect.gen(function* () {
   return said
 })
 
-const layer = ConcurrentBackend.layer({ launcher, maxWorkers: 1, sandboxes: join(locked, "sandboxes") })
+const layer = ConcurrentBackend.layer({ launcher, maxWorkers: 1, sandboxRoot: join(locked, "sandboxes") })
 Effect.runPromise(Effect.provide(program, layer))
   .then((said) => console.log(JSON.stringify(said)))
   .finally(() => {

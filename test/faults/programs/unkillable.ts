@@ -7,8 +7,8 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as Schema from "effect/Schema"
-import type { TaskError } from "effect-rhapsody"
 import { ConcurrentBackend, ExecutionBackend, Task } from "effect-rhapsody"
+import type { TaskError } from "effect-rhapsody/Errors"
 
 const { launcher, place, sleeper } = JSON.parse(process.argv[2]!) as {
   readonly launcher: "agent" | "node"
@@ -58,7 +58,7 @@ const program = Effect.gen(function* () {
   return { said, left: yield* running("left", single) }
 })
 
-const layer = ConcurrentBackend.layer({ launcher, killGrace: "10 millis" })
+const layer = ConcurrentBackend.layer({ launcher, forceKillAfter: "10 millis" })
 Effect.runPromise(
   Effect.gen(function* () {
     const { left, said } = yield* Effect.provide(program, layer)

@@ -2,7 +2,7 @@
 
 It knows each task by the number that the orchestrator gave it and by its key in Dask. What a task tells comes from its
 worker in frames already, and is passed on as it is. All files of this directory, ../../bridge/frame.py and
-../../launch/agent/processes.py are started as one source.
+../../process/agent/processes.py are started as one source.
 """
 import asyncio
 import contextlib

@@ -1,5 +1,5 @@
 """What runs on the cluster, 3b: the launch agents of a worker, and the end of what they run. See functions.py for the
-whole; ../../launch/agent/processes.py is a part of it.
+whole; ../../process/agent/processes.py is a part of it.
 """
 import asyncio
 import os

@@ -1,0 +1,265 @@
+/**
+ * One attempt of a task: in the task's own fiber where the driver bounds its own stopping, else in a fiber that can be
+ * left behind when it does not stop, so that no task, timeout or close waits without limit.
+ */
+import * as Cause from "effect/Cause"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import * as FiberId from "effect/FiberId"
+import type { AttemptReporter, Early, Outcome, ProcessExit, SlotDriver, Spec } from "../../../Driver.js"
+import type { BackendError, TaskError } from "../../../Errors.js"
+import type { HandlerService } from "../../../Task.js"
+import type { Scheduler } from "../scheduler/scheduler.js"
+import { inside } from "../submit/currentTask.js"
+import type { Timer, Timers } from "../timers.js"
+import { decodeInfo, driverFailure, interpret, isKnown } from "./outcome.js"
+import type { Prepared, TaskRecord } from "./taskRecord.js"
+
+const typed = (record: TaskRecord, cause: Cause.Cause<unknown>): Cause.Cause<TaskError | BackendError> =>
+  Cause.map(cause, (error) => driverFailure(record, error))
+
+/** A service: its timeout ends when it is ready, and its end is a failure. */
+const serveWith =
+  (start: SlotDriver["serve"]) =>
+  (record: TaskRecord, prepared: Prepared, spec: Spec, ready: () => void): Effect.Effect<unknown, unknown> =>
+    start === undefined
+      ? Effect.dieMessage("a driver that runs services needs serve")
+      : Effect.scoped(
+          Effect.flatMap(start(spec), ({ exited, info }) =>
+            Effect.flatMap(decodeInfo(record, prepared.task, info), (decoded) => {
+              ready()
+              record.served = true
+              record.ready?.(decoded)
+              return exited
+            })
+          )
+        )
+
+/**
+ * The handler as it runs for a task, whoever calls it: what it submits are the task's own, what it logs names the task.
+ * An engine may keep it for longer than the task lives.
+ */
+const handlerOf = ({ name, span, token, uid }: TaskRecord, { run, task }: HandlerService): HandlerService => ({
+  task,
+  run: (payload, info) => {
+    const handler = Effect.suspend(() => run(payload, info))
+    const own = Effect.annotateLogs(inside(token, handler), { task: name, uid })
+    return span === undefined ? own : Effect.withParentSpan(own, span)
+  }
+})
+
+/** What a driver gets. */
+export const specOf = (record: TaskRecord, { spec }: Prepared): Spec => {
+  const { work } = spec
+  return {
+    ...spec,
+    work: work._tag === "function" ? { _tag: "function", handler: handlerOf(record, work.handler) } : work,
+    uid: record.uid,
+    attempt: record.attempt
+  }
+}
+
+/** Runs attempts. */
+export interface Attempts {
+  /** How the attempt ended; never fails. Runs in an uninterruptible region and opens its own. */
+  readonly attempt: (record: TaskRecord, prepared: Prepared) => Effect.Effect<Exit.Exit<unknown, unknown>>
+  /** Kills what runs, without grace. */
+  readonly kill: Effect.Effect<void>
+  /** The engine is gone: nothing more comes of the attempts that are in it. */
+  readonly lose: (error: BackendError) => void
+  /** What has to go on beside the attempts. */
+  readonly loops: ReadonlyArray<Effect.Effect<void>>
+}
+
+/** Runs attempts in this process. */
+export interface Local extends Attempts {
+  /**
+   * How an attempt with this outcome ends, in the milliseconds that it has left: a schema may take as long as it likes.
+   * Never fails. Runs in an uninterruptible region and opens its own.
+   */
+  readonly decoded: (
+    record: TaskRecord,
+    prepared: Prepared,
+    outcome: Outcome,
+    left: number | undefined
+  ) => Effect.Effect<End>
+}
+
+type End = Exit.Exit<unknown, unknown>
+
+/** Ends an attempt that was told to stop and did not, in place of its own exit. */
+const abandoned: Exit.Exit<never> = Exit.interrupt(FiberId.none)
+
+const earlyOf = (record: TaskRecord): Early => ({
+  get permission() {
+    return record.prefetched ? (record.held ? "hold" : "wait") : "go"
+  },
+  listen: (told) => {
+    record.onPermission = told
+  }
+})
+
+const silent: AttemptReporter = { executing: Effect.void, unsafeExecuting: () => {} }
+
+export const make = (
+  driver: SlotDriver,
+  scheduler: Scheduler<TaskRecord>,
+  timers: Timers,
+  grace: () => number
+): Local => {
+  const bounded = new Set(driver.boundedStop)
+  const serve = serveWith(driver.serve)
+  /** Of each attempt that was told to stop: gives it the grace of now. */
+  const stopping = new Set<() => void>()
+
+  const run = (record: TaskRecord, prepared: Prepared) => {
+    const spec = specOf(record, prepared)
+    const run = Effect.suspend(() => driver.run(spec, reportOf(record, spec)))
+    return record.span === undefined ? run : Effect.withParentSpan(run, record.span)
+  }
+  const reportOf = (record: TaskRecord, { attempt, work }: Spec): AttemptReporter => {
+    if (!driver.reportsExecuting && work._tag !== "executable") return silent
+    // an attempt that was left behind has nothing to say any more
+    const current = () => record.attempt === attempt && record.prepared !== undefined
+    const stopped = (exit: ProcessExit) => {
+      if (!current()) return
+      record.remains = exit
+      if (exit.survivors === true) record.stopped = false
+    }
+    if (!driver.reportsExecuting) return { ...silent, stopped }
+    const executing = () => {
+      if (current()) scheduler.executing(record)
+    }
+    return {
+      executing: Effect.sync(executing),
+      unsafeExecuting: executing,
+      stopped,
+      early: record.prefetched ? earlyOf(record) : undefined
+    }
+  }
+
+  /**
+   * Work of an attempt in a fiber of its own, which is left behind when it was told to stop and did not within the
+   * grace, unless it is trusted to. The work may call off its timeout, in milliseconds.
+   */
+  const supervised = (
+    record: TaskRecord,
+    trusted: boolean,
+    timeout: number | undefined,
+    work: (untimed: () => void) => Effect.Effect<unknown, unknown>
+  ): Effect.Effect<End> => {
+    let deadline: Timer | undefined
+    let limit: (() => void) | undefined
+    const clear = () => {
+      if (deadline !== undefined) timers.cancel(deadline)
+      if (limit !== undefined) stopping.delete(limit)
+    }
+    return Effect.flatMap(
+      // No scope owns this fiber, for closing a scope waits without limit. The task's fiber, which a scope owns, ends
+      // only after this one has ended or has outstayed its grace.
+      Effect.forkDaemon(Effect.interruptible(Effect.suspend(() => work(clear)))),
+      (child) => {
+        const atEnd = (ended: (exit: Exit.Exit<unknown, unknown>) => void) =>
+          child.addObserver((exit) => {
+            clear()
+            ended(exit)
+          })
+        /** Calls back when it has not stopped after the grace. */
+        const stop = (ended: (exit: Exit.Exit<unknown, unknown>) => void) => {
+          clear()
+          if (!trusted) {
+            limit = () => {
+              if (deadline !== undefined) timers.cancel(deadline)
+              deadline = timers.add(grace(), () => {
+                record.stopped = false
+                clear()
+                ended(abandoned)
+              })
+            }
+            limit()
+            stopping.add(limit)
+          }
+          child.unsafeInterruptAsFork(FiberId.none)
+        }
+        const end = Effect.async<Exit.Exit<unknown, unknown>>((resume) => {
+          const ended = (exit: Exit.Exit<unknown, unknown>) => resume(Effect.succeed(exit))
+          // a service may be ready already, and its timeout is over then
+          if (timeout !== undefined && !record.served) {
+            deadline = timers.add(timeout, () => {
+              record.timedOut = true
+              stop(ended)
+            })
+          }
+          atEnd(ended)
+        })
+        const told = Effect.async<Exit.Exit<unknown, unknown>>((resume) => {
+          const ended = (exit: Exit.Exit<unknown, unknown>) => resume(Effect.succeed(exit))
+          if (child.unsafePoll() === null) stop(ended)
+          atEnd(ended)
+        })
+        return Effect.matchCauseEffect(Effect.interruptible(end), { onSuccess: Effect.succeed, onFailure: () => told })
+      }
+    )
+  }
+
+  const decoded: Local["decoded"] = (record, prepared, outcome, left) => {
+    let result: Effect.Effect<unknown, unknown>
+    try {
+      result = interpret(record, prepared, outcome)
+    } catch (defect) {
+      return Effect.succeed(Exit.die(defect))
+    }
+    return isKnown(result) ? Effect.exit(result) : supervised(record, false, left, () => result)
+  }
+
+  /** Where the driver bounds its stopping, that is trusted: but not that of the decoding, which is not its own. */
+  const trusting = (record: TaskRecord, prepared: Prepared): Effect.Effect<End> => {
+    const { timeout } = prepared
+    const due = timeout === undefined ? undefined : timers.now() + timeout
+    const ran: Effect.Effect<Exit.Exit<Outcome, unknown>> =
+      timeout === undefined
+        ? Effect.matchCause(Effect.interruptible(run(record, prepared)), {
+            onSuccess: Exit.succeed,
+            onFailure: Exit.failCause
+          })
+        : (supervised(record, true, timeout, () => run(record, prepared)) as Effect.Effect<Exit.Exit<Outcome, unknown>>)
+    return Effect.flatMap(ran, (exit) =>
+      Exit.isFailure(exit)
+        ? Effect.succeed(Exit.failCause(typed(record, exit.cause)))
+        : record.timedOut
+          ? Effect.succeed(exit)
+          : decoded(record, prepared, exit.value, due === undefined ? undefined : due - timers.now())
+    )
+  }
+
+  const attempt: Attempts["attempt"] = (record, prepared) => {
+    record.timedOut = false
+    record.stopped = true
+    if (!driver.reportsExecuting) scheduler.executing(record)
+    const { kind } = prepared.task
+    if (kind === "service") {
+      return supervised(record, bounded.has(kind), prepared.timeout, (ready) =>
+        Effect.mapErrorCause(serve(record, prepared, specOf(record, prepared), ready), (cause) => typed(record, cause))
+      )
+    }
+    if (bounded.has(kind)) return trusting(record, prepared)
+    return supervised(record, false, prepared.timeout, () =>
+      Effect.matchCauseEffect(run(record, prepared), {
+        onSuccess: (outcome) => interpret(record, prepared, outcome),
+        onFailure: (cause) => Effect.failCause(typed(record, cause))
+      })
+    )
+  }
+  const kill = Effect.suspend(() => {
+    for (const limit of stopping) limit()
+    // An attempt in a fiber of its own hears of its end a turn after its task. Kill has the same time as what it kills.
+    return driver.forceStop === undefined
+      ? Effect.void
+      : Effect.zipRight(
+          Effect.yieldNow(),
+          Effect.ignoreLogged(Effect.raceFirst(Effect.disconnect(driver.forceStop), timers.sleep(grace())))
+        )
+  })
+  // what runs here is interrupted with its task
+  return { attempt, kill, decoded, lose: () => {}, loops: [] }
+}

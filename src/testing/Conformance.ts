@@ -1,0 +1,200 @@
+/**
+ * What every backend must do, as data: rows to run over a backend's layer, with no test framework. A backend's authors
+ * run them in their own tests, or with `lines` from a script.
+ *
+ * @example
+ * ```ts
+ * import { Console, Stream } from "effect"
+ * import { Backend, ConcurrentBackend } from "effect-rhapsody"
+ * import { Conformance } from "effect-rhapsody/testing"
+ *
+ * const subject: Conformance.Subject = {
+ *   name: "concurrent",
+ *   kinds: ["executable"],
+ *   layer: (options) => ConcurrentBackend.layer({ ...options, kinds: ["executable"], maxWorkers: 4 }),
+ *   work: Conformance.ExecutableWork.make,
+ *   slots: 4,
+ *   programs: true,
+ *   exceptions: {
+ *     "process-orchestrator-killed": { reason: "needs a script to kill" }
+ *   }
+ * }
+ *
+ * export const program = Stream.runForEach(Conformance.lines(subject), (line) => Console.log(line))
+ * ```
+ */
+
+import * as Cause from "effect/Cause"
+import * as Duration from "effect/Duration"
+import * as Effect from "effect/Effect"
+import * as Exit from "effect/Exit"
+import type * as Layer from "effect/Layer"
+import * as Stream from "effect/Stream"
+import type * as Backend from "../Backend.js"
+import { whole } from "../internal/testing/backendCases.js"
+import { Patience } from "../internal/testing/check.js"
+import { ending } from "../internal/testing/completion.js"
+import { contract } from "../internal/testing/contract.js"
+import type { Need, Needing } from "../internal/testing/fixture.js"
+import { honours } from "../internal/testing/honours.js"
+import { limits } from "../internal/testing/limits.js"
+import { processes } from "../internal/testing/processes.js"
+import { isProgram, refuses, refusesOptions } from "../internal/testing/refusals.js"
+import { secrets } from "../internal/testing/secrets.js"
+import type { Make } from "../internal/testing/work.js"
+import type { Kind, Options, Service } from "../Task.js"
+
+export { ConformanceError, Patience } from "../internal/testing/check.js"
+export { refusesBytes } from "../internal/testing/processes.js"
+export { refusesCancel } from "../internal/testing/refusals.js"
+export {
+  behave,
+  ExecutableWork,
+  FunctionWork,
+  FunctionWorkLive,
+  How,
+  type Payload,
+  Refused
+} from "../internal/testing/work.js"
+
+/** One thing that a backend must do. It fails where the backend does not. */
+export interface Case {
+  /** Short and stable: exceptions and tables name it. */
+  readonly id: string
+  readonly title: string
+  readonly run: Effect.Effect<unknown, unknown>
+}
+
+/** Why a backend does not do what a row asks, and, where it refuses, the proof that it does so typed. */
+export interface Waiver {
+  readonly reason: string
+  readonly refusal?: Effect.Effect<unknown, unknown> | undefined
+}
+
+/** A backend under test. */
+export interface Subject {
+  readonly name: string
+  readonly kinds: ReadonlyArray<Kind>
+  /** A new backend for each row, with the limits that the row asks for, and the handler of its work if it has one. */
+  readonly layer: (options?: Backend.Options) => Layer.Layer<any, unknown>
+  /**
+   * The task that does as its payload says: `ExecutableWork.make`, `FunctionWork.make`, or one of the backend's own,
+   * which does what `behave` does.
+   */
+  readonly work: Make
+  /** It starts real programs on this machine: then the rows of processes apply. */
+  readonly programs?: boolean | undefined
+  /** Tasks at the same time, where the others wait for a slot. Default: all that it gets. */
+  readonly slots?: number | undefined
+  /** Kills its engine under a layer of it, for an engine that can be lost. */
+  readonly failEngine?: Effect.Effect<unknown, unknown, any> | undefined
+  /** Options of tasks that change how its engine treats them: the row of secrets runs with each of them as well. */
+  readonly options?: ReadonlyArray<Options<any>> | undefined
+  /** A service that becomes ready, from a backend that runs the kind `"service"`. */
+  readonly service?: Service<unknown, unknown, any> | undefined
+  /**
+   * A command that runs one task and ends in order on SIGTERM, as `NodeRuntime.runMain` does: `sh -c` of the script in
+   * its variable `RHAPSODY_SCRIPT`; without one, a tree of processes of which two sleep for ever, by `sleep`, one of them in a session of its own.
+   */
+  readonly orchestrator?: readonly [executable: string, ...args: ReadonlyArray<string>] | undefined
+  /** By the id of the row. */
+  readonly waivers?: Readonly<Record<string, Waiver>> | undefined
+}
+
+/** Longest time of a row, as a multiple of `Patience`. */
+const bound = 4
+
+/** The rows that apply to a backend, an exception in the place of what it declares. */
+export const cases = (subject: Subject): ReadonlyArray<Case> =>
+  all(subject).map((row) => {
+    const { id, run, title } = row
+    const exception = exceptionOf(subject, row)
+    return exception === undefined
+      ? { id, title, run: bounded(run) }
+      : { id, title: `${title} (declared: ${exception.reason})`, run: bounded(exception.refusal ?? Effect.void) }
+  })
+
+// Disconnected: a backend that cannot be closed fails its row, and does not hold up the rest.
+const bounded = (run: Case["run"]): Case["run"] =>
+  Effect.flatMap(Patience, (patience) => {
+    const duration = Duration.times(patience, bound)
+    return Effect.timeoutFail(Effect.disconnect(run), {
+      duration,
+      onTimeout: () => new Error(`took longer than ${Duration.format(duration)}`)
+    })
+  })
+
+const all = (subject: Subject): ReadonlyArray<Needing> => [
+  ...contract(subject),
+  ...ending(subject),
+  ...limits(subject),
+  ...whole(subject),
+  ...secrets(subject),
+  ...honours(subject),
+  ...processes(subject)
+]
+
+const noKind = (subject: Subject, kind: "executable" | "service"): Waiver | undefined =>
+  subject.kinds.includes(kind) ? undefined : { reason: `runs no ${kind}s`, refusal: refuses(subject, kind) }
+
+/** Why a subject has not what a row needs. */
+const lacks: { readonly [N in Need]: (subject: Subject) => Waiver | undefined } = {
+  executable: (subject) => noKind(subject, "executable"),
+  service: (subject) => noKind(subject, "service"),
+  programs: (subject) =>
+    subject.programs === true
+      ? undefined
+      : (noKind(subject, "executable") ?? { reason: "answers programs without starting them" }),
+  environment: (subject) =>
+    isProgram(subject)
+      ? undefined
+      : { reason: "its work is no program, and is given no environment", refusal: refusesOptions(subject) },
+  lose: ({ failEngine: lose }) => (lose === undefined ? { reason: "has no engine but this process" } : undefined)
+}
+
+const exceptionOf = (subject: Subject, { id, need }: Needing): Waiver | undefined =>
+  subject.waivers?.[id] ?? (need === undefined ? undefined : lacks[need](subject))
+
+/**
+ * Runs all rows, one after the other, and gives a line for each as soon as it has ended. Never fails; a line starts with
+ * `pass`, `declared` or `FAIL`.
+ */
+export const lines = (subject: Subject): Stream.Stream<string> => {
+  const declared = new Set(all(subject).flatMap((row) => (exceptionOf(subject, row) === undefined ? [] : [row.id])))
+  return Stream.mapEffect(Stream.fromIterable(cases(subject)), (row) =>
+    Effect.map(Effect.exit(row.run), (exit) => {
+      const word = Exit.isFailure(exit) ? "FAIL" : declared.has(row.id) ? "declared" : "pass"
+      const why = Exit.isFailure(exit) ? `: ${Cause.pretty(exit.cause).split("\n")[0]}` : ""
+      return `${word} ${row.id}: ${row.title}${why}`
+    })
+  )
+}
+
+/** All lines, when the last row has ended. */
+export const report = (subject: Subject): Effect.Effect<ReadonlyArray<string>> =>
+  Effect.map(Stream.runCollect(lines(subject)), (lines) => [...lines])
+
+/** Rows by backends as a Markdown table: what is passed, and what is declared away with its reason. */
+export const table = (subjects: ReadonlyArray<Subject>): string => {
+  const notes: Array<string> = []
+  const note = (reason: string) => {
+    if (!notes.includes(reason)) notes.push(reason)
+    return notes.indexOf(reason) + 1
+  }
+  const [first] = subjects
+  const lines = (first === undefined ? [] : all(first)).map((row) => {
+    const cells = subjects.map((subject) => {
+      const exception = exceptionOf(subject, row)
+      return exception === undefined ? "pass" : `declared (${note(exception.reason)})`
+    })
+    return `| ${[`\`${row.id}\`: ${row.title}`, ...cells].join(" | ")} |`
+  })
+  return [
+    `| row | ${subjects.map(({ name }) => name).join(" | ")} |`,
+    `|---|${subjects.map(() => "---|").join("")}`,
+    ...lines,
+    "",
+    ...notes.map((reason, i) => `(${i + 1}) ${reason}`),
+    ""
+  ].join("\n")
+}
