@@ -19,7 +19,10 @@ import * as Effect from "effect/Effect"
 import * as Layer from "effect/Layer"
 import * as Option from "effect/Option"
 import { integer, span, string } from "./internal/options/config.js"
+import type { Given, Values } from "./internal/options/defaults.js"
 import { defaultChecks, over } from "./internal/options/defaults.js"
+
+export type { Given, Values }
 
 /** Names of the backends that this library has or will have; a registry may know more. */
 export const BackendType = {
@@ -28,19 +31,6 @@ export const BackendType = {
   RADICAL_PILOT: "radical_pilot"
 } as const
 
-export interface Values {
-  /** The backend that a registry gives when none is named. */
-  readonly backend: string
-  /** Tasks at the same time in a backend with slots. */
-  readonly maxWorkers: number
-  /** Further attempts after the first. */
-  readonly retryAttempts: number
-  /** Pause between attempts. */
-  readonly retryDelay: Duration.Duration
-  /** Longest time of one attempt; undefined: no limit. */
-  readonly timeout: Duration.Duration | undefined
-}
-
 /** The values of the original library. */
 export const values: Values = {
   backend: BackendType.CONCURRENT,
@@ -48,15 +38,6 @@ export const values: Values = {
   retryAttempts: 0,
   retryDelay: Duration.seconds(1),
   timeout: undefined
-}
-
-/** Some of the defaults; what is undefined says nothing. */
-export interface Given {
-  readonly backend?: string | undefined
-  readonly maxWorkers?: number | undefined
-  readonly retryAttempts?: number | undefined
-  readonly retryDelay?: Duration.DurationInput | undefined
-  readonly timeout?: Duration.DurationInput | undefined
 }
 
 /**

@@ -28,9 +28,7 @@ import * as Cause from "effect/Cause"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
-import type * as Layer from "effect/Layer"
 import * as Stream from "effect/Stream"
-import type * as Backend from "../Backend.js"
 import { whole } from "../internal/testing/backendCases.js"
 import { Patience } from "../internal/testing/check.js"
 import { ending } from "../internal/testing/completion.js"
@@ -41,8 +39,7 @@ import { limits } from "../internal/testing/limits.js"
 import { processes } from "../internal/testing/processes.js"
 import { isProgram, refuses, refusesOptions } from "../internal/testing/refusals.js"
 import { secrets } from "../internal/testing/secrets.js"
-import type { Make } from "../internal/testing/work.js"
-import type { Kind, Options, Service } from "../Task.js"
+import type { Case, Subject, Waiver } from "../internal/testing/subject.js"
 
 export { ConformanceError, Patience } from "../internal/testing/check.js"
 export { refusesBytes } from "../internal/testing/processes.js"
@@ -56,50 +53,7 @@ export {
   type Payload,
   Refused
 } from "../internal/testing/work.js"
-
-/** One thing that a backend must do. It fails where the backend does not. */
-export interface Case {
-  /** Short and stable: exceptions and tables name it. */
-  readonly id: string
-  readonly title: string
-  readonly run: Effect.Effect<unknown, unknown>
-}
-
-/** Why a backend does not do what a row asks, and, where it refuses, the proof that it does so typed. */
-export interface Waiver {
-  readonly reason: string
-  readonly refusal?: Effect.Effect<unknown, unknown> | undefined
-}
-
-/** A backend under test. */
-export interface Subject {
-  readonly name: string
-  readonly kinds: ReadonlyArray<Kind>
-  /** A new backend for each row, with the limits that the row asks for, and the handler of its work if it has one. */
-  readonly layer: (options?: Backend.Options) => Layer.Layer<any, unknown>
-  /**
-   * The task that does as its payload says: `ExecutableWork.make`, `FunctionWork.make`, or one of the backend's own,
-   * which does what `behave` does.
-   */
-  readonly work: Make
-  /** It starts real programs on this machine: then the rows of processes apply. */
-  readonly programs?: boolean | undefined
-  /** Tasks at the same time, where the others wait for a slot. Default: all that it gets. */
-  readonly slots?: number | undefined
-  /** Kills its engine under a layer of it, for an engine that can be lost. */
-  readonly failEngine?: Effect.Effect<unknown, unknown, any> | undefined
-  /** Options of tasks that change how its engine treats them: the row of secrets runs with each of them as well. */
-  readonly options?: ReadonlyArray<Options<any>> | undefined
-  /** A service that becomes ready, from a backend that runs the kind `"service"`. */
-  readonly service?: Service<unknown, unknown, any> | undefined
-  /**
-   * A command that runs one task and ends in order on SIGTERM, as `NodeRuntime.runMain` does: `sh -c` of the script in
-   * its variable `RHAPSODY_SCRIPT`; without one, a tree of processes of which two sleep for ever, by `sleep`, one of them in a session of its own.
-   */
-  readonly orchestrator?: readonly [executable: string, ...args: ReadonlyArray<string>] | undefined
-  /** By the id of the row. */
-  readonly waivers?: Readonly<Record<string, Waiver>> | undefined
-}
+export type { Case, Subject, Waiver }
 
 /** Longest time of a row, as a multiple of `Patience`. */
 const bound = 4

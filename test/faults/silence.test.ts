@@ -3,7 +3,7 @@ import { spawn } from "node:child_process"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import { ExecutionBackend } from "effect-rhapsody"
-import type { Lost } from "../../src/internal/bridge/channel.js"
+import type { ChannelLoss } from "../../src/internal/bridge/channel.js"
 import { Channel } from "../../src/internal/bridge/channel.js"
 import { argumentsFor } from "../../src/internal/process/python.js"
 import { sourceOf } from "../../src/internal/sources.js"
@@ -178,7 +178,7 @@ const meet = (silence: number, source: string) =>
     let now = 0
     let every = 0
     let beat = () => {}
-    const seen = { opened: false, echoes: 0, lost: undefined as Lost | undefined }
+    const seen = { opened: false, echoes: 0, lost: undefined as ChannelLoss | undefined }
     const open = () =>
       new Channel({
         command: python,

@@ -32,7 +32,37 @@ const withoutComments = (text: string): string => text.replace(/\/\*[\s\S]*?\*\/
 const sources = files.filter((path) => /^src\/.*\.ts$/.test(path))
 const tests = files.filter((path) => /^test\/.*\.ts$/.test(path))
 
+/** What each module imports of ours, types included. */
+const imports = new Map(
+  sources.map((path) => {
+    const specifiers = read(path).matchAll(/^(?:import|export)[^"']*?["'](\.[^"']+)["']/gms)
+    return [path, [...specifiers].map(([, to]) => join(path, "..", to!).replace(/\.js$/, ".ts"))] as const
+  })
+)
+
+/** The first circle that is found from a module on. */
+const circle = (
+  path: string,
+  seen: Set<string>,
+  way: ReadonlyArray<string> = []
+): ReadonlyArray<string> | undefined => {
+  if (way.includes(path)) return [...way.slice(way.indexOf(path)), path]
+  if (seen.has(path)) return undefined
+  seen.add(path)
+  for (const next of imports.get(path) ?? []) {
+    const found = circle(next, seen, [...way, path])
+    if (found !== undefined) return found
+  }
+  return undefined
+}
+
 describe("the house", () => {
+  it("has no circle of imports in src, of types neither", () => {
+    const seen = new Set<string>()
+    expect(sources.map((path) => circle(path, seen)).find((found) => found !== undefined)).toBeUndefined()
+    expect(imports.get("src/Backend.ts")).toContain("src/internal/engine/engine.ts")
+  })
+
   it("has no top-level entry beyond the agreed ones", () => {
     const allowed = ["src", "test", "examples", "README.md", "LICENSE", "vitest.config.ts"]
     const manifests = ["package.json", "package-lock.json", "tsconfig.json"]

@@ -14,13 +14,13 @@ import { identityOf, killTree, signal } from "./remains.js"
 import { outline } from "./traceback.js"
 
 /** Why a channel ended, or never began. */
-export interface Lost {
+export interface ChannelLoss {
   readonly reason: "NotStarted" | "Exited" | "Silent" | "Protocol"
   readonly message: string
   /** Whether all that it had started is known to be gone. */
   readonly stopped: boolean
 }
-type Reason = Omit<Lost, "stopped">
+type Reason = Omit<ChannelLoss, "stopped">
 
 /** The clock and the timer of a channel: a test puts its own here. */
 export interface Time {
@@ -55,7 +55,7 @@ export interface Options {
   readonly onOpen: (hello: Readonly<Record<string, unknown>>) => void
   readonly onMessage: (message: Message) => void
   /** Once, when what it had started is gone or cannot be ended, unless the channel was closed from here. */
-  readonly onLost: (lost: Lost) => void
+  readonly onLost: (lost: ChannelLoss) => void
 }
 
 /** How long the other side may take to say its first word: an interpreter on a cold network file system is slow. */

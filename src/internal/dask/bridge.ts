@@ -1,23 +1,23 @@
 /** The process between this one and a Dask scheduler. Callbacks only; the driver makes Effects of them. */
-import type { Lost } from "../bridge/channel.js"
+import type { ChannelLoss } from "../bridge/channel.js"
 import { Channel } from "../bridge/channel.js"
 import type { Message } from "../bridge/frame.js"
 import { argumentsFor } from "../process/python.js"
-import type { Flight } from "./flight.js"
+import type { AttemptInFlight } from "./inFlight.js"
 import type { Hello, Unserved, Worker } from "./messages.js"
 import { isHello, isOfBridge, isOfTask } from "./messages.js"
 import type { Place } from "./place.js"
 import { load } from "./source.js"
 
 /** A cluster that runs already. */
-export interface Joined {
+export interface RunningCluster {
   readonly address: string
   /** Files of PEM. */
   readonly tls?: { readonly ca: string; readonly cert: string; readonly key?: string } | undefined
 }
 
 /** A cluster that the bridge starts and closes. */
-export interface Own {
+export interface ManagedCluster {
   readonly local: {
     /** As `LocalCluster` takes them. */
     readonly options: Readonly<Record<string, unknown>>
@@ -32,7 +32,7 @@ export interface Options {
   readonly env: NodeJS.ProcessEnv
   /** Names this backend's side on scheduler and workers: no other has it. */
   readonly name: string
-  readonly cluster: Joined | Own
+  readonly cluster: RunningCluster | ManagedCluster
   /** Milliseconds that the scheduler may take to answer. */
   readonly timeout: number
   readonly path: ReadonlyArray<string>
@@ -45,19 +45,19 @@ export interface Options {
 
 /** Why there is no bridge to a cluster. */
 export type Failure =
-  | { readonly _tag: "Process"; readonly lost: Lost }
+  | { readonly _tag: "Process"; readonly lost: ChannelLoss }
   | { readonly _tag: "Missing"; readonly hello: Hello }
   | { readonly _tag: "Wrong"; readonly key: string; readonly reason: "option" | "engine"; readonly message: string }
 
-export interface Opened {
+export interface Connection {
   readonly hello: Hello
   readonly address: string
   readonly dashboard: string
 }
 
 /** A task's way into Dask: its place and what it carries. */
-export interface Loaded {
-  readonly flight: Flight
+export interface EncodedTask {
+  readonly inFlight: AttemptInFlight
   readonly call: "call" | "launch"
   readonly place: Place
   readonly item: Uint8Array
@@ -68,7 +68,7 @@ const silence = 15_000
 const message = 4 * 1024 * 1024
 
 export class Bridge {
-  readonly flights = new Map<number, Flight>()
+  readonly attempts = new Map<number, AttemptInFlight>()
   private readonly channel: Channel
   private readonly asking = new Map<number, (workers: ReadonlyArray<Worker> | undefined) => void>()
   private serial = 0
@@ -82,7 +82,7 @@ export class Bridge {
    */
   constructor(
     options: Options,
-    private readonly opened: (result: Opened | Failure) => void,
+    private readonly opened: (result: Connection | Failure) => void,
     private readonly lost: (message: string) => void,
     private readonly unserved: (found: Unserved) => void
   ) {
@@ -128,10 +128,10 @@ export class Bridge {
   }
 
   /** Tasks of the same place go together. */
-  submit(all: ReadonlyArray<Loaded>): void {
-    const groups = new Map<string, Array<Loaded>>()
+  submit(all: ReadonlyArray<EncodedTask>): void {
+    const groups = new Map<string, Array<EncodedTask>>()
     for (const one of all) {
-      this.flights.set(one.flight.id, one.flight)
+      this.attempts.set(one.inFlight.id, one.inFlight)
       const group = `${one.call}${JSON.stringify(one.place)}`
       const members = groups.get(group)
       if (members === undefined) groups.set(group, [one])
@@ -154,15 +154,15 @@ export class Bridge {
     }
   }
 
-  private sendTasks(members: ReadonlyArray<Loaded>): void {
+  private sendTasks(members: ReadonlyArray<EncodedTask>): void {
     const { call, place } = members[0]!
     this.channel.send(
       {
         type: "submit",
         call,
         settings: place,
-        ids: members.map(({ flight }) => flight.id),
-        keys: members.map(({ flight }) => flight.key)
+        ids: members.map(({ inFlight }) => inFlight.id),
+        keys: members.map(({ inFlight }) => inFlight.key)
       },
       members.map(({ item }) => item)
     )
@@ -202,9 +202,9 @@ export class Bridge {
     const { id } = header as { readonly id?: unknown }
     if (typeof id === "number") {
       // one that ended, or was given up, may still be spoken of
-      const flight = this.flights.get(id)
-      if (flight === undefined || !this.hear(flight, header, blobs)) return
-      this.flights.delete(id)
+      const inFlight = this.attempts.get(id)
+      if (inFlight === undefined || !this.hear(inFlight, header, blobs)) return
+      this.attempts.delete(id)
       this.hold()
       return
     }
@@ -235,21 +235,21 @@ export class Bridge {
 
   /** This process goes on as long as somebody waits for an answer of the bridge. */
   private hold(): void {
-    const wanted = this.flights.size > 0 || this.asking.size > 0
+    const wanted = this.attempts.size > 0 || this.asking.size > 0
     if (wanted === this.held) return
     this.held = wanted
     this.channel.ref(wanted)
   }
 
   /** True when that was its last word. What is wrong about one task ends that one. */
-  private hear(flight: Flight, header: unknown, blobs: ReadonlyArray<Uint8Array>): boolean {
+  private hear(inFlight: AttemptInFlight, header: unknown, blobs: ReadonlyArray<Uint8Array>): boolean {
     try {
-      if (isOfTask(header)) return flight.hear(header, blobs)
-      flight.garbled(`its worker sent a message that is not understood: ${JSON.stringify(header).slice(0, 200)}`)
+      if (isOfTask(header)) return inFlight.hear(header, blobs)
+      inFlight.garbled(`its worker sent a message that is not understood: ${JSON.stringify(header).slice(0, 200)}`)
     } catch (cause) {
-      flight.garbled(`what its worker sent cannot be used: ${(cause as Error).message}`)
+      inFlight.garbled(`what its worker sent cannot be used: ${(cause as Error).message}`)
     }
-    this.cancel([flight.id], 0, "abandon")
+    this.cancel([inFlight.id], 0, "abandon")
     return true
   }
 
@@ -265,8 +265,8 @@ export class Bridge {
   }
 
   private forget(): void {
-    for (const { live } of this.flights.values()) live?.exit(undefined)
-    this.flights.clear()
+    for (const { live } of this.attempts.values()) live?.exit(undefined)
+    this.attempts.clear()
     for (const answered of this.asking.values()) answered(undefined)
     this.asking.clear()
   }

@@ -18,10 +18,10 @@ import type { Launch } from "../process/launcher.js"
 import { checkNames } from "../process/ownPaths.js"
 import { instanceDirectory, launchOf } from "../process/run.js"
 import { tooLong } from "../process/unstarted.js"
-import type { Options as BridgeOptions, Failure, Loaded, Opened } from "./bridge.js"
+import type { Options as BridgeOptions, Connection, EncodedTask, Failure } from "./bridge.js"
 import { Bridge } from "./bridge.js"
-import type { Said } from "./flight.js"
-import { Flight, Program } from "./flight.js"
+import type { UpdateBody } from "./inFlight.js"
+import { AttemptInFlight, WorkerProgram } from "./inFlight.js"
 import * as Live from "./live.js"
 import type { Unserved, Worker } from "./messages.js"
 import type { Python } from "./payload.js"
@@ -30,7 +30,7 @@ import * as Place from "./place.js"
 
 export type Kinds = "executable" | "python"
 
-export interface Settled extends Omit<BridgeOptions, "name"> {
+export interface ResolvedOptions extends Omit<BridgeOptions, "name"> {
   /** Milliseconds between TERM and KILL. */
   readonly forceKillAfter: number
   readonly deaf: "wait" | "abandon" | "restart"
@@ -65,7 +65,7 @@ export const nativeStates: Readonly<Record<string, TaskState>> = {
 const fresh = Duration.toMillis("1 second")
 
 export const make = (
-  options: Settled,
+  options: ResolvedOptions,
   settings: NonNullable<QueueDriver["settings"]>
 ): Effect.Effect<QueueDriver<Kinds>, ConfigurationError | BackendError, Scope.Scope> =>
   Effect.gen(function* () {
@@ -87,15 +87,15 @@ export const make = (
       }
     )
     /** Of the tasks that live, by uid: the engine has one attempt of each at a time. */
-    const live = new Map<string, Flight>()
+    const live = new Map<string, AttemptInFlight>()
     const listener = {
-      say: (flight: Flight, said: Said) => {
-        const { attempt, uid } = flight.spec
-        if (said._tag !== "Native" && live.get(uid) === flight) live.delete(uid)
+      say: (inFlight: AttemptInFlight, said: UpdateBody) => {
+        const { attempt, uid } = inFlight.spec
+        if (said._tag !== "Native" && live.get(uid) === inFlight) live.delete(uid)
         updates.unsafeOffer({ uid, attempt, ...said } as Update)
       },
-      answer: (flight: Flight, frame: Uint8Array) => {
-        if (flight.worker !== undefined) bridge.say(flight.worker, frame)
+      answer: (inFlight: AttemptInFlight, frame: Uint8Array) => {
+        if (inFlight.worker !== undefined) bridge.say(inFlight.worker, frame)
       },
       unserved: (workers: number) =>
         `no worker took it within ${Duration.format(Duration.millis(options.noWorkersTimeout))}: ${staff(workers)}; ${remedy(options, workers)}`
@@ -104,16 +104,16 @@ export const make = (
     let serial = 0
     const short = name.slice(-8)
 
-    const fly = (spec: Spec): Flight => {
+    const fly = (spec: Spec): AttemptInFlight => {
       const own = spec.settings as Place.Settings | undefined
       const id = ++serial
       const key = own?.key ?? `${prefix(spec.name)}-${spec.attempt}-${id}-${short}-${spec.uid}`
-      return new Flight(id, key, spec, listener)
+      return new AttemptInFlight(id, key, spec, listener)
     }
-    const lift = (spec: Spec): Flight => {
-      const flight = fly(spec)
-      live.set(spec.uid, flight)
-      return flight
+    const lift = (spec: Spec): AttemptInFlight => {
+      const inFlight = fly(spec)
+      live.set(spec.uid, inFlight)
+      return inFlight
     }
     const placeOf = (spec: Spec): Place.Place => Place.addressed(Place.placeOf(spec), known?.workers ?? [])
     const sandboxes = instanceDirectory(options.sandboxes)
@@ -133,47 +133,52 @@ export const make = (
         started: () => {}
       }
     }
-    const program = (flight: Flight, launch: Launch): Loaded => {
-      const place = placeOf(flight.spec)
+    const program = (inFlight: AttemptInFlight, launch: Launch): EncodedTask => {
+      const place = placeOf(inFlight.spec)
       const { retries } = place
-      flight.asked = new Program(flight.id, launch)
-      const more = { backend: name, key: flight.key, ...(retries === undefined ? {} : { retries }) }
-      return { flight, call: "launch", place, item: flight.asked.item(more) }
+      inFlight.asked = new WorkerProgram(inFlight.id, launch)
+      const more = { backend: name, key: inFlight.key, ...(retries === undefined ? {} : { retries }) }
+      return { inFlight: inFlight, call: "launch", place, item: inFlight.asked.item(more) }
     }
-    const call = (flight: Flight, { call = "kwargs", callable, path }: Python): Loaded => {
-      const { key, id, spec } = flight
+    const call = (inFlight: AttemptInFlight, { call = "kwargs", callable, path }: Python): EncodedTask => {
+      const { key, id, spec } = inFlight
       const place = placeOf(spec)
       const { retries } = place
       // what is undefined is left out
       const item = JSON.stringify({ backend: name, id, key, callable, call, path, retries })
-      return { flight, call: "call", place, item: Buffer.from(`${item.slice(0, -1)},"payload":${payloadOf(spec)}}`) }
+      return {
+        inFlight: inFlight,
+        call: "call",
+        place,
+        item: Buffer.from(`${item.slice(0, -1)},"payload":${payloadOf(spec)}}`)
+      }
     }
-    const unsent = (flight: Flight, cause: unknown): void => {
-      const { work } = flight.spec
+    const unsent = (inFlight: AttemptInFlight, cause: unknown): void => {
+      const { work } = inFlight.spec
       const { details } =
         cause instanceof RangeError && work._tag === "executable"
-          ? tooLong(launch(flight.spec, work), {}, cause)
+          ? tooLong(launch(inFlight.spec, work), {}, cause)
           : { details: { message: (cause as Error).message } }
-      listener.say(flight, { _tag: "Failed", error: taskError(flight.spec, "LaunchFailed", { details, cause }) })
+      listener.say(inFlight, { _tag: "Failed", error: taskError(inFlight.spec, "LaunchFailed", { details, cause }) })
     }
     const send = (specs: ReadonlyArray<Spec>): void => {
-      const all: Array<Loaded> = []
+      const all: Array<EncodedTask> = []
       for (const spec of specs) {
-        const flight = lift(spec)
+        const inFlight = lift(spec)
         try {
-          if (spec.work._tag === "python") all.push(fitting(call(flight, spec.work)))
-          else if (spec.work._tag === "executable") all.push(fitting(program(flight, launch(spec, spec.work))))
+          if (spec.work._tag === "python") all.push(fitting(call(inFlight, spec.work)))
+          else if (spec.work._tag === "executable") all.push(fitting(program(inFlight, launch(spec, spec.work))))
         } catch (cause) {
-          unsent(flight, cause) // longer than a frame, as no arguments may be
+          unsent(inFlight, cause) // longer than a frame, as no arguments may be
         }
       }
       bridge.submit(all)
     }
-    const told = Live.make(lift, (flight, launch) => fitting(program(flight, launch)), bridge)
+    const told = Live.make(lift, (inFlight, launch) => fitting(program(inFlight, launch)), bridge)
 
-    const cancel = (flights: ReadonlyArray<Flight>, grace: number) =>
+    const cancel = (attempts: ReadonlyArray<AttemptInFlight>, grace: number) =>
       bridge.cancel(
-        flights.map(({ id }) => id),
+        attempts.map(({ id }) => id),
         grace,
         options.deaf
       )
@@ -202,8 +207,8 @@ export const make = (
       details: () => (unserved.count === 0 ? details : { ...details, unserved: waiting(unserved) }),
       // a function that runs in a thread has no end but its own
       cancelable: ({ attempt, uid }) => {
-        const flight = live.get(uid)
-        return flight === undefined || flight.spec.attempt !== attempt || !flight.deaf || options.deaf !== "wait"
+        const inFlight = live.get(uid)
+        return inFlight === undefined || inFlight.spec.attempt !== attempt || !inFlight.deaf || options.deaf !== "wait"
       },
       check: (spec) =>
         Effect.zipRight(
@@ -233,11 +238,11 @@ export const make = (
         }),
       cancel: (attempts) =>
         Effect.sync(() => {
-          const flights = attempts.flatMap(({ attempt, uid }) => {
-            const flight = live.get(uid)
-            return flight?.spec.attempt === attempt ? [flight] : []
+          const known = attempts.flatMap(({ attempt, uid }) => {
+            const inFlight = live.get(uid)
+            return inFlight?.spec.attempt === attempt ? [inFlight] : []
           })
-          cancel(flights, options.forceKillAfter)
+          cancel(known, options.forceKillAfter)
         }),
       forceStop: Effect.sync(() => cancel([...live.values()], 0)),
       updates: Mailbox.toStream(updates)
@@ -250,7 +255,7 @@ const staff = (workers: number) =>
 const waiting = ({ count, workers }: Unserved) =>
   `${count} ${count === 1 ? "task waits" : "tasks wait"} for a worker: ${staff(workers)}`
 
-const remedy = ({ cluster }: Settled, workers: number) =>
+const remedy = ({ cluster }: ResolvedOptions, workers: number) =>
   "address" in cluster
     ? `start workers${workers === 0 ? "" : " that have it"}, or raise noWorkersTimeout`
     : "its worker may be starting anew; see what it ended of, or raise noWorkersTimeout"
@@ -280,7 +285,7 @@ const prefix = (name: string): string => (/^[A-Za-z]/.test(name) ? name : `task 
 /** The rest of a message that carries a task is short. */
 const longest = frameLimit - 64 * 1024
 
-const fitting = (loaded: Loaded): Loaded => {
+const fitting = (loaded: EncodedTask): EncodedTask => {
   const { length } = loaded.item
   if (length > longest)
     throw new RangeError(`its payload has ${length} bytes, and ${longest} is the most; pass large data in a file`)
@@ -297,7 +302,7 @@ const open = (
   Scope.Scope
 > =>
   Effect.gen(function* () {
-    const answer = yield* Deferred.make<Opened, Failure>()
+    const answer = yield* Deferred.make<Connection, Failure>()
     const bridge = yield* Effect.acquireRelease(
       Effect.try({
         try: () =>
@@ -318,7 +323,7 @@ const open = (
   })
 
 /** Where the cluster is, for the state of the backend; one that anyone can use is logged. */
-const announced = ({ cluster }: BridgeOptions, { address, dashboard }: Opened) =>
+const announced = ({ cluster }: BridgeOptions, { address, dashboard }: Connection) =>
   Effect.gen(function* () {
     if (address.startsWith("tcp://") && "local" in cluster) {
       yield* Effect.logWarning(

@@ -5,14 +5,14 @@ import type { ProcessExit, Spec, Work } from "../../Driver.js"
 import * as capture from "../process/capture.js"
 import type { Launch, Launcher, LaunchFailure } from "../process/launcher.js"
 import { tooLong } from "../process/unstarted.js"
-import type { Bridge, Loaded } from "./bridge.js"
-import type { Flight } from "./flight.js"
-import { outcomeOf } from "./flight.js"
+import type { Bridge, EncodedTask } from "./bridge.js"
+import type { AttemptInFlight } from "./inFlight.js"
+import { outcomeOf } from "./inFlight.js"
 
 export const isLive = (program: Work): boolean => program._tag === "executable" && program.capture.onChunk !== undefined
 
 /** Dask may have run it before: that was told while it ran, and is no part of the result. */
-const ofLastRun = ({ asked }: Flight, exit: ProcessExit): ProcessExit => {
+const ofLastRun = ({ asked }: AttemptInFlight, exit: ProcessExit): ProcessExit => {
   if (asked === undefined) return exit
   const { stderr, stdout } = asked.before
   const rest = (text: ProcessExit["stdout"], from: number) => (text instanceof Uint8Array ? text.subarray(from) : text)
@@ -25,9 +25,13 @@ const ofLastRun = ({ asked }: Flight, exit: ProcessExit): ProcessExit => {
 
 /** Runs to the end, and tells it. */
 export const make =
-  (fly: (spec: Spec) => Flight, load: (flight: Flight, launch: Launch) => Loaded, bridge: Bridge) =>
+  (
+    fly: (spec: Spec) => AttemptInFlight,
+    load: (inFlight: AttemptInFlight, launch: Launch) => EncodedTask,
+    bridge: Bridge
+  ) =>
   (spec: Spec, launch: Launch): Effect.Effect<void> => {
-    const flight = fly(spec)
+    const inFlight = fly(spec)
     const launcher: Launcher = {
       check: () => Effect.void,
       kill: Effect.void,
@@ -35,8 +39,8 @@ export const make =
         Effect.acquireUseRelease(
           Effect.try({
             try: () => {
-              bridge.submit([load(flight, launch)])
-              return flight
+              bridge.submit([load(inFlight, launch)])
+              return inFlight
             },
             // longer than a frame, as no arguments may be
             catch: (cause): LaunchFailure =>
@@ -44,26 +48,26 @@ export const make =
                 ? tooLong(launch, {}, cause)
                 : { reason: "LaunchFailed", details: { message: (cause as Error).message }, cause }
           }),
-          (flight) =>
+          (inFlight) =>
             Effect.async<ProcessExit, LaunchFailure>((resume) => {
               // without an end, its end is told already, and nobody waits for this
-              flight.live = { exit: (end) => resume(end ?? Effect.interrupt) }
+              inFlight.live = { exit: (end) => resume(end ?? Effect.interrupt) }
             }),
-          (flight) =>
-            flight.ended
+          (inFlight) =>
+            inFlight.ended
               ? Effect.void
               : Effect.async<void>((resume) => {
                   // it printed too much: that is its end, and not that it was stopped
-                  flight.live = { exit: () => resume(Effect.void), quiet: true }
-                  bridge.cancel([flight.id], launch.grace, "wait")
+                  inFlight.live = { exit: () => resume(Effect.void), quiet: true }
+                  bridge.cancel([inFlight.id], launch.grace, "wait")
                 })
         )
     }
     return Effect.map(Effect.either(capture.launch(launcher, launch, undefined)), (end) => {
-      flight.say(
+      inFlight.say(
         outcomeOf(
           spec,
-          Either.map(end, (exit) => ofLastRun(flight, exit))
+          Either.map(end, (exit) => ofLastRun(inFlight, exit))
         )
       )
     })

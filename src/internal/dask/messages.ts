@@ -20,14 +20,14 @@ export type Hello = typeof Hello.Type
 /** There is a cluster. */
 const Ready = Schema.Struct({ type: Schema.Literal("ready"), address: Schema.String, dashboard: Schema.String })
 /** There is none: by the option that is wrong, or that the engine did not answer. */
-const Wrong = Schema.Struct({
+const OpenFailure = Schema.Struct({
   type: Schema.Literal("wrong"),
   key: Schema.String,
   reason: Schema.Literal("option", "engine"),
   message: Schema.String
 })
 /** The scheduler is gone. */
-const Gone = Schema.Struct({
+const SchedulerLost = Schema.Struct({
   type: Schema.Literal("lost"),
   id: Schema.optional(Schema.Undefined),
   message: Schema.String
@@ -139,7 +139,7 @@ export const OfTask = Schema.Union(
   AgentLost
 )
 export type OfTask = typeof OfTask.Type
-export const OfBridge = Schema.Union(Ready, Wrong, Gone, Answer, Unserved)
+export const OfBridge = Schema.Union(Ready, OpenFailure, SchedulerLost, Answer, Unserved)
 export type OfBridge = typeof OfBridge.Type
 
 /** Fast, for each task costs two of them. */

@@ -2,8 +2,8 @@
 import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import * as Task from "../../Task.js"
-import type { Instance, ResourceDict, TaskDict } from "../../TaskDictionary.js"
 import { meaning, toDuration } from "./fields.js"
+import type { Instance, ResourceDict, TaskDict } from "./types.js"
 
 type Path = readonly [string, ...ReadonlyArray<string>]
 type Made = { readonly instance: Instance } | { readonly wrong: readonly [path: Path, message: string] }

@@ -1,9 +1,30 @@
 /** Defaults: what each may be, and one set over another. */
 import * as Duration from "effect/Duration"
-import type { Given, Values } from "../../Defaults.js"
 import { define } from "./copies.js"
 import type { Checks, Refusal } from "./values.js"
 import { count, duration, fields, millisOf, text } from "./values.js"
+
+export interface Values {
+  /** The backend that a registry gives when none is named. */
+  readonly backend: string
+  /** Tasks at the same time in a backend with slots. */
+  readonly maxWorkers: number
+  /** Further attempts after the first. */
+  readonly retryAttempts: number
+  /** Pause between attempts. */
+  readonly retryDelay: Duration.Duration
+  /** Longest time of one attempt; undefined: no limit. */
+  readonly timeout: Duration.Duration | undefined
+}
+
+/** Some of the defaults; what is undefined says nothing. */
+export interface Given {
+  readonly backend?: string | undefined
+  readonly maxWorkers?: number | undefined
+  readonly retryAttempts?: number | undefined
+  readonly retryDelay?: Duration.DurationInput | undefined
+  readonly timeout?: Duration.DurationInput | undefined
+}
 
 export const defaultChecks: Checks<Values> = {
   backend: text("the name of a backend", false),

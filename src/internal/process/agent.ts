@@ -5,22 +5,19 @@
 import * as path from "node:path"
 import * as Either from "effect/Either"
 import * as Redacted from "effect/Redacted"
-import type { ProcessExit } from "../../Driver.js"
-import type { Lost, Time } from "../bridge/channel.js"
+import type { ChannelLoss, Time } from "../bridge/channel.js"
 import { Channel } from "../bridge/channel.js"
 import type { Message } from "../bridge/frame.js"
 import { killSessions } from "../bridge/remains.js"
 import { sourceOf } from "../sources.js"
 import { ended } from "./agentEnd.js"
 import { launchFailed } from "./exit.js"
-import type { Launch, LaunchFailure } from "./launcher.js"
+import type { Launch } from "./launcher.js"
 import type { FromAgent } from "./messages.js"
 import { isFromAgent } from "./messages.js"
+import type { End, ProcessHandle, Stream } from "./processHandle.js"
 import { argumentsFor, small } from "./python.js"
 import { tooLong, unstarted } from "./unstarted.js"
-
-export type End = Either.Either<ProcessExit, LaunchFailure>
-export type Stream = "stdout" | "stderr"
 
 /** How much of a standard input goes out at a time. */
 const inputChunk = 256 * 1024
@@ -57,26 +54,8 @@ const files = ["processes", "files", "starting", "output", "ending", "detached",
 let source: string | undefined
 export const agentSource = (): string => (source ??= sourceOf("bridge/frame", ...files))
 
-/** A program that some agent is asked to start: what its request is made from, and its end read with. */
-export interface Asked {
-  readonly id: number
-  readonly launch: Launch
-  /** Where the agent is: a program that runs there needs no directory. */
-  readonly home: string | undefined
-  readonly chunks: Record<Stream, Array<Uint8Array>>
-  readonly cwd: string
-  readonly paths: Readonly<Record<Stream, string | undefined>>
-  /** Of what it prints, the end is enough. */
-  readonly unwanted: boolean
-  /** Of the paths, those that are not absolute are relative to where the agent runs. */
-  resolve(): void
-  pathOf(file: string): string
-  input: Uint8Array | undefined
-  sent: number
-}
-
 /** A program that this process's agent was asked to start. */
-export class Running implements Asked {
+export class AgentProgram implements ProcessHandle {
   /** Output told before its end. */
   readonly chunks: Record<Stream, Array<Uint8Array>> = { stdout: [], stderr: [] }
   input: Uint8Array | undefined
@@ -126,7 +105,7 @@ export class Running implements Asked {
 }
 
 export class Agent {
-  readonly running = new Map<number, Running>()
+  readonly running = new Map<number, AgentProgram>()
   private readonly channel: Channel
   private serial = 0
   readonly home = directory()
@@ -135,8 +114,8 @@ export class Agent {
   /** `opened` is called when it is ready, or with why it never will be; `lost` when it ends after that. */
   constructor(
     { env, orchestratorSilence, python, silence, time }: Options,
-    opened: (lost: Lost | undefined) => void,
-    lost: (lost: Lost) => void
+    opened: (lost: ChannelLoss | undefined) => void,
+    lost: (lost: ChannelLoss) => void
   ) {
     let open = false
     this.inherited = env
@@ -165,8 +144,8 @@ export class Agent {
   }
 
   /** Starts a program, or tells at once why that cannot be asked. */
-  start(launch: Launch): Running {
-    const running = new Running(this, ++this.serial, launch)
+  start(launch: Launch): AgentProgram {
+    const running = new AgentProgram(this, ++this.serial, launch)
     if (!this.channel.alive) {
       running.end = Either.left({ reason: "Lost", details: { message: "its launch agent has just ended" } })
       return running
@@ -194,7 +173,7 @@ export class Agent {
   }
 
   /** TERM, KILL after `grace` milliseconds; its end tells that it is gone. */
-  cancel(running: Running, grace: number): void {
+  cancel(running: AgentProgram, grace: number): void {
     running.unwanted = true
     this.channel.send({ type: "cancel", id: running.id, grace: Math.min(grace, longest) })
   }
@@ -222,7 +201,7 @@ export class Agent {
     for (const running of this.running.values()) this.end(running, Either.left({ reason: "Lost", details }))
   }
 
-  private end(running: Running, end: End): void {
+  private end(running: AgentProgram, end: End): void {
     running.end = end
     this.running.delete(running.id)
     if (this.running.size === 0) this.channel.ref(false)
@@ -244,13 +223,13 @@ export class Agent {
   }
 
   /** Its agent answers with its end, or that it knows of none: the program is gone then. */
-  private garble(running: Running, cause: Error): void {
+  private garble(running: AgentProgram, cause: Error): void {
     const message = `a message of its launch agent cannot be used: ${cause.message}`
     running.garbled ??= Either.left({ reason: "Lost", details: { message }, cause })
     this.cancel(running, 0)
   }
 
-  private hear(running: Running, message: FromAgent, blobs: ReadonlyArray<Uint8Array>): void {
+  private hear(running: AgentProgram, message: FromAgent, blobs: ReadonlyArray<Uint8Array>): void {
     switch (message.type) {
       case "started":
         this.started(running, message.pid)
@@ -279,13 +258,13 @@ export class Agent {
     }
   }
 
-  private started(running: Running | undefined, pid: number | undefined): void {
+  private started(running: AgentProgram | undefined, pid: number | undefined): void {
     if (running === undefined) return
     running.pid = pid
     running.launch.started()
   }
 
-  private output(running: Running, stream: Stream, blobs: ReadonlyArray<Uint8Array>): void {
+  private output(running: AgentProgram, stream: Stream, blobs: ReadonlyArray<Uint8Array>): void {
     const { live } = running.launch
     // of a stream with a path comes what is read back at the end
     if (live === undefined || running.paths[stream] !== undefined) {
@@ -305,16 +284,16 @@ export class Agent {
 const nothing = new Uint8Array()
 
 /** The next piece of a standard input. */
-export const next = (running: Asked): Uint8Array => {
+export const next = (running: ProcessHandle): Uint8Array => {
   const from = running.sent
   running.sent = Math.min(from + inputChunk, running.input!.length)
   return running.input!.subarray(from, running.sent)
 }
 
 /** Whether that was the last; called before `next`. */
-export const feed = (running: Asked) => ({ last: running.sent + inputChunk >= running.input!.length })
+export const feed = (running: ProcessHandle) => ({ last: running.sent + inputChunk >= running.input!.length })
 
-export const request = (running: Asked): { readonly header: object; readonly blobs: Array<Uint8Array> } => {
+export const request = (running: ProcessHandle): { readonly header: object; readonly blobs: Array<Uint8Array> } => {
   running.resolve()
   const { env, program } = running.launch
   const { capture, rlimits, nice, stdin } = program

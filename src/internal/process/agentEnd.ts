@@ -1,13 +1,13 @@
 /** What a launch agent says of how a program ended. */
 import * as Either from "effect/Either"
-import type { Asked, End, Stream } from "./agent.js"
 import { concat, tailOf } from "./exit.js"
 import type { Ended } from "./messages.js"
 import { notReached } from "./prepare.js"
+import type { End, ProcessHandle, Stream } from "./processHandle.js"
 
 const nothing = new Uint8Array()
 
-export const ended = (running: Asked, message: Ended, blobs: ReadonlyArray<Uint8Array>): End => {
+export const ended = (running: ProcessHandle, message: Ended, blobs: ReadonlyArray<Uint8Array>): End => {
   const { capture } = running.launch.program
   const { stderr: stderrPath, stdout: stdoutPath } = running.paths
   const unwanted = running.unwanted || message.overflow !== undefined

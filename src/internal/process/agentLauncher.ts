@@ -10,8 +10,8 @@ import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type * as Scope from "effect/Scope"
 import type { ProcessExit } from "../../Driver.js"
-import type { Lost, Time } from "../bridge/channel.js"
-import type { Options as AgentOptions, Running } from "./agent.js"
+import type { ChannelLoss, Time } from "../bridge/channel.js"
+import type { Options as AgentOptions, AgentProgram } from "./agent.js"
 import { Agent } from "./agent.js"
 import type { Launcher, LaunchFailure } from "./launcher.js"
 
@@ -37,7 +37,7 @@ export const make = ({
   python,
   silence = defaultSilence,
   time
-}: Options): Effect.Effect<Launcher, Lost, Scope.Scope> =>
+}: Options): Effect.Effect<Launcher, ChannelLoss, Scope.Scope> =>
   Effect.gen(function* () {
     const pool = new Pool(count, { env, orchestratorSilence, python, silence, ...(time === undefined ? {} : { time }) })
     yield* Effect.addFinalizer(() => Effect.async<void>((resume) => pool.close(() => resume(Effect.void))))
@@ -62,7 +62,7 @@ export const make = ({
     } satisfies Launcher
   })
 
-const pick = (pool: Pool): Effect.Effect<Agent, Lost> =>
+const pick = (pool: Pool): Effect.Effect<Agent, ChannelLoss> =>
   Effect.suspend(() => {
     const agent = pool.idlest()
     return agent === undefined
@@ -72,13 +72,13 @@ const pick = (pool: Pool): Effect.Effect<Agent, Lost> =>
       : Effect.succeed(agent)
   })
 
-const ended = (running: Running): Effect.Effect<ProcessExit, LaunchFailure> =>
+const ended = (running: AgentProgram): Effect.Effect<ProcessExit, LaunchFailure> =>
   Effect.async((resume) => {
     if (running.end === undefined) running.onEnd(() => resume(running.end!))
     else resume(running.end)
   })
 
-const stop = (running: Running, grace: number): Effect.Effect<void> =>
+const stop = (running: AgentProgram, grace: number): Effect.Effect<void> =>
   Effect.async((resume) => {
     running.onEnd(() => {
       const { end } = running
@@ -94,7 +94,7 @@ class Pool {
   private readonly agents = new Set<Agent>()
   private readonly all = new Set<Agent>()
   private opening = 0
-  private readonly waiting: Array<(answer: Agent | Lost) => void> = []
+  private readonly waiting: Array<(answer: Agent | ChannelLoss) => void> = []
 
   constructor(
     private count: number,
@@ -111,7 +111,7 @@ class Pool {
     return best
   }
 
-  wait(answered: (answer: Agent | Lost) => void): void {
+  wait(answered: (answer: Agent | ChannelLoss) => void): void {
     this.waiting.push(answered)
     if (this.opening === 0) this.open()
   }
@@ -160,7 +160,7 @@ class Pool {
     return living
   }
 
-  private opened(agent: Agent | undefined, lost: Lost | undefined): void {
+  private opened(agent: Agent | undefined, lost: ChannelLoss | undefined): void {
     this.opening--
     if (agent !== undefined && lost === undefined) this.agents.add(agent)
     else {

@@ -4,7 +4,6 @@ import type * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Record from "effect/Record"
 import * as Schema from "effect/Schema"
-import type { Entry } from "../../BackendRegistry.js"
 import type * as ConcurrentBackend from "../../ConcurrentBackend.js"
 import type * as DaskBackend from "../../DaskBackend.js"
 import { BackendType } from "../../Defaults.js"
@@ -15,6 +14,7 @@ import * as Task from "../../Task.js"
 import { integer, span } from "../options/config.js"
 import type { Check } from "../options/values.js"
 import { duration, millisOf, mustBe } from "../options/values.js"
+import type { Entry } from "./types.js"
 
 const DurationInput = Schema.declare((u): u is Duration.DurationInput => millisOf(u) !== undefined, {
   message: () => `must be a duration such as "5 seconds", or milliseconds`

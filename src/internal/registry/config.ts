@@ -3,8 +3,8 @@ import type * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"
 import * as ConfigProvider from "effect/ConfigProvider"
 import * as Effect from "effect/Effect"
-import type { Configs } from "../../BackendRegistry.js"
 import { ConfigurationError } from "../../Errors.js"
+import type { Configs } from "./types.js"
 
 /** What was read, and the name by which each value was found; a default has none. */
 export interface Read {

@@ -9,13 +9,13 @@ import * as Layer from "effect/Layer"
 import * as ParseResult from "effect/ParseResult"
 import * as Schema from "effect/Schema"
 import * as AST from "effect/SchemaAST"
-import type { Availability, BackendLayer, Chosen, Entry, Refusal } from "../../BackendRegistry.js"
 import { BackendError, ConfigurationError, isBackendError, isConfigurationError } from "../../Errors.js"
 import { describe } from "../describe.js"
 import { firstIssue } from "../issue.js"
 import type { Checks } from "../options/values.js"
 import { callback, fields, isRecord, mustBe, nameOf, safely, schema, text } from "../options/values.js"
 import { read, refusal } from "./config.js"
+import type { Availability, BackendLayer, Chosen, Entry, Refusal } from "./types.js"
 
 const wrong = (name: string, key: string, message: string) =>
   new ConfigurationError({

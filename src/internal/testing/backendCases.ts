@@ -13,11 +13,11 @@ import * as Defaults from "../../Defaults.js"
 import { RhapsodyError } from "../../Errors.js"
 import * as ExecutionBackend from "../../ExecutionBackend.js"
 import { TaskState } from "../../TaskState.js"
-import type { Subject } from "../../testing/Conformance.js"
 import { ConformanceError, check, endsAs, failsAs, nothingLeft, same, untilState, within } from "./check.js"
 import type { Needing } from "./fixture.js"
 import { needs, tools, withLayer } from "./fixture.js"
 import { asks } from "./refusals.js"
+import type { Subject } from "./subject.js"
 
 /** As it is told to somebody else, who tells it back. */
 const crossed = (error: unknown) =>

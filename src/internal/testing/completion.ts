@@ -9,11 +9,11 @@ import * as ExecutionBackend from "../../ExecutionBackend.js"
 import type * as Task from "../../Task.js"
 import type { TaskState } from "../../TaskState.js"
 import { canFollow, isTerminal } from "../../TaskState.js"
-import type { Subject } from "../../testing/Conformance.js"
 import { check, collect, endOf, endsAs, failsAs, nothingLeft, same, soon, until, untilState } from "./check.js"
 import type { Needing } from "./fixture.js"
 import { tools } from "./fixture.js"
 import { alive, markEnv, newMark } from "./processProbe.js"
+import type { Subject } from "./subject.js"
 import { lingers } from "./work.js"
 
 let serial = 0

@@ -10,11 +10,11 @@ import * as Stream from "effect/Stream"
 import * as ExecutionBackend from "../../ExecutionBackend.js"
 import * as Task from "../../Task.js"
 import type { TaskState } from "../../TaskState.js"
-import type { Subject } from "../../testing/Conformance.js"
 import { check, collect, endOf, endsAs, failsAs, noTrace, nothingLeft, same, until, untilState } from "./check.js"
 import type { Needing } from "./fixture.js"
 import { needs, tools } from "./fixture.js"
 import { asks } from "./refusals.js"
+import type { Subject } from "./subject.js"
 
 const again = Schedule.forever
 const all = { concurrency: "unbounded" } as const

@@ -7,8 +7,8 @@ import * as Layer from "effect/Layer"
 import type * as Backend from "../../Backend.js"
 import * as ExecutionBackend from "../../ExecutionBackend.js"
 import type * as Task from "../../Task.js"
-import type { Case, Subject } from "../../testing/Conformance.js"
 import { untilState } from "./check.js"
+import type { Case, Subject } from "./subject.js"
 
 /** What not every subject has: one that has it not is excepted from the rows that need it. */
 export type Need = "executable" | "service" | "programs" | "environment" | "lose"

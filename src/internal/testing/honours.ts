@@ -9,11 +9,11 @@ import type { ConfigurationError } from "../../Errors.js"
 import { isConfigurationError, isTaskError } from "../../Errors.js"
 import * as ExecutionBackend from "../../ExecutionBackend.js"
 import * as Task from "../../Task.js"
-import type { Subject } from "../../testing/Conformance.js"
 import { check, same, until } from "./check.js"
 import type { Needing } from "./fixture.js"
 import { folder, needs, tools } from "./fixture.js"
 import { alive, markEnv, newMark } from "./processProbe.js"
+import type { Subject } from "./subject.js"
 
 const Run = Task.executable("Run", {
   payload: { script: Schema.String, input: Schema.optional(Schema.String) },

@@ -5,10 +5,10 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as ExecutionBackend from "../../ExecutionBackend.js"
-import type { Subject } from "../../testing/Conformance.js"
 import { check, collect, nothingLeft, same, until, untilState } from "./check.js"
 import type { Needing } from "./fixture.js"
 import { tools } from "./fixture.js"
+import type { Subject } from "./subject.js"
 
 /** How many are in each state. */
 const census = Effect.map(ExecutionBackend.taskStates, (states) => {

@@ -3,11 +3,11 @@ import { spawn } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Effect from "effect/Effect"
-import type { Subject } from "../../testing/Conformance.js"
 import { ConformanceError, same, until, within } from "./check.js"
 import type { Needing } from "./fixture.js"
 import { folder } from "./fixture.js"
 import { alive, marked, markName, newMark, noneLeft } from "./processProbe.js"
+import type { Subject } from "./subject.js"
 
 /** Starts the subject's own, with a mark that all it starts inherits. */
 const started = ({ orchestrator }: Subject, variables: ReadonlyArray<string> = []) =>

@@ -13,13 +13,13 @@ import { isTaskError } from "../../Errors.js"
 import * as ExecutionBackend from "../../ExecutionBackend.js"
 import * as Task from "../../Task.js"
 import * as TaskDictionary from "../../TaskDictionary.js"
-import type { Subject } from "../../testing/Conformance.js"
 import { ConformanceError, check, endsAs, failsAs, same, until, within } from "./check.js"
 import type { Needing } from "./fixture.js"
 import { folder } from "./fixture.js"
 import { orRefused } from "./honours.js"
 import { orchestrated } from "./orchestrator.js"
 import { alive, markEnv, newMark, noneLeft } from "./processProbe.js"
+import type { Subject } from "./subject.js"
 
 const Run = Task.executable("Run", {
   payload: { script: Schema.String, args: Schema.Array(Schema.String) },

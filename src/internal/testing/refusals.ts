@@ -4,9 +4,9 @@ import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as ExecutionBackend from "../../ExecutionBackend.js"
 import * as Task from "../../Task.js"
-import type { Subject } from "../../testing/Conformance.js"
 import { endsAs, failsAs, nothingLeft, same } from "./check.js"
 import { tools } from "./fixture.js"
+import type { Subject } from "./subject.js"
 
 /** One of each kind, that no backend has work for. */
 export const foreign: { readonly [K in Task.Kind]: Task.Submittable } = {

@@ -12,10 +12,10 @@ import * as Schedule from "effect/Schedule"
 import * as Tracer from "effect/Tracer"
 import * as ExecutionBackend from "../../ExecutionBackend.js"
 import type { Options } from "../../Task.js"
-import type { Subject } from "../../testing/Conformance.js"
 import { check, collect, untilState } from "./check.js"
 import type { Needing } from "./fixture.js"
 import { needs, tools } from "./fixture.js"
+import type { Subject } from "./subject.js"
 import type { How } from "./work.js"
 
 /** All the ways in which somebody may print it. */

@@ -10,20 +10,15 @@ import * as Drivers from "../../Driver.js"
 import type { TaskError } from "../../Errors.js"
 import { BackendError, ConfigurationError, isBackendError } from "../../Errors.js"
 import type { HandlerService, Kind } from "../../Task.js"
-import type { Control, Failure, Match, Options, Stub, Submission } from "../../testing/TestBackend.js"
 import type { Issue } from "../codec.js"
 import { encodeFailure, handlerTag } from "../definition.js"
 import { limitChecks } from "../engine/submit/limits.js"
 import type { Check, Checks } from "../options/values.js"
 import { callback, count, fields, flag, isRecord, list, mustBe } from "../options/values.js"
+import type { Answer, Control, Failure, Match, Options, Stub, Submission } from "./stubs.js"
 
 const type = "test"
 
-/** What a stub says, and of a service how it ends. */
-export interface Answer {
-  readonly info: unknown
-  readonly exited?: Effect.Effect<ProcessExit>
-}
 type Call = Pick<Spec, "attempt" | "payload" | "uid">
 interface Answered {
   readonly outcome: Outcome

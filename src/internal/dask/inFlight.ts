@@ -5,15 +5,15 @@ import type { AttemptKey, ProcessExit, Spec, Update } from "../../Driver.js"
 import { Outcome, taskError } from "../../Driver.js"
 import { BackendError } from "../../Errors.js"
 import { encode } from "../bridge/frame.js"
-import type { Asked } from "../process/agent.js"
 import { feed, next, request } from "../process/agent.js"
 import { ended } from "../process/agentEnd.js"
 import type { Chunk, Launch, LaunchFailure } from "../process/launcher.js"
+import type { ProcessHandle } from "../process/processHandle.js"
 import { unstarted } from "../process/unstarted.js"
 import type { Ended, OfTask } from "./messages.js"
 
 /** An update of one attempt, without its name. */
-export type Said = Update extends infer U ? (U extends AttemptKey ? Omit<U, keyof AttemptKey> : never) : never
+export type UpdateBody = Update extends infer U ? (U extends AttemptKey ? Omit<U, keyof AttemptKey> : never) : never
 
 type Stream = Chunk["stream"]
 export type End = Either.Either<ProcessExit, LaunchFailure>
@@ -21,21 +21,21 @@ export type End = Either.Either<ProcessExit, LaunchFailure>
 /** What of it is said to whom. */
 export interface Listener {
   /** To the engine of this library. */
-  readonly say: (flight: Flight, said: Said) => void
+  readonly say: (inFlight: AttemptInFlight, said: UpdateBody) => void
   /** To the worker that it runs on. */
-  readonly answer: (flight: Flight, frame: Uint8Array) => void
+  readonly answer: (inFlight: AttemptInFlight, frame: Uint8Array) => void
   /** Why a task ends that no worker could take for too long. */
   readonly unserved: (workers: number) => string
 }
 
 const type = "dask"
 
-export class Flight {
+export class AttemptInFlight {
   /** The worker that it runs on, once it does. */
   worker: string | undefined
   /** It runs, and nothing can end it but its own end. */
   deaf = false
-  asked: Program | undefined
+  asked: WorkerProgram | undefined
 
   constructor(
     readonly id: number,
@@ -84,11 +84,11 @@ export class Flight {
   /** Who is told its end instead of the engine: undefined when the engine is told nevertheless. `quiet`: it is not. */
   live: { readonly exit: (end: End | undefined) => void; readonly quiet?: true } | undefined
 
-  say(said: Said): void {
+  say(said: UpdateBody): void {
     this.listener.say(this, said)
   }
 
-  private end(said: Said): true {
+  private end(said: UpdateBody): true {
     this.ended = true
     this.live?.exit(undefined)
     if (this.live?.quiet !== true) this.say(said)
@@ -108,7 +108,7 @@ export class Flight {
     this.end({ _tag: "Failed", error })
   }
 
-  private feed(program: Asked): void {
+  private feed(program: ProcessHandle): void {
     const header = { type: "input", id: this.id, at: program.sent, ...feed(program) }
     this.listener.answer(this, encode(header, [next(program)]))
   }
@@ -117,7 +117,7 @@ export class Flight {
     this.listener.answer(this, encode({ type: "taken", id: this.id, stream, size }))
   }
 
-  private refused(message: Extract<OfTask, { readonly type: "refused" }>): Said {
+  private refused(message: Extract<OfTask, { readonly type: "refused" }>): UpdateBody {
     const { exception, limit, reason, size, stream } = message
     const details = {
       ...(message.message === "" ? {} : { message: message.message }),
@@ -127,7 +127,7 @@ export class Flight {
     return { _tag: "Failed", error: taskError(this.spec, reason, { details }) }
   }
 
-  private erred(erred: Extract<OfTask, { readonly type: "erred" }>): Said {
+  private erred(erred: Extract<OfTask, { readonly type: "erred" }>): UpdateBody {
     const { exception, message, reason, workers } = erred
     if (reason === "NoWorker") {
       const details = { message: this.listener.unserved(workers ?? 0) }
@@ -144,7 +144,7 @@ export class Flight {
   }
 }
 
-export const outcomeOf = (spec: Spec, end: End): Said =>
+export const outcomeOf = (spec: Spec, end: End): UpdateBody =>
   Either.isRight(end)
     ? { _tag: "Ended", outcome: Outcome.exited(end.right) }
     : { _tag: "Failed", error: taskError(spec, end.left.reason, { details: end.left.details, cause: end.left.cause }) }
@@ -170,7 +170,7 @@ const lastWords = (
       }
 
 /** A program, for a launch agent on a worker. Its paths stay as they are: the worker knows what they are relative to. */
-export class Program implements Asked {
+export class WorkerProgram implements ProcessHandle {
   readonly chunks: Record<Stream, Array<Uint8Array>> = { stdout: [], stderr: [] }
   readonly home = "."
   input: Uint8Array | undefined
