@@ -7,7 +7,7 @@
  */
 import type { ChildProcess } from "node:child_process"
 import { spawn } from "node:child_process"
-import { untilReleased } from "../launch/startKeeper.js"
+import { untilReleased } from "../process/startKeeper.js"
 import type { Message } from "./frame.js"
 import { Decoder, encode, protocol } from "./frame.js"
 import type { Identity } from "./remains.js"
