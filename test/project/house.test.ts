@@ -40,6 +40,16 @@ const imports = new Map(
   })
 )
 
+/** Every module that is loaded with one: what only gives types is not. */
+const loadedWith = (path: string, loaded = new Set<string>()): ReadonlySet<string> => {
+  if (loaded.has(path)) return loaded
+  loaded.add(path)
+  for (const [, to] of read(path).matchAll(/^(?:import|export)(?! type\b)[^"']*?["'](\.[^"']+)["']/gms)) {
+    loadedWith(join(path, "..", to!).replace(/\.js$/, ".ts"), loaded)
+  }
+  return loaded
+}
+
 /** The first circle that is found from a module on. */
 const circle = (
   path: string,
@@ -61,6 +71,17 @@ describe("the house", () => {
     const seen = new Set<string>()
     expect(sources.map((path) => circle(path, seen)).find((found) => found !== undefined)).toBeUndefined()
     expect(imports.get("src/Backend.ts")).toContain("src/internal/engine/engine.ts")
+  })
+
+  it("loads no engine and no process code with Task, and nothing for tests with all the rest", () => {
+    const folders = (path: string) => {
+      const loaded = [...loadedWith(path)].filter((one) => one.startsWith("src/internal/") || one.includes("testing"))
+      return [...new Set(loaded.map((one) => one.split("/").slice(0, -1).join("/")))].sort()
+    }
+    expect(folders("src/Task.ts")).toEqual(["src/internal", "src/internal/options"])
+    expect(folders("src/index.ts").filter((folder) => folder.includes("testing"))).toEqual([])
+    expect(folders("src/index.ts")).toContain("src/internal/process")
+    expect(folders("src/testing/index.ts")).toContain("src/internal/testing")
   })
 
   it("has no top-level entry beyond the agreed ones", () => {
