@@ -11,8 +11,8 @@ const LoggingBackend = Backend.layer(
     (inner): Driver.SlotDriver<"executable"> => ({
       ...inner,
       type: "logging",
-      run: (spec, report) =>
-        Effect.zipRight(Console.log(`logging: runs ${spec.name} as ${spec.uid}`), inner.run(spec, report))
+      run: (spec, hooks) =>
+        Effect.zipRight(Console.log(`logging: runs ${spec.name} as ${spec.uid}`), inner.run(spec, hooks))
     })
   )
 )

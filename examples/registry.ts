@@ -15,7 +15,7 @@ const Logging = BackendRegistry.entry({
       Effect.map(ConcurrentBackend.driver(), (inner) => ({
         ...inner,
         type: "logging",
-        run: (spec, report) => Effect.zipRight(Console.log(`${prefix}: runs ${spec.uid}`), inner.run(spec, report))
+        run: (spec, hooks) => Effect.zipRight(Console.log(`${prefix}: runs ${spec.uid}`), inner.run(spec, hooks))
       }))
     )
 })

@@ -73,33 +73,30 @@ export interface Options<K extends Kinds = Kinds> extends Backend.Options {
   readonly sandboxRoot?: string | undefined
 }
 
-const Grace = Schema.declare((u): u is Duration.DurationInput => millisOf(u) !== undefined, {
-  message: () => 'must be a duration such as "30 seconds"'
-})
+/** Read as milliseconds, which are a duration too: so they are written. */
+const Grace = Schema.transform(
+  Schema.declare((u): u is Duration.DurationInput => millisOf(u) !== undefined, {
+    message: () => 'must be a duration such as "30 seconds"'
+  }),
+  Schema.JsonNumber,
+  // longer than any program runs, where there is no end
+  { strict: true, decode: (given) => Math.min(millisOf(given)!, Number.MAX_SAFE_INTEGER), encode: (millis) => millis }
+)
 
 /** Settings of a task that only this backend understands: its own `forceKillAfter`. */
 export const settings = makeSettings(type, Schema.Struct({ forceKillAfter: Schema.optional(Grace) }))
-type Settings = { readonly forceKillAfter?: Duration.DurationInput | undefined }
+type Settings = { readonly forceKillAfter?: number | undefined }
 
 /** Resources mean nothing here: a task is a slot. */
 const honours: ReadonlyArray<Driver.HonouredOption> = Driver.programOptions
 
 const run =
   (launcher: Launcher, forceKillAfter: number, sandboxes: string): Driver.SlotDriver<Kinds>["run"] =>
-  (spec, report) => {
+  (spec, hooks) => {
     const { work } = spec
-    if (work._tag === "function") {
-      return Effect.zipRight(report.executing, work.handler.run(spec.payload, { uid: spec.uid, attempt: spec.attempt }))
-    }
-    if (work._tag !== "executable") return Effect.dieMessage(`the engine let a ${work._tag} task through`)
+    if (work._tag === "function") return Effect.zipRight(hooks.executing, Driver.runHandler(spec, hooks))
     const own = (spec.settings as Settings | undefined)?.forceKillAfter
-    return runExecutable(launcher, spec, work, {
-      sandboxes,
-      grace: own === undefined ? forceKillAfter : millisOf(own)!,
-      started: report.unsafeExecuting,
-      stopped: report.stopped,
-      early: report.early
-    })
+    return runExecutable(launcher, spec, work, hooks, { sandboxes, grace: own ?? forceKillAfter })
   }
 
 const checks: Checks<Options> = {
@@ -142,15 +139,14 @@ export const driver = <const K extends Kinds = Kinds>(
       boundedStop: ["executable" as K],
       prefetch: {
         count: prefetch,
-        takes: ({ work }) =>
-          work._tag === "executable" && work.capture.onChunk === undefined && work.capture.overflow !== "spill"
+        takes: ({ work }) => work._tag === "executable" && !work.capture.streaming && work.capture.overflow !== "spill"
       },
       settings,
       honours,
       check: ({ work }) =>
         work._tag === "executable" ? Effect.zipRight(checkPaths(work), launcher.check(work)) : Effect.void,
       run: run(launcher, forceKillAfter, instanceDirectory(sandboxRoot)),
-      kill: launcher.kill
+      forceStop: launcher.kill
     }
   })
 

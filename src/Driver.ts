@@ -21,18 +21,19 @@ import type * as Option from "effect/Option"
 import type * as Scope from "effect/Scope"
 import type * as Stream from "effect/Stream"
 import type { BackendError, ConfigurationError, TaskError } from "./Errors.js"
+import type { LocalHooks, SlotHooks } from "./Hooks.js"
 import type { HonouredOption } from "./internal/honoured.js"
 import type { Kind } from "./Kind.js"
-import type { Outcome, ProcessExit } from "./Outcome.js"
-import type { AttemptKey, ExternalFile, ProducedFile, ProducedSandbox, Spec, Staging } from "./Spec.js"
+import type { Outcome } from "./Outcome.js"
+import type { AttemptKey, ExternalFile, ProducedFile, ProducedSandbox, Spec, Staging, TaskSpec } from "./Spec.js"
 import type { Any, HandlerService } from "./TaskDefinition.js"
 import type { SettingsConstructor } from "./TaskOptions.js"
 import type { TaskState } from "./TaskState.js"
 import type { Update } from "./Update.js"
 
+export * from "./Hooks.js"
 export { everyOption, type HonouredOption, programOptions, resourceOptions } from "./internal/honoured.js"
-
-export { Outcome, type ProcessExit } from "./Outcome.js"
+export { Outcome, ProcessExit } from "./Outcome.js"
 export * from "./Spec.js"
 export * from "./Update.js"
 
@@ -44,7 +45,10 @@ export interface Serving {
   readonly exited: Effect.Effect<never, TaskError | BackendError>
 }
 
-/** What both forms of a driver have. */
+/**
+ * What both forms of a driver have. Its functions get specs of its own kinds alone. They are methods, so that a driver of
+ * some kinds is a driver where the kinds do not matter.
+ */
 export interface DriverBase<out K extends Kind = Kind> {
   /** Names the backend in errors, events and settings. */
   readonly type: string
@@ -56,9 +60,7 @@ export interface DriverBase<out K extends Kind = Kind> {
    */
   readonly honours?: ReadonlyArray<HonouredOption> | undefined
   /** Refuses at submission what this engine can never run, naming the field; leaves no trace. */
-  readonly check?:
-    | ((spec: Omit<Spec, "uid" | "attempt">) => Effect.Effect<void, ConfigurationError | BackendError>)
-    | undefined
+  check?(spec: TaskSpec<K>, hooks: LocalHooks): Effect.Effect<void, ConfigurationError | BackendError>
   /**
    * Stands in where no handler of a function task is provided, for an engine that needs none or has it elsewhere.
    * Without it, such a task is refused.
@@ -77,7 +79,7 @@ export interface DriverBase<out K extends Kind = Kind> {
    * Starts a service and returns when it is ready; the scope stops it. Needed from a backend that runs the kind
    * `"service"`.
    */
-  readonly serve?: ((spec: Spec) => Effect.Effect<Serving, TaskError | BackendError, Scope.Scope>) | undefined
+  serve?(spec: Spec<K>, hooks: LocalHooks): Effect.Effect<Serving, TaskError | BackendError, Scope.Scope>
   /** Kills everything that runs, at once and without grace: `terminate` calls it after it has asked everything to stop. */
   readonly forceStop?: Effect.Effect<void> | undefined
   /** The engine's own names of states, and what each means here: data of this backend instance. */
@@ -109,33 +111,6 @@ export interface DriverBase<out K extends Kind = Kind> {
   ) => Effect.Effect<Option.Option<Staging>, ConfigurationError | BackendError>
 }
 
-/** What only the driver can know while it runs an attempt. */
-export interface AttemptReporter {
-  /** The work has really started. Needed only from a driver with `reportsExecuting`. */
-  readonly executing: Effect.Effect<void>
-  /** The same, for callbacks. */
-  readonly unsafeExecuting: () => void
-  /**
-   * How a program ended that was stopped by interruption: call it before `run` returns. The error of the task then says
-   * how long the program ran and what it printed last.
-   */
-  readonly stopped?: ((exit: ProcessExit) => void) | undefined
-  /** Of an attempt that was handed over before there is a slot for it: see `Driver.ahead`. */
-  readonly early?: Early | undefined
-}
-
-/**
- * An attempt without a slot. It starts when the word is `go`; or when the driver lets it take the place of a program
- * that has ended, unless the word is `hold`: then, too, it waits for `go`. Whoever lets it start says `executing` before
- * the other one's `run` returns.
- */
-export interface Early {
-  /** The last word; `wait` until there was one. */
-  readonly permission: "wait" | "hold" | "go"
-  /** Calls with each word from now on. */
-  readonly listen: (told: (word: "hold" | "go") => void) => void
-}
-
 /** The slot form of a backend: at most `concurrency` attempts at a time. */
 export interface SlotDriver<out K extends Kind = Kind> extends DriverBase<K> {
   readonly concurrency: number | "unbounded"
@@ -143,8 +118,8 @@ export interface SlotDriver<out K extends Kind = Kind> extends DriverBase<K> {
    * Runs one attempt. Interruption must stop the work and return when it has stopped. Fails with `taskError(spec, ...)`
    * or a `BackendError`; anything else that goes wrong becomes `TaskError` Defect.
    */
-  readonly run: (spec: Spec, report: AttemptReporter) => Effect.Effect<Outcome, TaskError | BackendError>
-  /** `true`: a task is EXECUTING when the driver says so through `report`. Default: when `run` is called. */
+  run(spec: Spec<K>, hooks: SlotHooks): Effect.Effect<Outcome, TaskError | BackendError>
+  /** `true`: a task is EXECUTING when the driver says so through `hooks`. Default: when `run` is called. */
   readonly reportsExecuting?: boolean | undefined
   /**
    * Kinds for which interruption of `run` ends within a bound of the driver's own. They need no fiber for the attempt;
@@ -154,12 +129,16 @@ export interface SlotDriver<out K extends Kind = Kind> extends DriverBase<K> {
   /**
    * Of a long queue, `run` is called for up to `count` attempts that `takes` says yes to before there are slots for them,
    * so that the engine need not wait for this process between two programs. The driver sees to it that they do not start
-   * before they may: `Report.early`. It needs `reportsExecuting` and `boundedStop`; attempts with a timeout are never
+   * before they may: `AttemptReporter.early`. It needs `reportsExecuting` and `boundedStop`; attempts with a timeout are never
    * early. Default: none.
    */
-  readonly prefetch?:
-    | { readonly count: number; readonly takes: (spec: Omit<Spec, "uid" | "attempt">) => boolean }
-    | undefined
+  readonly prefetch?: { readonly count: number; takes(spec: TaskSpec<K>): boolean } | undefined
+}
+
+/** One attempt, for an engine with a queue of its own. */
+export interface Attempt<out K extends Kind = Kind> {
+  readonly spec: Spec<K>
+  readonly hooks: LocalHooks
 }
 
 /**
@@ -168,7 +147,7 @@ export interface SlotDriver<out K extends Kind = Kind> extends DriverBase<K> {
  */
 export interface QueueDriver<out K extends Kind = Kind> extends DriverBase<K> {
   /** Hands attempts over. A failure ends those attempts, and no other. */
-  readonly submit: (specs: ReadonlyArray<Spec>) => Effect.Effect<void, BackendError>
+  submit(attempts: ReadonlyArray<Attempt<K>>): Effect.Effect<void, BackendError>
   /**
    * Asks to stop attempts that the engine has: their submission has returned, or an update spoke of them. Only `updates`
    * confirms it. Interrupted when it takes longer than `stopTimeout`.

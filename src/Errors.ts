@@ -26,13 +26,14 @@ import * as Option from "effect/Option"
 import * as Schema from "effect/Schema"
 import { BackendErrorReason, ConfigurationErrorReason, TaskErrorReason } from "./ErrorReasons.js"
 import { backendMessageOf, configurationMessageOf, messageOf } from "./internal/messages.js"
+import { Fact } from "./internal/plain.js"
 
 export { BackendErrorReason, ConfigurationErrorReason, TaskErrorReason }
 
 export const TypeId = "~effect-rhapsody/Error" as const
 export type TypeId = typeof TypeId
 
-const Details = Schema.optionalWith(Schema.Record({ key: Schema.String, value: Schema.Unknown }), {
+const Details = Schema.optionalWith(Schema.Record({ key: Schema.String, value: Fact }), {
   default: () => ({})
 })
 

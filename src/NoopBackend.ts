@@ -87,7 +87,7 @@ const run = (answer: Options["answer"]): Driver.SlotDriver<Kinds>["run"] =>
  * // a dry run that takes as long as the programs would
  * export const SlowNoop = Backend.layer({
  *   ...inner,
- *   run: (spec, report) => Effect.delay(inner.run(spec, report), "1 second")
+ *   run: (spec, hooks) => Effect.delay(inner.run(spec, hooks), "1 second")
  * })
  * ```
  */

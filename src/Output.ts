@@ -1,13 +1,14 @@
 /** Everything that is known about a program that ended. */
 import * as Schema from "effect/Schema"
+import { Data } from "./internal/plain.js"
 
 /** What the system counted for a program and those of its children that it waited for. */
 export const Usage = Schema.Struct({
   /** CPU time, milliseconds. */
-  userMillis: Schema.Number,
-  systemMillis: Schema.Number,
+  userMillis: Schema.JsonNumber,
+  systemMillis: Schema.JsonNumber,
   /** Peak resident memory of the largest process. Not told below some 11 MB, which is the launch agent's own. */
-  maxRssBytes: Schema.Number
+  maxRssBytes: Schema.JsonNumber
 })
 export type Usage = typeof Usage.Type
 
@@ -18,17 +19,18 @@ export type Dropped = typeof Dropped.Type
 const decoder = new TextDecoder("utf-8", { ignoreBOM: true })
 
 /** An exception of a Python function, as data: the argument of a definition's `failure`, what to recognise it by. */
-export interface PythonException {
+export const PythonException = Schema.Struct({
   /** Name of its class. */
-  readonly type: string
+  type: Schema.String,
   /** Module of its class. */
-  readonly module: string
+  module: Schema.String,
   /** `str(exception)`. */
-  readonly message: string
-  readonly traceback: string
-  /** What it was made with, where JSON can tell it. */
-  readonly args?: ReadonlyArray<unknown> | undefined
-}
+  message: Schema.String,
+  traceback: Schema.String,
+  /** What it was made with, where JSON can express it. */
+  args: Schema.optional(Schema.Array(Data))
+})
+export interface PythonException extends Schema.Schema.Type<typeof PythonException> {}
 
 /**
  * As a success schema, gives the whole output of a program instead of its decoded standard output. As the argument of

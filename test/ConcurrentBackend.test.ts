@@ -136,7 +136,7 @@ describe("other options", () => {
         assert.deepStrictEqual(wrong.slice(0, 2), ["InvalidOption", "sandboxRoot"])
       }
       for (const options of [
-        { sandboxes: "/dev/fd/../fd/3/a" },
+        { sandboxRoot: "/dev/fd/../fd/3/a" },
         { sandboxRoot: "/proc/self/cwd" },
         { python: "/proc/self/exe" }
       ]) {
@@ -256,9 +256,9 @@ overBoth("the driver", ({ options }) => {
       const seen: Array<string> = []
       const wrapped = Effect.map(ConcurrentBackend.driver({ maxWorkers: 2, ...options }), (driver) => ({
         ...driver,
-        run: (spec: Driver.Spec, report: Driver.AttemptReporter) => {
+        run: (spec: Driver.Spec<ConcurrentBackend.Kinds>, hooks: Driver.SlotHooks) => {
           seen.push(spec.uid)
-          return driver.run(spec, report)
+          return driver.run(spec, hooks)
         }
       }))
       yield* Effect.gen(function* () {

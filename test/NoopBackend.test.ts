@@ -220,7 +220,7 @@ describe("the layer", () => {
       const inner = NoopBackend.driver()
       const slow = Backend.layer({
         ...inner,
-        run: (spec, report) => Effect.delay(inner.run(spec, report), "1 second")
+        run: (spec, hooks) => Effect.delay(inner.run(spec, hooks), "1 second")
       })
       yield* Effect.gen(function* () {
         const fiber = yield* ExecutionBackend.submit(Program.make())

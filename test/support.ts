@@ -10,8 +10,7 @@ export const functions = (concurrency: number | "unbounded", options: Backend.Op
       type: "functions",
       kinds: ["function"],
       concurrency,
-      run: ({ attempt, payload, work, uid }) =>
-        work._tag === "function" ? work.handler.run(payload, { uid, attempt }) : Effect.dieMessage(work._tag)
+      run: Driver.runHandler
     },
     options
   )

@@ -3,8 +3,9 @@
  * of it is bounded, and free of the values of `Redacted` variables.
  */
 import * as Redacted from "effect/Redacted"
+import { TaskError } from "../Errors.js"
 import type { ProcessExit } from "../Outcome.js"
-import type { Work } from "../Spec.js"
+import type { Secrets, Work } from "../Spec.js"
 import type { Text } from "../TaskOptions.js"
 
 type Details = Readonly<Record<string, unknown>>
@@ -23,16 +24,16 @@ const hidden = "<redacted>"
 // ------------------------------------------------------------------------------------------------------------- secrets
 
 /** The longest first: one may be a part of another. */
-const secretsOf = ({ env }: Command): ReadonlyArray<string> => {
-  const secrets: Array<string> = []
-  for (const name in env) {
-    const value = env[name]
-    if (!Redacted.isRedacted(value)) continue
-    const secret = String(Redacted.value(value))
-    if (secret !== "") secrets.push(secret)
+const textsOf = (secrets: Secrets): ReadonlyArray<string> => {
+  if (secrets.size === 0) return none
+  const texts: Array<string> = []
+  for (const value of secrets.values()) {
+    const text = String(Redacted.value(value))
+    if (text !== "") texts.push(text)
   }
-  return secrets.sort((a, b) => b.length - a.length)
+  return texts.sort((a, b) => b.length - a.length)
 }
+const none: ReadonlyArray<string> = []
 
 const redacted = (text: string, secrets: ReadonlyArray<string>): string =>
   secrets.reduce((text, secret) => text.replaceAll(secret, hidden), text)
@@ -127,9 +128,9 @@ const outputOf = (exit: ProcessExit, secrets: ReadonlyArray<string>): Details =>
 }
 
 /** What is said of an attempt of this program beside `facts`, which go first. */
-export const detailsOf = (program: Work, facts: Details = {}, exit?: ProcessExit): Details => {
-  if (!isCommand(program)) return exit === undefined ? facts : { ...outputOf(exit, []), ...facts }
-  const secrets = secretsOf(program)
+export const detailsOf = (program: Work, values: Secrets, facts: Details = {}, exit?: ProcessExit): Details => {
+  if (!isCommand(program)) return exit === undefined ? facts : { ...outputOf(exit, none), ...facts }
+  const secrets = textsOf(values)
   const cwd = exit?.cwd ?? program.cwd
   return {
     command: commandOf(program, secrets),
@@ -137,4 +138,35 @@ export const detailsOf = (program: Work, facts: Details = {}, exit?: ProcessExit
     ...(exit === undefined ? {} : outputOf(exit, secrets)),
     ...shownFacts(facts, secrets)
   }
+}
+
+// -------------------------------------------------------------------------------------------- errors made by a driver
+
+/** What is left out of a text stands between its parts. */
+const gap = /( ?\.\.\. ?)/
+
+/** Of what was cut already, each edge may hold a part of a secret. */
+const cleaned = (text: string, secrets: ReadonlyArray<string>): string =>
+  redacted(text, secrets)
+    .split(gap)
+    .map((part) => redactedEdges(part, secrets))
+    .join("")
+
+const cutFacts: ReadonlySet<string> = new Set(["message", "stdout", "stderr"])
+
+const cleanedFact = (key: string, value: unknown, secrets: ReadonlyArray<string>): unknown => {
+  if (key === "command" && Array.isArray(value)) {
+    return value.map((word) => (typeof word === "string" ? cleaned(word, secrets) : word))
+  }
+  if (typeof value !== "string" || key === "errno" || key === "stream") return value
+  return cutFacts.has(key) ? cleaned(value, secrets) : redacted(value, secrets)
+}
+
+/** The error of a driver, which was made from a spec and so without the values of its secrets. */
+export const withoutSecrets = (error: TaskError, values: Secrets | undefined): TaskError => {
+  const secrets = values === undefined ? none : textsOf(values)
+  if (secrets.length === 0) return error
+  const { details, ...fields } = error
+  const shown = Object.entries(details).map(([key, value]) => [key, cleanedFact(key, value, secrets)])
+  return new TaskError({ ...fields, details: Object.fromEntries(shown) })
 }

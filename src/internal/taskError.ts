@@ -3,10 +3,15 @@
 import type { TaskErrorReason } from "../Errors.js"
 import { TaskError } from "../Errors.js"
 import type { ProcessExit } from "../Outcome.js"
-import type { Spec } from "../Spec.js"
+import type { Secrets, Spec } from "../Spec.js"
 import { detailsOf } from "./failureDetails.js"
 
-/** The `TaskError` of an attempt, for drivers; its details say what its program is, too. */
+const noSecrets: Secrets = new Map()
+
+/**
+ * The `TaskError` of an attempt, for drivers; its details say what its program is, too. The library removes the values of
+ * secret variables from it.
+ */
 export const taskError = (
   spec: Spec,
   reason: TaskErrorReason,
@@ -25,6 +30,6 @@ export const taskError = (
     reason,
     ...(fields.exitCode === undefined ? {} : { exitCode: fields.exitCode }),
     ...(fields.signal === undefined ? {} : { signal: fields.signal }),
-    details: detailsOf(spec.work, fields.details, fields.exit),
+    details: detailsOf(spec.work, noSecrets, fields.details, fields.exit),
     ...(fields.cause === undefined ? {} : { cause: fields.cause })
   })

@@ -28,10 +28,10 @@ const batches = (told: "started" | "ended", burn: Deferred.Deferred<BackendError
           ...engine.driver,
           kinds: ["executable"],
           lost: Deferred.await(burn),
-          submit: (specs) =>
+          submit: (attempts) =>
             Effect.forEach(
-              specs,
-              (spec) =>
+              attempts,
+              ({ spec }) =>
                 Effect.zipRight(
                   told === "started" ? engine.started(spec.uid, spec.attempt) : Effect.void,
                   Effect.forkDaemon(ends(spec, engine.ended(spec.uid, spec.attempt, outcomeOf(spec))))

@@ -29,10 +29,7 @@ const engine = (program: Run = () => Effect.never, driver: Partial<Driver.SlotDr
           type: "engine",
           kinds: ["executable", "function", "service"],
           concurrency: 1,
-          run: (spec, report) =>
-            spec.work._tag === "function"
-              ? spec.work.handler.run(spec.payload, { uid: spec.uid, attempt: spec.attempt })
-              : program(spec, report),
+          run: (spec, hooks) => (spec.work._tag === "function" ? Driver.runHandler(spec, hooks) : program(spec, hooks)),
           serve: () => Effect.succeed({ info: undefined, exited: Effect.never }),
           lost: Deferred.await(lost),
           ...driver

@@ -582,7 +582,8 @@ describe("a call that does not return", () => {
           }),
         {
           stopTimeout: "2 seconds",
-          submit: (specs) => (specs.some(({ uid }) => uid.startsWith("slow")) ? Deferred.await(busy) : Effect.void)
+          submit: (attempts) =>
+            attempts.some(({ spec }) => spec.uid.startsWith("slow")) ? Deferred.await(busy) : Effect.void
         }
       )
     })
@@ -716,7 +717,7 @@ describe("an engine that refuses a batch", () => {
             yield* Effect.all([engine.ended("before"), engine.ended("after")])
             assert.deepStrictEqual([yield* before, yield* after], ["ok", "ok"])
           }),
-        { submit: (specs) => (specs.some(({ uid }) => uid.startsWith("bad")) ? refuse() : Effect.void) }
+        { submit: (attempts) => (attempts.some(({ spec }) => spec.uid.startsWith("bad")) ? refuse() : Effect.void) }
       )
     )
   }

@@ -596,9 +596,9 @@ describe("services", () => {
       const dies = yield* Deferred.make<never, TaskError>()
       let starts = 0
       let stopped = 0
-      const serve: Serve = (spec) => {
+      const serve: Serve = (spec, hooks) => {
         starts++
-        return serving(() => stopped++, Deferred.await(dies))(spec)
+        return serving(() => stopped++, Deferred.await(dies))(spec, hooks)
       }
       yield* Effect.gen(function* () {
         const { exited } = yield* ExecutionBackend.start(
@@ -620,7 +620,7 @@ describe("services", () => {
   it.scoped("the timeout counts until they are ready, and no longer", () =>
     Effect.gen(function* () {
       const go = yield* Deferred.make<void>()
-      const serve: Serve = (spec) => Effect.zipRight(Deferred.await(go), serving(() => {})(spec))
+      const serve: Serve = (spec, hooks) => Effect.zipRight(Deferred.await(go), serving(() => {})(spec, hooks))
       yield* Effect.gen(function* () {
         const start = ExecutionBackend.start(Server.make(undefined, { timeout: "10 seconds" }))
         const late = yield* Effect.fork(Effect.flip(start))
@@ -643,9 +643,9 @@ describe("services", () => {
   it.scoped("are tried again until they are ready", () =>
     Effect.gen(function* () {
       const attempts: Array<number> = []
-      const serve: Serve = (spec) => {
+      const serve: Serve = (spec, hooks) => {
         attempts.push(spec.attempt)
-        return spec.attempt < 3 ? lost(spec) : serving(() => {})(spec)
+        return spec.attempt < 3 ? lost(spec) : serving(() => {})(spec, hooks)
       }
       yield* Effect.gen(function* () {
         const { info } = yield* ExecutionBackend.start(
@@ -659,7 +659,7 @@ describe("services", () => {
   it.scoped("cancelled by uid end typed, before and after they are ready", () =>
     Effect.gen(function* () {
       let stopped = 0
-      const serve: Serve = (spec) => (spec.uid === "slow" ? Effect.never : serving(() => stopped++)(spec))
+      const serve: Serve = (spec, hooks) => (spec.uid === "slow" ? Effect.never : serving(() => stopped++)(spec, hooks))
       yield* Effect.gen(function* () {
         const slow = yield* Effect.fork(Effect.flip(ExecutionBackend.start(Server.make(undefined, { uid: "slow" }))))
         const { exited } = yield* ExecutionBackend.start(Server.make(undefined, { uid: "ready" }))

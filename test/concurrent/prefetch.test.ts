@@ -14,16 +14,16 @@ const counting = (options: ConcurrentBackend.Options) =>
     const driver = yield* ConcurrentBackend.driver(options)
     const layer = Backend.layer({
       ...driver,
-      run: (spec, report) => {
-        if (report.early === undefined) return driver.run(spec, report)
-        const { early: own } = report
+      run: (spec, hooks) => {
+        if (hooks.early === undefined) return driver.run(spec, hooks)
+        const { early: own } = hooks
         const unsafeExecuting = () => {
           if (own.permission !== "go") alone.count++
-          report.unsafeExecuting()
+          hooks.unsafeExecuting()
         }
         return Effect.zipRight(
           Ref.update(early, (n) => n + 1),
-          driver.run(spec, { ...report, unsafeExecuting })
+          driver.run(spec, { ...hooks, unsafeExecuting })
         )
       }
     })

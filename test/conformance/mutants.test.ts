@@ -46,23 +46,29 @@ const driven = (subject: Conformance.Subject, change: (inner: Slots) => Partial<
 /** Over what a driver runs. */
 const ran = (
   subject: Conformance.Subject,
-  change: (run: ReturnType<Slots["run"]>, spec: Driver.Spec, inner: Slots) => ReturnType<Slots["run"]>,
+  change: (
+    run: ReturnType<Slots["run"]>,
+    spec: Driver.Spec<"executable" | "function">,
+    hooks: Driver.SlotHooks,
+    inner: Slots
+  ) => ReturnType<Slots["run"]>,
   more: Partial<Slots> = {}
 ) =>
   driven(subject, (inner) => ({
     ...more,
-    run: (spec, report) =>
+    run: (spec, hooks) =>
       change(
-        Effect.suspend(() => inner.run(spec, report)),
+        Effect.suspend(() => inner.run(spec, hooks)),
         spec,
+        hooks,
         inner
       )
   }))
 /** Over the program that a driver is given. */
 const started = (change: (program: Driver.Executable) => Partial<Driver.Executable>) =>
   driven(programs, (inner) => ({
-    run: (spec, report) =>
-      inner.run({ ...spec, work: { ...spec.work, ...change(spec.work as Driver.Executable) } as any }, report)
+    run: (spec, hooks) =>
+      inner.run({ ...spec, work: { ...spec.work, ...change(spec.work as Driver.Executable) } as any }, hooks)
   }))
 /** Without all that was asked for beside the command. */
 const bare = ({ capture, ...program }: Driver.Executable): Driver.Executable => ({
@@ -74,7 +80,7 @@ const bare = ({ capture, ...program }: Driver.Executable): Driver.Executable => 
     mergeStderr: false,
     append: false,
     makeDirectories: false,
-    onChunk: undefined
+    streaming: false
   },
   preExec: [],
   sandbox: false,
@@ -161,10 +167,10 @@ const mutants: Record<string, readonly [subject: Conformance.Subject, ...fails: 
     "resubmit"
   ],
   "retries by itself": [
-    ran(functions, (run, spec, inner) =>
+    ran(functions, (run, spec, hooks, inner) =>
       Effect.flatMap(run, (outcome) =>
         outcome._tag === "Failure"
-          ? inner.run({ ...spec, attempt: 9 }, { executing: Effect.void, unsafeExecuting: () => {} })
+          ? inner.run({ ...spec, attempt: 9 }, { ...hooks, executing: Effect.void, unsafeExecuting: () => {} })
           : Effect.succeed(outcome)
       )
     ),
@@ -189,31 +195,17 @@ const mutants: Record<string, readonly [subject: Conformance.Subject, ...fails: 
     "invalid-result"
   ],
   "logs its environment": [
-    ran(programs, (run, { work }) =>
-      Effect.zipRight(
-        Effect.logTrace(
-          Object.values((work as Driver.Executable).env).map((value) =>
-            Redacted.isRedacted(value) ? Redacted.value(value) : value
-          )
-        ),
-        run
-      )
+    ran(programs, (run, _, { secrets }) =>
+      Effect.zipRight(Effect.logTrace([...secrets.values()].map(Redacted.value)), run)
     ),
     "secrets"
   ],
   "fails with its environment": [
-    ran(programs, (run, spec) =>
-      Effect.flatMap(run, () =>
-        Effect.fail(
-          Driver.taskError(spec, "Failed", {
-            details: {
-              env: Object.values((spec.work as Driver.Executable).env).map((value) =>
-                Redacted.isRedacted(value) ? Redacted.value(value) : value
-              )
-            }
-          })
-        )
-      )
+    ran(programs, (run, spec, { secrets }) =>
+      Effect.flatMap(run, () => {
+        const env = [...secrets.values()].map(Redacted.value)
+        return Effect.fail(Driver.taskError(spec, "Failed", { details: { env } }))
+      })
     ),
     "secrets",
     "process-secrets"
@@ -255,7 +247,8 @@ const mutants: Record<string, readonly [subject: Conformance.Subject, ...fails: 
   "looks for nothing but bare programs": [
     driven(programs, (inner) => ({
       check: () => Effect.void,
-      run: (spec, report) => inner.run({ ...spec, work: bare(spec.work as Driver.Executable) }, report)
+      run: (spec, hooks) =>
+        inner.run({ ...spec, work: bare(spec.work as Driver.Executable) }, { ...hooks, onChunk: undefined })
     })),
     ...[
       "append",
@@ -295,7 +288,7 @@ const mutants: Record<string, readonly [subject: Conformance.Subject, ...fails: 
     "process-output-bytes"
   ],
   "forgets what a stopped program printed": [
-    driven(programs, (inner) => ({ run: (spec, report) => inner.run(spec, { ...report, stopped: () => {} }) })),
+    driven(programs, (inner) => ({ run: (spec, hooks) => inner.run(spec, { ...hooks, stopped: () => {} }) })),
     "process-last-words"
   ],
   "knows no exit codes but 1": [exited((exit) => ({ ...exit, exitCode: exit.exitCode === 0 ? 0 : 1 })), "process-exit"],

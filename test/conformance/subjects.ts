@@ -147,7 +147,7 @@ const batchEngine = Effect.gen(function* () {
   const engine: FakeEngine = yield* fakeEngine({
     type: "batch",
     cancel: (attempts) => engine.confirm(attempts.filter(({ uid }) => !deaf(engine.held.get(uid)))),
-    submit: (specs) => Effect.forEach(specs, (spec) => Effect.forkDaemon(serve(spec)), { discard: true })
+    submit: (attempts) => Effect.forEach(attempts, ({ spec }) => Effect.forkDaemon(serve(spec)), { discard: true })
   })
   const serve = (spec: Driver.Spec): Effect.Effect<void> =>
     Effect.gen(function* () {

@@ -3,7 +3,7 @@ import { Effect, Exit, Mailbox } from "effect"
 import { Backend, Driver } from "effect-rhapsody"
 import type { BackendError } from "effect-rhapsody/Errors"
 
-type Spec = Driver.Spec
+type Spec = Driver.Spec<"executable" | "service">
 type Key = Driver.AttemptKey
 /** What is said of one attempt, without its name. */
 type Said = Driver.Update extends infer U ? (U extends Key ? Omit<U, keyof Key> : never) : never
@@ -43,14 +43,14 @@ export const fakeEngine = ({ cancel, confirms = true, submit, ...driver }: Scrip
       kinds: ["executable"],
       honours: Driver.everyOption,
       ...driver,
-      submit: (specs) =>
+      submit: (attempts) =>
         Effect.suspend(() => {
-          batches.push(specs.length)
-          return submit?.(specs) ?? Effect.void
+          batches.push(attempts.length)
+          return submit?.(attempts) ?? Effect.void
         }).pipe(
           Effect.zipRight(
             Effect.sync(() => {
-              for (const spec of specs) held.set(spec.uid, spec)
+              for (const { spec } of attempts) held.set(spec.uid, spec)
             })
           )
         ),

@@ -1,17 +1,15 @@
 /** An engine with a queue of its own that runs function tasks, all that it gets, by their handlers. */
-import { assert } from "@effect/vitest"
 import { Effect, Fiber, Mailbox } from "effect"
 import { Driver } from "effect-rhapsody"
 
 export const runningEngine = Effect.gen(function* () {
   const updates = yield* Mailbox.make<Driver.Update>()
   const running = new Map<string, Fiber.Fiber<unknown>>()
-  const run = (spec: Driver.Spec) => {
-    const { attempt, payload, work, uid } = spec
-    assert(work._tag === "function")
+  const run = ({ hooks, spec }: Driver.Attempt<"function">) => {
+    const { attempt, uid } = spec
     const key = { uid, attempt }
     return updates.offer({ ...key, _tag: "Started" }).pipe(
-      Effect.zipRight(work.handler.run(payload, key)),
+      Effect.zipRight(Driver.runHandler(spec, hooks)),
       Effect.matchCauseEffect({
         onSuccess: (outcome) => updates.offer({ ...key, _tag: "Ended", outcome }),
         onFailure: (cause) =>
@@ -24,10 +22,11 @@ export const runningEngine = Effect.gen(function* () {
   const driver: Driver.QueueDriver<"function"> = {
     type: "running engine",
     kinds: ["function"],
-    submit: (specs) =>
+    submit: (attempts) =>
       Effect.gen(function* () {
-        for (const spec of specs) {
-          running.set(`${spec.uid} ${spec.attempt}`, yield* Effect.forkDaemon(Effect.interruptible(run(spec))))
+        for (const attempt of attempts) {
+          const { spec } = attempt
+          running.set(`${spec.uid} ${spec.attempt}`, yield* Effect.forkDaemon(Effect.interruptible(run(attempt))))
         }
       }),
     cancel: (attempts) =>

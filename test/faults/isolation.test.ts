@@ -87,7 +87,7 @@ describe("an agent", () => {
               append: false,
               makeDirectories: false,
               mergeStderr: false,
-              onChunk: undefined,
+              streaming: false,
               wanted: true
             },
             preExec: [],
@@ -96,6 +96,8 @@ describe("an agent", () => {
             nice: undefined,
             orphans: "kill"
           },
+          secrets: new Map(),
+          onChunk: undefined,
           env: {},
           grace: 100,
           started: () => {}

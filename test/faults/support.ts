@@ -83,10 +83,7 @@ export const overOneAgent = (options: {
       concurrency: 100,
       reportsExecuting: true,
       boundedStop: ["executable"],
-      run: (spec, { unsafeExecuting: started }) =>
-        spec.work._tag === "executable"
-          ? runExecutable(launcher, spec, spec.work, { grace: 300, sandboxes: "/nowhere", started })
-          : Effect.dieMessage(spec.work._tag)
+      run: (spec, hooks) => runExecutable(launcher, spec, spec.work, hooks, { grace: 300, sandboxes: "/nowhere" })
     })
   )
   return Effect.provide(Layer.orDie(Layer.unwrapScoped(Effect.map(driver, (driver) => Backend.layer(driver)))))

@@ -1,12 +1,12 @@
 // Payloads of Python functions: what is sent is what was given, in the place where it was given.
 import { assert, describe, it } from "@effect/vitest"
 import { FastCheck as fc, Schema } from "effect"
+import type { Driver } from "effect-rhapsody"
 import { Task } from "effect-rhapsody"
-import type { Python } from "../../src/internal/dask/payload.js"
 import { encode } from "../../src/internal/dask/payload.js"
 
-const program = (call: Python["call"], fields?: ReadonlyArray<string>): Python =>
-  ({ _tag: "python", callable: "m:f", call, fields }) as Python
+const program = (call: Driver.Python["call"], fields?: ReadonlyArray<string>): Driver.Python =>
+  ({ _tag: "python", callable: "m:f", call, fields }) as Driver.Python
 const object = (value: unknown) => encode(program("object"), { value })
 const sent = (value: unknown): unknown => {
   const text = object(value)

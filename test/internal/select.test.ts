@@ -19,12 +19,13 @@ const plain = {
   mergeStderr: false,
   wanted: true
 } as const
-const capture = { ...plain, stdout: undefined, stderr: undefined, onChunk: undefined }
+const capture = { ...plain, stdout: undefined, stderr: undefined, streaming: false }
 const own = { stdin: undefined, env: {}, cwd: undefined, preExec: [], sandbox: false, orphans: "kill" } as const
 const executable = (executable: string, ...args: ReadonlyArray<string | Uint8Array>): Executable => {
   return { _tag: "executable", executable, args, capture, ...own, rlimits: undefined, nice: undefined }
 }
-const launch = (program: Executable) => ({ uid: "x", program, env: {}, grace: 100, started: () => {} })
+const hooks = { secrets: new Map(), onChunk: undefined }
+const launch = (program: Executable) => ({ uid: "x", program, ...hooks, env: {}, grace: 100, started: () => {} })
 const auto = { launcher: "auto", python: undefined, width: 2 } as const
 const notUtf8 = Uint8Array.of(0xff)
 

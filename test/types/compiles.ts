@@ -169,9 +169,9 @@ export const linking: ReadonlyArray<Driver.AnyDriver<"executable">> = [
   { ...links, concurrency: 1, run: () => Effect.never, lost: Effect.never },
   {
     ...links,
-    submit: (specs) =>
+    submit: (attempts) =>
       Effect.log(
-        specs.map(({ after, inputs, links, outputs, uid }) => {
+        attempts.map(({ spec: { after, inputs, links, outputs, uid } }) => {
           const entries: ReadonlyArray<Driver.Staging> = links.map(({ staging }) => staging)
           return { uid, after, entries, inputs, outputs }
         })

@@ -1,7 +1,6 @@
 /** The batch form of a driver, over a bridge. */
 import { randomUUID } from "node:crypto"
 import * as path from "node:path"
-import * as Array from "effect/Array"
 import * as Deferred from "effect/Deferred"
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
@@ -9,7 +8,17 @@ import * as Exit from "effect/Exit"
 import * as Mailbox from "effect/Mailbox"
 import type * as Scope from "effect/Scope"
 import * as Stream from "effect/Stream"
-import type { Executable, HonouredOption, QueueDriver, Spec, Update } from "../../Driver.js"
+import type {
+  Attempt,
+  Executable,
+  HonouredOption,
+  LocalHooks,
+  Python,
+  QueueDriver,
+  Spec,
+  TaskSpec,
+  Update
+} from "../../Driver.js"
 import { programOptions, taskError } from "../../Driver.js"
 import { BackendError, ConfigurationError } from "../../Errors.js"
 import type { TaskState } from "../../TaskState.js"
@@ -20,15 +29,14 @@ import { instanceDirectory, launchOf } from "../process/run.js"
 import { tooLong } from "../process/unstarted.js"
 import type { Options as BridgeOptions, Connection, EncodedTask, Failure } from "./bridge.js"
 import { Bridge } from "./bridge.js"
-import type { UpdateBody } from "./inFlight.js"
+import type { Kinds, UpdateBody } from "./inFlight.js"
 import { AttemptInFlight, WorkerProgram } from "./inFlight.js"
 import * as Live from "./live.js"
 import type { Unserved, Worker } from "./messages.js"
-import type { Python } from "./payload.js"
 import * as Payload from "./payload.js"
 import * as Place from "./place.js"
 
-export type Kinds = "executable" | "python"
+export type { Kinds } from "./inFlight.js"
 
 export interface ResolvedOptions extends Omit<BridgeOptions, "name"> {
   /** Milliseconds between TERM and KILL. */
@@ -104,22 +112,22 @@ export const make = (
     let serial = 0
     const short = name.slice(-8)
 
-    const fly = (spec: Spec): AttemptInFlight => {
+    const fly = ({ hooks, spec }: Attempt<Kinds>): AttemptInFlight => {
       const own = spec.settings as Place.Settings | undefined
       const id = ++serial
       const key = own?.key ?? `${prefix(spec.name)}-${spec.attempt}-${id}-${short}-${spec.uid}`
-      return new AttemptInFlight(id, key, spec, listener)
+      return new AttemptInFlight(id, key, spec, hooks, listener)
     }
-    const lift = (spec: Spec): AttemptInFlight => {
-      const inFlight = fly(spec)
-      live.set(spec.uid, inFlight)
+    const lift = (attempt: Attempt<Kinds>): AttemptInFlight => {
+      const inFlight = fly(attempt)
+      live.set(attempt.spec.uid, inFlight)
       return inFlight
     }
     const placeOf = (spec: Spec): Place.Place => Place.addressed(Place.placeOf(spec), known?.workers ?? [])
     const sandboxes = instanceDirectory(options.sandboxes)
     /** Uids whose sandboxes are there: a uid may be used again when its task is no longer known. */
     const sandboxed = new Set<string>()
-    const launch = (spec: Spec, program: Executable): Launch => {
+    const launch = (spec: Spec, program: Executable, hooks: LocalHooks): Launch => {
       const sandbox = program.sandbox ? path.posix.join(sandboxes, spec.uid) : undefined
       if (sandbox !== undefined && spec.attempt === 1) {
         if (sandboxed.has(spec.uid)) throw new Error(`its sandbox ${sandbox} is that of an earlier task of this uid`)
@@ -127,7 +135,7 @@ export const make = (
       }
       // not fresh: Dask may run an attempt again
       return {
-        ...launchOf(spec, program, sandbox),
+        ...launchOf(spec, program, hooks, sandbox),
         freshSandbox: false,
         grace: options.forceKillAfter,
         started: () => {}
@@ -138,36 +146,40 @@ export const make = (
       const { retries } = place
       inFlight.asked = new WorkerProgram(inFlight.id, launch)
       const more = { backend: name, key: inFlight.key, ...(retries === undefined ? {} : { retries }) }
-      return { inFlight: inFlight, call: "launch", place, item: inFlight.asked.item(more) }
+      return { inFlight, call: "launch", place, item: inFlight.asked.item(more) }
     }
-    const call = (inFlight: AttemptInFlight, { call = "kwargs", callable, path }: Python): EncodedTask => {
+    const call = (inFlight: AttemptInFlight, program: Python): EncodedTask => {
+      const { call = "kwargs", callable, path } = program
       const { key, id, spec } = inFlight
       const place = placeOf(spec)
       const { retries } = place
       // what is undefined is left out
       const item = JSON.stringify({ backend: name, id, key, callable, call, path, retries })
       return {
-        inFlight: inFlight,
+        inFlight,
         call: "call",
         place,
-        item: Buffer.from(`${item.slice(0, -1)},"payload":${payloadOf(spec)}}`)
+        item: Buffer.from(`${item.slice(0, -1)},"payload":${payloadOf(spec, program)}}`)
       }
     }
     const unsent = (inFlight: AttemptInFlight, cause: unknown): void => {
       const { work } = inFlight.spec
       const { details } =
         cause instanceof RangeError && work._tag === "executable"
-          ? tooLong(launch(inFlight.spec, work), {}, cause)
+          ? tooLong(launch(inFlight.spec, work, inFlight.hooks), {}, cause)
           : { details: { message: (cause as Error).message } }
       listener.say(inFlight, { _tag: "Failed", error: taskError(inFlight.spec, "LaunchFailed", { details, cause }) })
     }
-    const send = (specs: ReadonlyArray<Spec>): void => {
+    const send = (attempts: ReadonlyArray<Attempt<Kinds>>): void => {
       const all: Array<EncodedTask> = []
-      for (const spec of specs) {
-        const inFlight = lift(spec)
+      for (const attempt of attempts) {
+        const { hooks, spec } = attempt
+        const { work } = spec
+        const inFlight = lift(attempt)
         try {
-          if (spec.work._tag === "python") all.push(fitting(call(inFlight, spec.work)))
-          else if (spec.work._tag === "executable") all.push(fitting(program(inFlight, launch(spec, spec.work))))
+          all.push(
+            fitting(work._tag === "python" ? call(inFlight, work) : program(inFlight, launch(spec, work, hooks)))
+          )
         } catch (cause) {
           unsent(inFlight, cause) // longer than a frame, as no arguments may be
         }
@@ -175,6 +187,14 @@ export const make = (
       bridge.submit(all)
     }
     const told = Live.make(lift, (inFlight, launch) => fitting(program(inFlight, launch)), bridge)
+    const stream = (attempt: Attempt<Kinds>, work: Executable): Effect.Effect<unknown> => {
+      try {
+        const asked = launch(attempt.spec, work, attempt.hooks)
+        return Effect.forkIn(Effect.interruptible(told(attempt, asked)), scope)
+      } catch (cause) {
+        return Effect.sync(() => unsent(lift(attempt), cause))
+      }
+    }
 
     const cancel = (attempts: ReadonlyArray<AttemptInFlight>, grace: number) =>
       bridge.cancel(
@@ -215,26 +235,22 @@ export const make = (
           checkProgram(spec),
           Place.check(spec, workers, "address" in options.cluster ? "joined" : "own")
         ),
-      submit: (specs) =>
+      submit: (attempts) =>
         Effect.suspend(() => {
           if (!bridge.alive) {
             const details = { message: "its engine is gone" }
             return Effect.fail(new BackendError({ backendType: type, reason: "Lost", details }))
           }
-          const [live, quiet] = Array.partition(specs, ({ work }) => !Live.isLive(work))
+          const quiet: Array<Attempt<Kinds>> = []
+          const streaming: Array<Effect.Effect<unknown>> = []
+          for (const attempt of attempts) {
+            const { hooks, spec } = attempt
+            const { work } = spec
+            if (work._tag === "python" || hooks.onChunk === undefined) quiet.push(attempt)
+            else streaming.push(Effect.suspend(() => stream(attempt, work)))
+          }
           send(quiet)
-          return Effect.forEach(
-            live,
-            (spec) => {
-              try {
-                const asked = launch(spec, spec.work as Executable)
-                return Effect.forkIn(Effect.interruptible(told(spec, asked)), scope)
-              } catch (cause) {
-                return Effect.sync(() => unsent(lift(spec), cause))
-              }
-            },
-            { discard: true }
-          )
+          return Effect.all(streaming, { discard: true })
         }),
       cancel: (attempts) =>
         Effect.sync(() => {
@@ -267,9 +283,8 @@ const invalid = (configKey: string, reason: "InvalidOption" | "InvalidPayload", 
 const payloads = new WeakMap<object, string>()
 
 /** Refuses what would not reach the worker as it is meant. */
-const checkProgram = ({ payload, work }: Omit<Spec, "uid" | "attempt">): Effect.Effect<void, ConfigurationError> => {
+const checkProgram = ({ payload, work }: TaskSpec<Kinds>): Effect.Effect<void, ConfigurationError> => {
   if (work._tag === "executable") return checkNames(work)
-  if (work._tag !== "python") return Effect.void
   const text = Payload.encode(work, payload)
   if (typeof text !== "string") {
     return Effect.fail(invalid(text.path === "" ? "payload" : text.path, "InvalidPayload", text.message))
@@ -277,7 +292,12 @@ const checkProgram = ({ payload, work }: Omit<Spec, "uid" | "attempt">): Effect.
   payloads.set(payload as object, text)
   return Effect.void
 }
-const payloadOf = ({ payload }: Spec): string => payloads.get(payload as object)!
+/** A spec that was read from somewhere has a payload that was never checked here. */
+const payloadOf = ({ payload }: Spec, program: Python): string => {
+  const text = payloads.get(payload as object) ?? Payload.encode(program, payload)
+  if (typeof text === "string") return text
+  throw new Error(`its payload${text.path === "" ? "" : `, at ${text.path},`} ${text.message}`)
+}
 
 /** A name that Dask groups tasks by: up to the first part with something else than letters. */
 const prefix = (name: string): string => (/^[A-Za-z]/.test(name) ? name : `task ${name}`)

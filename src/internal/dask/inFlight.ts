@@ -1,7 +1,7 @@
 /** An attempt on its way through Dask: what its task is made of there, and what becomes of what is told of it. */
 import * as path from "node:path"
 import * as Either from "effect/Either"
-import type { AttemptKey, ProcessExit, Spec, Update } from "../../Driver.js"
+import type { AttemptKey, LocalHooks, ProcessExit, Spec, Update } from "../../Driver.js"
 import { Outcome, taskError } from "../../Driver.js"
 import { BackendError } from "../../Errors.js"
 import { encode } from "../bridge/frame.js"
@@ -30,6 +30,8 @@ export interface Listener {
 
 const type = "dask"
 
+export type Kinds = "executable" | "python"
+
 export class AttemptInFlight {
   /** The worker that it runs on, once it does. */
   worker: string | undefined
@@ -40,7 +42,8 @@ export class AttemptInFlight {
   constructor(
     readonly id: number,
     readonly key: string,
-    readonly spec: Spec,
+    readonly spec: Spec<Kinds>,
+    readonly hooks: LocalHooks,
     private readonly listener: Listener
   ) {}
 

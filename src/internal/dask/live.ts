@@ -1,15 +1,13 @@
 /** Programs whose output is told while they run: each has a fiber of its own, as it has in this process. */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import type { ProcessExit, Spec, Work } from "../../Driver.js"
+import type { Attempt, ProcessExit } from "../../Driver.js"
 import * as capture from "../process/capture.js"
 import type { Launch, Launcher, LaunchFailure } from "../process/launcher.js"
 import { tooLong } from "../process/unstarted.js"
 import type { Bridge, EncodedTask } from "./bridge.js"
-import type { AttemptInFlight } from "./inFlight.js"
+import type { AttemptInFlight, Kinds } from "./inFlight.js"
 import { outcomeOf } from "./inFlight.js"
-
-export const isLive = (program: Work): boolean => program._tag === "executable" && program.capture.onChunk !== undefined
 
 /** Dask may have run it before: that was told while it ran, and is no part of the result. */
 const ofLastRun = ({ asked }: AttemptInFlight, exit: ProcessExit): ProcessExit => {
@@ -26,12 +24,12 @@ const ofLastRun = ({ asked }: AttemptInFlight, exit: ProcessExit): ProcessExit =
 /** Runs to the end, and tells it. */
 export const make =
   (
-    fly: (spec: Spec) => AttemptInFlight,
+    fly: (attempt: Attempt<Kinds>) => AttemptInFlight,
     load: (inFlight: AttemptInFlight, launch: Launch) => EncodedTask,
     bridge: Bridge
   ) =>
-  (spec: Spec, launch: Launch): Effect.Effect<void> => {
-    const inFlight = fly(spec)
+  (attempt: Attempt<Kinds>, launch: Launch): Effect.Effect<void> => {
+    const inFlight = fly(attempt)
     const launcher: Launcher = {
       check: () => Effect.void,
       kill: Effect.void,
@@ -66,7 +64,7 @@ export const make =
     return Effect.map(Effect.either(capture.launch(launcher, launch, undefined)), (end) => {
       inFlight.say(
         outcomeOf(
-          spec,
+          attempt.spec,
           Either.map(end, (exit) => ofLastRun(inFlight, exit))
         )
       )

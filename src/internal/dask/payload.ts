@@ -1,8 +1,6 @@
 /** A payload as Python is given it: as JSON, in which nothing is lost or changed. */
 import { randomUUID } from "node:crypto"
-import type { Work } from "../../Driver.js"
-
-export type Python = Extract<Work, { readonly _tag: "python" }>
+import type { Python } from "../../Driver.js"
 
 export interface Wrong {
   readonly path: string

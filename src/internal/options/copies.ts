@@ -1,11 +1,6 @@
 /** What a queued task works with is its own: the caller may change what was given as soon as the task is accepted. */
 import type { Env, InputFile, Text } from "../../TaskOptions.js"
-
-/** Sets a key, which may be `__proto__`: assigning to that would set the prototype. */
-export const define = (record: object, key: string, value: unknown): void => {
-  if (key !== "__proto__") (record as Record<string, unknown>)[key] = value
-  else Object.defineProperty(record, key, { value, enumerable: true, writable: true, configurable: true })
-}
+import { define } from "../define.js"
 
 /** Longer bytes are copied once for all tasks that are given the same ones. */
 const long = 64 * 1024

@@ -1,6 +1,6 @@
 /** Defaults: what each may be, and one set over another. */
 import * as Duration from "effect/Duration"
-import { define } from "./copies.js"
+import { define } from "../define.js"
 import type { Checks, Refusal } from "./values.js"
 import { count, duration, fields, millisOf, text } from "./values.js"
 

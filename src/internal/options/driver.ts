@@ -54,8 +54,8 @@ const optional: Readonly<Record<string, Check>> = {
   linkImplicit: callback,
   boundedStop: some("kinds", kinds),
   reportsExecuting: flag,
-  ahead: prefetch,
-  kill: effect
+  prefetch,
+  forceStop: effect
 }
 /** What must be there, of either form. */
 const needed: Readonly<Record<string, Check>> = { type: text("a name", false), kinds: checkKinds }

@@ -4,7 +4,6 @@
  */
 import * as path from "node:path"
 import * as Either from "effect/Either"
-import * as Redacted from "effect/Redacted"
 import type { ChannelLoss, Time } from "../bridge/channel.js"
 import { Channel } from "../bridge/channel.js"
 import type { Message } from "../bridge/frame.js"
@@ -13,6 +12,7 @@ import { sourceOf } from "../sources.js"
 import { ended } from "./agentEnd.js"
 import { launchFailed } from "./exit.js"
 import type { Launch } from "./launcher.js"
+import { valueOf } from "./launcher.js"
 import type { FromAgent } from "./messages.js"
 import { isFromAgent } from "./messages.js"
 import type { End, ProcessHandle, Stream } from "./processHandle.js"
@@ -301,11 +301,8 @@ export const request = (running: ProcessHandle): { readonly header: object; read
   const part = (text: string | Uint8Array) => (typeof text === "string" ? text : blobs.push(text) - 1)
   const variables: Array<readonly [string, string | number | null]> = Object.entries(env)
   for (const name in program.env) {
-    const value = program.env[name]
-    variables.push([
-      name,
-      value === undefined ? null : part(Redacted.isRedacted(value) ? Redacted.value(value) : value)
-    ])
+    const value = valueOf(running.launch, name, program.env[name])
+    variables.push([name, value === undefined ? null : part(value)])
   }
   const header: Record<string, unknown> = {
     type: "launch",

@@ -14,7 +14,8 @@ export const launch = (
   launch: Launch,
   sandbox: string | undefined
 ): Effect.Effect<ProcessExit, LaunchFailure> => {
-  const { onChunk, overflow } = launch.program.capture
+  const { onChunk, program } = launch
+  const { overflow } = program.capture
   if (onChunk !== undefined) return told(launcher, launch, onChunk)
   return overflow === "spill" ? spilled(launcher, launch, sandbox) : launcher.launch(launch)
 }

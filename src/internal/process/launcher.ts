@@ -1,7 +1,9 @@
 /** What starts, watches and stops programs for a backend: an agent (agentLauncher.ts) or Node (nodeLauncher.ts). */
 import type * as Effect from "effect/Effect"
-import type { Early, Executable, ProcessExit } from "../../Driver.js"
+import * as Redacted from "effect/Redacted"
+import type { Early, Executable, LocalHooks, ProcessExit, Secrets, Variable } from "../../Driver.js"
 import type { ConfigurationError } from "../../Errors.js"
+import type { Text } from "../../TaskOptions.js"
 
 /** Why there is no exit to tell. */
 export interface LaunchFailure {
@@ -26,6 +28,10 @@ export interface Live {
 export interface Launch {
   readonly uid: string
   readonly program: Executable
+  /** The values of its secret variables. */
+  readonly secrets: Secrets
+  /** Takes what it prints while it runs. */
+  readonly onChunk: LocalHooks["onChunk"]
   /** Set in the program's environment unless the task says otherwise. */
   readonly env: Readonly<Record<string, string>>
   /** A directory to be made if it is not there. */
@@ -55,4 +61,12 @@ export interface Launcher {
   readonly launch: (launch: Launch) => Effect.Effect<ProcessExit, LaunchFailure>
   /** Kills all that it launched, and gives no grace to what is stopped from now on. */
   readonly kill: Effect.Effect<void>
+}
+
+/** What a variable of a program is set to; undefined removes it. Throws where the value of a secret is not here. */
+export const valueOf = ({ secrets }: Pick<Launch, "secrets">, name: string, value: Variable): Text | undefined => {
+  if (typeof value !== "object" || value instanceof Uint8Array) return value
+  const secret = secrets.get(name)
+  if (secret === undefined) throw new Error(`the variable ${name} is secret, and its value was not given with the spec`)
+  return Redacted.value(secret)
 }

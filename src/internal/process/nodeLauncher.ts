@@ -8,13 +8,13 @@
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
-import * as Redacted from "effect/Redacted"
 import type * as Scope from "effect/Scope"
 import type { Executable, ProcessExit } from "../../Driver.js"
 import type { ConfigurationErrorReason } from "../../Errors.js"
 import { ConfigurationError } from "../../Errors.js"
 import type { Text } from "../../TaskOptions.js"
 import type { Launch, Launcher, LaunchFailure } from "./launcher.js"
+import { valueOf } from "./launcher.js"
 import { Keeper } from "./nodeKeeper.js"
 import { ChildProcess } from "./nodeProcess.js"
 
@@ -60,7 +60,7 @@ export const check = ({
   if (rlimits !== undefined && Object.values(rlimits).some((limit) => limit !== undefined)) {
     return refuse("limits", "UnsupportedOption", agent)
   }
-  if (capture.onChunk !== undefined && capture.mergeStderr && capture.stdout === undefined) {
+  if (capture.streaming && capture.mergeStderr && capture.stdout === undefined) {
     const message =
       "only the launch agent can tell of merged streams while the program runs: install Python 3.8 or later"
     return refuse("capture.onChunk", "UnsupportedOption", message)
@@ -69,11 +69,12 @@ export const check = ({
   return Effect.void
 }
 
-const environment = (inherited: NodeJS.ProcessEnv, { env, program }: Launch): NodeJS.ProcessEnv => {
-  const all: NodeJS.ProcessEnv = Object.assign(Object.create(null), inherited, env) // __proto__ is a name, too
-  for (const [name, value] of Object.entries(program.env)) {
+const environment = (inherited: NodeJS.ProcessEnv, launch: Launch): NodeJS.ProcessEnv => {
+  const all: NodeJS.ProcessEnv = Object.assign(Object.create(null), inherited, launch.env) // __proto__ is a name, too
+  for (const [name, variable] of Object.entries(launch.program.env)) {
+    const value = valueOf(launch, name, variable)
     if (value === undefined) delete all[name]
-    else all[name] = Redacted.isRedacted(value) ? Redacted.value(value) : text(value)
+    else all[name] = text(value)
   }
   return all
 }

@@ -4,7 +4,7 @@
 import { randomUUID } from "node:crypto"
 import * as path from "node:path"
 import * as Effect from "effect/Effect"
-import type { Early, Executable, ProcessExit, Spec } from "../../Driver.js"
+import type { AttemptReporter, Executable, LocalHooks, ProcessExit, Spec } from "../../Driver.js"
 import { Outcome, taskError } from "../../Driver.js"
 import type { TaskError } from "../../Errors.js"
 import * as capture from "./capture.js"
@@ -17,25 +17,27 @@ export interface Surroundings {
   readonly sandboxes: string
   /** Milliseconds between TERM and KILL. */
   readonly grace: number
-  readonly started: () => void
-  /** Called with how it ended, when it was stopped. */
-  readonly stopped?: ((exit: ProcessExit) => void) | undefined
-  readonly early?: Early | undefined
 }
+
+/** What is used of the hooks of an attempt. */
+export type ProgramHooks = Pick<LocalHooks, "onChunk" | "secrets"> &
+  Pick<AttemptReporter, "early" | "stopped" | "unsafeExecuting">
 
 export const runExecutable = (
   launcher: Launcher,
   spec: Spec,
   program: Executable,
-  { early, grace, sandboxes, started, stopped }: Surroundings
+  hooks: ProgramHooks,
+  { grace, sandboxes }: Surroundings
 ): Effect.Effect<Outcome, TaskError> => {
+  const { early, stopped, unsafeExecuting } = hooks
   const sandbox = program.sandbox ? path.resolve(sandboxes, spec.uid) : undefined
   const place = (exit: ProcessExit) => (sandbox === undefined ? exit : { ...exit, sandboxPath: sandbox })
   let remains: ProcessExit | undefined
   const launch: Launch = {
-    ...launchOf(spec, program, sandbox),
+    ...launchOf(spec, program, hooks, sandbox),
     grace,
-    started,
+    started: unsafeExecuting,
     early,
     stopped: (exit) => {
       remains = exit
@@ -52,14 +54,17 @@ export const runExecutable = (
   )
 }
 
-/** What is asked of whoever starts the program, with its sandbox if it has one. */
+/** What is asked of whatever starts the program, with its sandbox if it has one. */
 export const launchOf = (
   spec: Spec,
   program: Executable,
+  { onChunk, secrets }: Pick<LocalHooks, "onChunk" | "secrets">,
   sandbox: string | undefined
 ): Omit<Launch, "grace" | "started"> => ({
   uid: spec.uid,
   program: prepared(placed(spec, program, sandbox)),
+  secrets,
+  onChunk,
   env: {
     RHAPSODY_TASK_UID: spec.uid,
     RHAPSODY_ATTEMPT: String(spec.attempt),

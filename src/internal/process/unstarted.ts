@@ -1,10 +1,11 @@
 /** Why a program could not be started, in the same words whoever starts it: what happened, to what, and what to do. */
 import * as fs from "node:fs"
 import * as path from "node:path"
-import * as Redacted from "effect/Redacted"
+import type { Variable } from "../../Driver.js"
 import type { Text } from "../../TaskOptions.js"
 import { launchFailed } from "./exit.js"
 import type { Launch, LaunchFailure } from "./launcher.js"
+import { valueOf } from "./launcher.js"
 import type { Failed } from "./messages.js"
 
 type Facts = Omit<Failed, "type" | "id">
@@ -88,9 +89,10 @@ const bytes = (value: Text): number => (typeof value === "string" ? Buffer.byteL
 
 /** Of what a program is given: the longest, and how long it is. */
 const longestOf = (
-  { env, program }: Launch,
+  launch: Launch,
   inherited: NodeJS.ProcessEnv
 ): { readonly longest: string; readonly size: number } => {
+  const { env, program } = launch
   const all: Array<readonly [string, number]> = [["executable", bytes(program.executable)]]
   program.args.forEach((arg, i) => {
     all.push([`args[${i}]`, bytes(arg)])
@@ -99,10 +101,8 @@ const longestOf = (
   for (const variables of [inherited, env, given]) {
     for (const name in variables) {
       if (variables !== given && name in given) continue
-      const value = variables[name]
-      if (value === undefined) continue
-      const text = (Redacted.isRedacted(value) ? Redacted.value(value) : value) as Text
-      all.push([`the variable ${name}`, bytes(name) + 1 + bytes(text)])
+      const value = valueOf(launch, name, variables[name] as Variable)
+      if (value !== undefined) all.push([`the variable ${name}`, bytes(name) + 1 + bytes(value)])
     }
   }
   const [longest, size] = all.reduce((most, one) => (one[1] > most[1] ? one : most))

@@ -138,24 +138,23 @@ export const make = Effect.fnUntraced(function* (options: Options) {
     cancelable,
     ...(settings === undefined ? {} : { settings }),
     lost: Deferred.await(lost),
-    check: ({ name, work }) => {
+    check: ({ name, work }, { handler }) => {
       const stub = byName.get(name)
       if (stub === undefined) {
         return work._tag === "function" ? Effect.void : Effect.fail(refuse("stubs", "WrongHandler", missing(name)))
       }
       // of other kinds than functions, a driver does not see the definition
-      const known = work._tag === "function" ? work.handler.task === stub.task : work._tag === stub.task.kind
+      const known = work._tag === "function" ? handler?.task === stub.task : work._tag === stub.task.kind
       const message = `the stub for ${name} belongs to another definition of that name; rename one of them`
       return known ? Effect.void : Effect.fail(refuse("stubs", "WrongHandler", message))
     },
-    run: (spec) => {
-      const { work } = spec
+    run: (spec, hooks) => {
       const stub = byName.get(spec.name)
       const answer =
         stub !== undefined
           ? outcomeOf(stub, spec)
-          : work._tag === "function"
-            ? work.handler.run(spec.payload, { uid: spec.uid, attempt: spec.attempt })
+          : spec.work._tag === "function"
+            ? Drivers.runHandler(spec, hooks)
             : Effect.dieMessage(missing(spec.name))
       return attempt(spec, answer, (exit) => Effect.succeed(Drivers.Outcome.exited(exit)))
     },

@@ -11,7 +11,7 @@ import { Output } from "../../../Output.js"
 import type { Any, Text } from "../../../Task.js"
 import type { Issue } from "../../codec.js"
 import { describe } from "../../describe.js"
-import { detailsOf } from "../../failureDetails.js"
+import { detailsOf, withoutSecrets } from "../../failureDetails.js"
 import type { Prepared, TaskRecord } from "./taskRecord.js"
 
 const encoder = new TextEncoder()
@@ -33,7 +33,7 @@ interface Facts {
 
 /** Of a task that has not ended: its details say what its program is. */
 export const taskError = (record: TaskRecord, reason: TaskErrorReason, facts: Facts = {}): TaskError => {
-  const program = record.prepared?.spec.work
+  const { prepared } = record
   // A stack would show this library alone, and hold what its frames hold: the payload.
   const limit = Error.stackTraceLimit
   Error.stackTraceLimit = 0
@@ -44,7 +44,10 @@ export const taskError = (record: TaskRecord, reason: TaskErrorReason, facts: Fa
     ...(facts.exitCode === undefined ? {} : { exitCode: facts.exitCode }),
     ...(facts.signal === undefined ? {} : { signal: facts.signal }),
     ...(facts.cause === undefined ? {} : { cause: facts.cause }),
-    details: program === undefined ? (facts.details ?? {}) : detailsOf(program, facts.details, facts.exit)
+    details:
+      prepared === undefined
+        ? (facts.details ?? {})
+        : detailsOf(prepared.spec.work, prepared.hooks.secrets, facts.details, facts.exit)
   })
   Error.stackTraceLimit = limit
   return error
@@ -64,7 +67,9 @@ export const backendError = (
 
 /** What a driver may say of a task's end; anything else that it fails with is a defect of the attempt. */
 export const driverFailure = (record: TaskRecord, error: unknown): TaskError | BackendError => {
-  if (isTaskError(error) || isBackendError(error)) return error
+  if (isBackendError(error)) return error
+  // a driver need not know the secrets to make an error of what a program printed
+  if (isTaskError(error)) return withoutSecrets(error, record.prepared?.hooks.secrets)
   const message = `its driver failed with ${describe(error)}`
   return taskError(record, "Defect", { details: { message }, cause: error })
 }

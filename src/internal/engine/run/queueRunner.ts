@@ -9,7 +9,7 @@ import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
 import * as Stream from "effect/Stream"
-import type { AttemptKey, Outcome, QueueDriver, Spec, Update } from "../../../Driver.js"
+import type { AttemptKey, LocalHooks, Outcome, QueueDriver, Spec, Update } from "../../../Driver.js"
 import { BackendError } from "../../../Errors.js"
 import * as Telemetry from "../observe/telemetry.js"
 import type { Scheduler } from "../scheduler/scheduler.js"
@@ -42,7 +42,8 @@ class AttemptInFlight {
   constructor(
     readonly record: TaskRecord,
     readonly prepared: Prepared,
-    readonly spec: Spec
+    readonly spec: Spec,
+    readonly hooks: LocalHooks
   ) {}
 
   get key(): AttemptKey {
@@ -81,7 +82,7 @@ export const make = (
   const submissions = Batcher.make<AttemptInFlight>((batch) => {
     for (const inFlight of batch) inFlight.phase = "sending"
     return Effect.matchCause(
-      Effect.suspend(() => driver.submit(batch.map(({ spec }) => spec))),
+      Effect.suspend(() => driver.submit(batch.map(({ hooks, spec }) => ({ spec, hooks })))),
       {
         onSuccess: () => batch.forEach(has),
         onFailure: (cause) => {
@@ -218,7 +219,12 @@ export const make = (
     record.timedOut = false
     record.stopped = true
     record.answered = false
-    const inFlight = new AttemptInFlight(record, prepared, Attempt.specOf(record, prepared))
+    const inFlight = new AttemptInFlight(
+      record,
+      prepared,
+      Attempt.specOf(record, prepared),
+      Attempt.hooksOf(record, prepared)
+    )
     attempts.set(record.uid, inFlight)
     submissions.add(inFlight)
     // only the wait is interruptible: what follows sees to its own

@@ -6,7 +6,7 @@ import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
-import type { AttemptReporter, Early, Outcome, ProcessExit, SlotDriver, Spec } from "../../../Driver.js"
+import type { Early, LocalHooks, Outcome, ProcessExit, SlotDriver, SlotHooks, Spec } from "../../../Driver.js"
 import type { BackendError, TaskError } from "../../../Errors.js"
 import type { HandlerService } from "../../../Task.js"
 import type { Scheduler } from "../scheduler/scheduler.js"
@@ -19,21 +19,24 @@ const typed = (record: TaskRecord, cause: Cause.Cause<unknown>): Cause.Cause<Tas
   Cause.map(cause, (error) => driverFailure(record, error))
 
 /** A service: its timeout ends when it is ready, and its end is a failure. */
-const serveWith =
-  (start: SlotDriver["serve"]) =>
-  (record: TaskRecord, prepared: Prepared, spec: Spec, ready: () => void): Effect.Effect<unknown, unknown> =>
-    start === undefined
-      ? Effect.dieMessage("a driver that runs services needs serve")
-      : Effect.scoped(
-          Effect.flatMap(start(spec), ({ exited, info }) =>
-            Effect.flatMap(decodeInfo(record, prepared.task, info), (decoded) => {
-              ready()
-              record.served = true
-              record.ready?.(decoded)
-              return exited
-            })
-          )
+const serve = (
+  driver: SlotDriver,
+  record: TaskRecord,
+  prepared: Prepared,
+  ready: () => void
+): Effect.Effect<unknown, unknown> =>
+  driver.serve === undefined
+    ? Effect.dieMessage("a driver that runs services needs serve")
+    : Effect.scoped(
+        Effect.flatMap(driver.serve(specOf(record, prepared), hooksOf(record, prepared)), ({ exited, info }) =>
+          Effect.flatMap(decodeInfo(record, prepared.task, info), (decoded) => {
+            ready()
+            record.served = true
+            record.ready?.(decoded)
+            return exited
+          })
         )
+      )
 
 /**
  * The handler as it runs for a task, whoever calls it: what it submits are the task's own, what it logs names the task.
@@ -48,15 +51,28 @@ const handlerOf = ({ name, span, token, uid }: TaskRecord, { run, task }: Handle
   }
 })
 
-/** What a driver gets. */
-export const specOf = (record: TaskRecord, { spec }: Prepared): Spec => {
-  const { work } = spec
-  return {
-    ...spec,
-    work: work._tag === "function" ? { _tag: "function", handler: handlerOf(record, work.handler) } : work,
-    uid: record.uid,
-    attempt: record.attempt
-  }
+/** The attempt as data. A literal, because it is made for each attempt: copying the fields one by one took longer. */
+export const specOf = ({ attempt, uid }: TaskRecord, { spec }: Prepared): Spec => ({
+  uid,
+  name: spec.name,
+  attempt,
+  payload: spec.payload,
+  work: spec.work,
+  resources: spec.resources,
+  priority: spec.priority,
+  settings: spec.settings,
+  after: spec.after,
+  links: spec.links,
+  inputs: spec.inputs,
+  outputs: spec.outputs
+})
+
+/** What of it lives in this process. */
+export const hooksOf = (record: TaskRecord, { hooks }: Prepared): LocalHooks => {
+  const { span } = record
+  const { handler, onChunk, secrets } = hooks
+  if (handler === undefined) return span === undefined ? hooks : { handler, onChunk, secrets, span }
+  return { handler: handlerOf(record, handler), onChunk, secrets, span }
 }
 
 /** Runs attempts. */
@@ -99,7 +115,7 @@ const earlyOf = (record: TaskRecord): Early => ({
   }
 })
 
-const silent: AttemptReporter = { executing: Effect.void, unsafeExecuting: () => {} }
+const silent = (): void => {}
 
 export const make = (
   driver: SlotDriver,
@@ -108,33 +124,41 @@ export const make = (
   grace: () => number
 ): Local => {
   const bounded = new Set(driver.boundedStop)
-  const serve = serveWith(driver.serve)
   /** Of each attempt that was told to stop: gives it the grace of now. */
   const stopping = new Set<() => void>()
 
   const run = (record: TaskRecord, prepared: Prepared) => {
     const spec = specOf(record, prepared)
-    const run = Effect.suspend(() => driver.run(spec, reportOf(record, spec)))
+    const run = Effect.suspend(() => driver.run(spec, slotHooksOf(record, prepared, spec)))
     return record.span === undefined ? run : Effect.withParentSpan(run, record.span)
   }
-  const reportOf = (record: TaskRecord, { attempt, work }: Spec): AttemptReporter => {
-    if (!driver.reportsExecuting && work._tag !== "executable") return silent
-    // an attempt that was left behind has nothing to say any more
+  const slotHooksOf = (record: TaskRecord, prepared: Prepared, { attempt, work }: Spec): SlotHooks => {
+    const { handler, onChunk, secrets, span } = hooksOf(record, prepared)
+    const reports = driver.reportsExecuting === true
+    // an attempt that was left behind has nothing to report any more
     const current = () => record.attempt === attempt && record.prepared !== undefined
-    const stopped = (exit: ProcessExit) => {
-      if (!current()) return
-      record.remains = exit
-      if (exit.survivors === true) record.stopped = false
-    }
-    if (!driver.reportsExecuting) return { ...silent, stopped }
-    const executing = () => {
-      if (current()) scheduler.executing(record)
-    }
+    const executing = reports
+      ? () => {
+          if (current()) scheduler.executing(record)
+        }
+      : silent
+    const stopped =
+      reports || work._tag === "executable"
+        ? (exit: ProcessExit) => {
+            if (!current()) return
+            record.remains = exit
+            if (exit.survivors === true) record.stopped = false
+          }
+        : undefined
     return {
-      executing: Effect.sync(executing),
+      handler,
+      onChunk,
+      secrets,
+      span,
+      executing: reports ? Effect.sync(executing) : Effect.void,
       unsafeExecuting: executing,
       stopped,
-      early: record.prefetched ? earlyOf(record) : undefined
+      early: reports && record.prefetched ? earlyOf(record) : undefined
     }
   }
 
@@ -239,7 +263,7 @@ export const make = (
     const { kind } = prepared.task
     if (kind === "service") {
       return supervised(record, bounded.has(kind), prepared.timeout, (ready) =>
-        Effect.mapErrorCause(serve(record, prepared, specOf(record, prepared), ready), (cause) => typed(record, cause))
+        Effect.mapErrorCause(serve(driver, record, prepared, ready), (cause) => typed(record, cause))
       )
     }
     if (bounded.has(kind)) return trusting(record, prepared)

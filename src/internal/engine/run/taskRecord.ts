@@ -3,7 +3,7 @@ import * as Effect from "effect/Effect"
 import type * as Fiber from "effect/Fiber"
 import { NodeInspectSymbol } from "effect/Inspectable"
 import type * as Tracer from "effect/Tracer"
-import type { ProcessExit, Spec } from "../../../Driver.js"
+import type { LocalHooks, ProcessExit, TaskSpec } from "../../../Driver.js"
 import type { BackendError, TaskError } from "../../../Errors.js"
 import type { Any, Submittable } from "../../../Task.js"
 import type { Handle } from "../../../TaskFiber.js"
@@ -17,7 +17,9 @@ export interface Prepared {
   readonly instance: Submittable
   /** As the definition's own functions see it: with its defaults, not encoded. */
   readonly payload: unknown
-  readonly spec: Omit<Spec, "uid" | "attempt">
+  readonly spec: TaskSpec
+  /** What the driver gets beside the spec. */
+  readonly hooks: LocalHooks
   readonly retry: Policy | undefined
   /** Milliseconds. */
   readonly timeout: number | undefined

@@ -1,5 +1,5 @@
 /** Options that would be ignored are refused: those that a kind has no use for, and those that a driver does not honour. */
-import type { AnyDriver, Executable, HonouredOption, Work } from "../../../Driver.js"
+import type { AnyDriver, Executable, HonouredOption, Resources, Work } from "../../../Driver.js"
 import type * as Task from "../../../Task.js"
 import { defaultCaptureLimit } from "../../../TaskOptions.js"
 import type { Refusal } from "../../options/values.js"
@@ -45,7 +45,7 @@ const asked: ReadonlyArray<readonly [option: HonouredOption, field: string, asks
   ["mergeStderr", "capture.mergeStderr", ({ capture }) => capture.mergeStderr],
   ["overflow", "capture.overflow", ({ capture }) => capture.overflow !== "fail"],
   ["overflow", "capture.limit", ({ capture }) => capture.limit !== defaultCaptureLimit],
-  ["onChunk", "capture.onChunk", ({ capture }) => capture.onChunk !== undefined],
+  ["onChunk", "capture.onChunk", ({ capture }) => capture.streaming],
   ["preExec", "preExec", ({ preExec }) => preExec.length > 0],
   ["sandbox", "sandbox", ({ sandbox }) => sandbox],
   ["rlimits", "rlimits", ({ rlimits }) => asksFor(rlimits)],
@@ -63,7 +63,7 @@ export const checkHonoured = (
   { honours = nothing, type }: AnyDriver,
   task: string,
   program: Work,
-  resources: Task.Resources
+  resources: Resources
 ): Refusal => {
   const unsupported = (field: string) =>
     refuse(
