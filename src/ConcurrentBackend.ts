@@ -91,12 +91,12 @@ type Settings = { readonly forceKillAfter?: number | undefined }
 const honours: ReadonlyArray<Driver.HonouredOption> = Driver.programOptions
 
 const run =
-  (launcher: Launcher, forceKillAfter: number, sandboxes: string): Driver.SlotDriver<Kinds>["run"] =>
+  (launcher: Launcher, forceKillAfter: number, sandboxRoot: string): Driver.SlotDriver<Kinds>["run"] =>
   (spec, hooks) => {
     const { work } = spec
     if (work._tag === "function") return Effect.zipRight(hooks.executing, Driver.runHandler(spec, hooks))
     const own = (spec.settings as Settings | undefined)?.forceKillAfter
-    return runExecutable(launcher, spec, work, hooks, { sandboxes, grace: own ?? forceKillAfter })
+    return runExecutable(launcher, spec, work, hooks, { sandboxRoot, grace: own ?? forceKillAfter })
   }
 
 const checks: Checks<Options> = {

@@ -186,7 +186,7 @@ export interface DefinitionOptions<in E = unknown> {
   /**
    * `true`: the task gets a new directory of its own, for all its attempts, so that a retry goes on from what the attempt
    * before left there. It is its cwd unless the task names one, and it is kept. Its path is in RHAPSODY_SANDBOX and in
-   * `Output.sandboxPath`. It is named by the uid, in a directory of this backend instance below `sandboxes`.
+   * `Output.sandboxPath`. It is named by the uid, in a directory of this backend instance below `sandboxRoot`.
    */
   readonly sandbox?: boolean | undefined
   readonly rlimits?: Rlimits | undefined

@@ -19,7 +19,7 @@ export const ServiceTypeId = "~effect-rhapsody/Task/Service" as const
 
 export const handlerTag = (name: string) => Context.GenericTag<any, HandlerService>(`effect-rhapsody/Handler/${name}`)
 
-// Payloads and options may hold secrets: whatever prints an instance sees its name and uid alone.
+// Payloads and options may hold secrets: a printed instance shows its name and uid alone.
 class Unit {
   constructor(
     readonly task: Any,

@@ -1,4 +1,4 @@
-/** What does not fit a schema, as our errors tell it. */
+/** What does not fit a schema, as our errors report it. */
 import * as ParseResult from "effect/ParseResult"
 
 export interface FirstIssue {

@@ -18,7 +18,7 @@ overBoth("lines for bash", ({ launcher, provide }) => {
       const cwd = yield* directory
       fs.mkdirSync(join(cwd, "below"))
       fs.writeFileSync(join(cwd, "activate"), "export SOURCED='from a file'\nfunction module() { export $1=loaded; }\n")
-      const prepare = [
+      const preExec = [
         "source ./activate",
         "module NAME",
         "local_one=1",
@@ -27,27 +27,25 @@ overBoth("lines for bash", ({ launcher, provide }) => {
         "unset GONE"
       ]
       const script = `echo "$SOURCED, $NAME, $TOLD, \${GONE-none}, \${local_one-none}, \${rhapsody_status-none}"; pwd -P`
-      const output = yield* stdoutOf(sh(script, { cwd, preExec: prepare, env: { GONE: "there" } }))
+      const output = yield* stdoutOf(sh(script, { cwd, preExec, env: { GONE: "there" } }))
       assert.strictEqual(output, `from a file, loaded, 1, none, none, none\n${join(cwd, "below")}\n`)
     }).pipe(backend)
   )
 
   it.scopedLive("change nothing of the program's arguments, its input and its end", () =>
     Effect.gen(function* () {
-      const prepare = ["export X=1"]
+      const preExec = ["export X=1"]
       const args = ["", "a b", "$HOME", "`id`", "'", '"', "*", "-n", "--", "line\nbreak", "ü"]
-      const printed = yield* stdoutOf(command({ executable: "printf", args: ["%s\\0", ...args] }, { preExec: prepare }))
+      const printed = yield* stdoutOf(command({ executable: "printf", args: ["%s\\0", ...args] }, { preExec }))
       assert.deepStrictEqual(printed.split("\0").slice(0, -1), args)
-      const input = yield* ExecutionBackend.execute(
-        command({ executable: "cat", stdin: notUtf8 }, { preExec: prepare })
-      )
+      const input = yield* ExecutionBackend.execute(command({ executable: "cat", stdin: notUtf8 }, { preExec }))
       assert.deepStrictEqual(Buffer.from(input.stdoutBytes), Buffer.from(notUtf8))
       const path = yield* program(join(yield* directory, "-a ; b"), "echo $0")
-      assert.strictEqual(yield* stdoutOf(command({ executable: path }, { preExec: prepare })), `${path}\n`)
-      assert.strictEqual((yield* taskError(sh("exit 77", { preExec: prepare }))).exitCode, 77)
-      assert.strictEqual((yield* taskError(sh("kill -9 $$", { preExec: prepare }))).signal, "SIGKILL")
+      assert.strictEqual(yield* stdoutOf(command({ executable: path }, { preExec })), `${path}\n`)
+      assert.strictEqual((yield* taskError(sh("exit 77", { preExec }))).exitCode, 77)
+      assert.strictEqual((yield* taskError(sh("kill -9 $$", { preExec }))).signal, "SIGKILL")
       if (launcher === "agent") {
-        const bytes = command({ executable: "printf", args: [notUtf8] }, { preExec: prepare })
+        const bytes = command({ executable: "printf", args: [notUtf8] }, { preExec })
         assert.deepStrictEqual(Buffer.from((yield* ExecutionBackend.execute(bytes)).stdoutBytes), Buffer.from(notUtf8))
       }
     }).pipe(backend)
@@ -57,15 +55,15 @@ overBoth("lines for bash", ({ launcher, provide }) => {
     Effect.gen(function* () {
       const bin = yield* directory
       yield* program(join(bin, "gromacs"), "echo this one")
-      const prepare = [`PATH=${bin}:$PATH`]
-      assert.strictEqual(yield* stdoutOf(command({ executable: "gromacs" }, { preExec: prepare })), "this one\n")
+      const preExec = [`PATH=${bin}:$PATH`]
+      assert.strictEqual(yield* stdoutOf(command({ executable: "gromacs" }, { preExec })), "this one\n")
       // it is the shell that finds no program then
-      const missing = yield* taskError(command({ executable: "no-such-program" }, { preExec: prepare }))
+      const missing = yield* taskError(command({ executable: "no-such-program" }, { preExec }))
       assert.deepStrictEqual([missing.reason, missing.details["errno"]], ["LaunchFailed", "ENOENT"])
-      assert.include(missing.message, "no-such-program: the shell does not find it after the prepare lines")
+      assert.include(missing.message, "no-such-program: the shell does not find it after the lines of preExec")
       const text = join(bin, "text")
       fs.writeFileSync(text, "")
-      const refused = yield* taskError(command({ executable: text }, { preExec: prepare }))
+      const refused = yield* taskError(command({ executable: text }, { preExec }))
       assert.deepStrictEqual([refused.reason, refused.details["errno"]], ["LaunchFailed", "EACCES"])
       assert.include(refused.message, `${text}: the shell cannot execute it; make it executable`)
     }).pipe(backend)
@@ -74,13 +72,13 @@ overBoth("lines for bash", ({ launcher, provide }) => {
   it.scopedLive("end with the first that fails, by its number and with its code", () =>
     Effect.gen(function* () {
       const cwd = yield* directory
-      const fails = (prepare: ReadonlyArray<string>) => taskError(sh("touch ran", { cwd, preExec: prepare }))
+      const fails = (preExec: ReadonlyArray<string>) => taskError(sh("touch ran", { cwd, preExec }))
       const error = yield* fails(["true", "echo no such module >&2; (exit 3)", "touch later"])
       assert.deepStrictEqual([error.reason, error.exitCode], ["LaunchFailed", 3])
-      assert.match(error.message, /could not be started: prepare\[1\] failed with code 3\n/)
+      assert.match(error.message, /could not be started: preExec\[1\] failed with code 3\n/)
       assert.match(error.message, /its stderr ends with:\nno such module$/)
-      assert.strictEqual(error.details["prepare"], 1)
-      for (const [prepare, exitCode] of [
+      assert.strictEqual(error.details["preExec"], 1)
+      for (const [preExec, exitCode] of [
         [["false # true"], 1],
         [["true", "false \\"], 1],
         [["return"], 2],
@@ -92,7 +90,7 @@ overBoth("lines for bash", ({ launcher, provide }) => {
         [["if true; then"], 2],
         [["set -u", "echo $not_there"], 127]
       ] as const) {
-        assert.strictEqual((yield* fails(prepare)).exitCode, exitCode, prepare.join("; "))
+        assert.strictEqual((yield* fails(preExec)).exitCode, exitCode, preExec.join("; "))
       }
       assert.deepStrictEqual(fs.readdirSync(cwd), [])
     }).pipe(backend)
@@ -114,14 +112,14 @@ overBoth("lines for bash", ({ launcher, provide }) => {
         "builtin() { :; }"
       ]) {
         const error = yield* taskError(sh("touch ran", { cwd, preExec: ["true", line] }))
-        assert.deepStrictEqual([error.reason, error.exitCode, error.details["prepare"]], ["LaunchFailed", 0, 1], line)
-        assert.include(error.message, "prepare[1] ended the shell with code 0 before the program", line)
+        assert.deepStrictEqual([error.reason, error.exitCode, error.details["preExec"]], ["LaunchFailed", 0, 1], line)
+        assert.include(error.message, "preExec[1] ended the shell with code 0 before the program", line)
       }
       // a code that is a success of the program is none of a line
       const Three = Task.executable("Three", { exitCodes: [0, 3], command: () => ({ executable: "true" }) })
       assert.strictEqual((yield* taskError(Three.make(undefined, { preExec: ["exit 3"] }))).reason, "LaunchFailed")
       const killed = yield* taskError(sh("touch ran", { cwd, preExec: ["true", "true", "kill -9 $$"] }))
-      assert.deepStrictEqual([killed.reason, killed.signal, killed.details["prepare"]], ["LaunchFailed", "SIGKILL", 2])
+      assert.deepStrictEqual([killed.reason, killed.signal, killed.details["preExec"]], ["LaunchFailed", "SIGKILL", 2])
       assert.deepStrictEqual(fs.readdirSync(cwd), ["exits"])
     }).pipe(backend)
   )
@@ -161,9 +159,9 @@ overBoth("lines for bash", ({ launcher, provide }) => {
     Effect.gen(function* () {
       const path = join(yield* directory, "in")
       fs.writeFileSync(path, "from a file\n")
-      const prepare = ["read -r line || line=nothing", "export SEEN=$line; cat; exec < /dev/null"]
+      const preExec = ["read -r line || line=nothing", "export SEEN=$line; cat; exec < /dev/null"]
       const read = (stdin: unknown) =>
-        stdoutOf(command({ executable: "sh", args: ["-c", "echo $SEEN; cat"], stdin }, { preExec: prepare }))
+        stdoutOf(command({ executable: "sh", args: ["-c", "echo $SEEN; cat"], stdin }, { preExec }))
       assert.strictEqual(yield* read("the input\n"), "nothing\nthe input\n")
       assert.strictEqual(yield* read({ file: path }), "nothing\nfrom a file\n")
       assert.strictEqual(yield* read(undefined), "nothing\n")
@@ -185,14 +183,14 @@ overBoth("lines for bash", ({ launcher, provide }) => {
   it.live("may be none, comments, or of several lines", () =>
     Effect.gen(function* () {
       assert.strictEqual(yield* stdoutOf(sh("echo a", { preExec: [] })), "a\n")
-      const prepare = [
+      const preExec = [
         "# a comment",
         "",
         "for i in 1 2; do\n  export X=$X$i\ndone",
         "cat <<END\nhere $X\nEND",
         "true \\"
       ]
-      assert.strictEqual(yield* stdoutOf(sh("echo $X", { preExec: prepare })), "here 12\n12\n")
+      assert.strictEqual(yield* stdoutOf(sh("echo $X", { preExec })), "here 12\n12\n")
     }).pipe(backend)
   )
 
@@ -223,8 +221,8 @@ overBoth("lines for bash", ({ launcher, provide }) => {
   it.scopedLive("are stopped with the task", () =>
     Effect.gen(function* () {
       const [{ alive, env }, { path, take }] = [yield* marked, yield* inbox]
-      const prepare = [`sleep 1000 & echo ready > ${path}`, "sleep 1000"]
-      const fiber = yield* ExecutionBackend.submit(sh("true", { env, preExec: prepare }))
+      const preExec = [`sleep 1000 & echo ready > ${path}`, "sleep 1000"]
+      const fiber = yield* ExecutionBackend.submit(sh("true", { env, preExec }))
       assert.strictEqual(yield* take, "ready")
       yield* Fiber.interrupt(fiber)
       assert.deepStrictEqual(yield* alive, [])

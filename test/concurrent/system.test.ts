@@ -87,7 +87,7 @@ overBoth("limits and niceness", ({ launcher, provide }) => {
       const follow = yield* statesOf
       const error = yield* taskError(sh("true", { rlimits: { coreSize: 0, openFiles: 2 ** 50 } }))
       assert.strictEqual(error.reason, "LaunchFailed")
-      assert.match(error.message, /limits\.openFiles cannot be set/)
+      assert.match(error.message, /its rlimits\.openFiles cannot be set/)
       const changes = yield* follow(error.taskUid)
       assert.deepStrictEqual(
         changes.map(({ state }) => state),

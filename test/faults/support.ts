@@ -83,7 +83,7 @@ export const overOneAgent = (options: {
       concurrency: 100,
       reportsExecuting: true,
       boundedStop: ["executable"],
-      run: (spec, hooks) => runExecutable(launcher, spec, spec.work, hooks, { grace: 300, sandboxes: "/nowhere" })
+      run: (spec, hooks) => runExecutable(launcher, spec, spec.work, hooks, { grace: 300, sandboxRoot: "/nowhere" })
     })
   )
   return Effect.provide(Layer.orDie(Layer.unwrapScoped(Effect.map(driver, (driver) => Backend.layer(driver)))))

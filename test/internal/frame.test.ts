@@ -84,7 +84,7 @@ describe("frames", () => {
     ["without room for a header", Buffer.from([3, 0, 0, 0, 0, 0, 0])],
     ["with a header longer than itself", Buffer.from([6, 0, 0, 0, 9, 0, 0, 0, 123, 125])],
     ["with a header that is no JSON", Buffer.from([6, 0, 0, 0, 2, 0, 0, 0, 123, 124])],
-    ["with bytes that its header does not tell of", Buffer.from([7, 0, 0, 0, 2, 0, 0, 0, 123, 125, 1])]
+    ["with bytes that its header does not list", Buffer.from([7, 0, 0, 0, 2, 0, 0, 0, 123, 125, 1])]
   ])("%s are no frames", (_, bytes) => {
     assert.throws(() => decodeIn(bytes, []))
   })

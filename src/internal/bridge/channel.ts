@@ -1,9 +1,9 @@
 /**
  * A process that speaks in frames over its standard streams: start, handshake, messages both ways, heartbeat, end.
- * Callbacks only; who uses it makes Effects of them.
+ * Callbacks only; its user makes Effects of them.
  *
- * Whoever is silent for too long is taken for dead. That is measured in real time, for it concerns real processes: a
- * `TestClock` does not move it.
+ * A side that is silent for too long is taken for dead. Silence is measured in real time, because it concerns real
+ * processes: a `TestClock` does not move it.
  */
 import type { ChildProcess } from "node:child_process"
 import { spawn } from "node:child_process"
@@ -105,7 +105,7 @@ export class Channel {
       this.lose({ reason: "NotStarted", message: cause.message })
     })
     if (this.child.pid === undefined) return
-    stdin!.on("error", () => {}) // its end is told by the exit
+    stdin!.on("error", () => {}) // the exit reports its end
     stdout!.on("error", () => {})
     stdin!.write(source)
     this.send({ type: "hello", protocol, ...options.hello })
@@ -150,7 +150,7 @@ export class Channel {
     if (this.out.length === 1) queueMicrotask(() => this.flush())
   }
 
-  /** Whether it answers. Its loss is told a little later, with what it said last. */
+  /** Whether it answers. Its loss is reported a little later, with what it printed last. */
   get alive(): boolean {
     return this.open && !this.over && !this.exited && !this.ended
   }
@@ -236,7 +236,7 @@ export class Channel {
     this.hangUp()
   }
 
-  /** Both are continued, for who is stopped ends nothing; what they do not end in time is ended from here. */
+  /** Both are continued, because a stopped process ends nothing; what they do not end in time is ended from here. */
   private hangUp(): void {
     this.stopTimer()
     this.out = []

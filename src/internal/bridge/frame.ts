@@ -2,11 +2,11 @@
  * Frames between this program and a Python one: frame.py is the other side.
  *
  * A frame is a 4-byte length of what follows, a 4-byte length of its header (both little endian), the header (JSON,
- * one object) and the bytes that JSON cannot express, whose lengths the header tells as `blobs`.
+ * one object) and the bytes that JSON cannot express, whose lengths the header has as `blobs`.
  */
 import { Buffer } from "node:buffer"
 
-/** Told by both sides when they meet; sides of different numbers part. */
+/** Version of the protocol. Both sides send theirs first; when they differ, the connection ends. */
 export const protocol = 1
 
 /** Bytes of the longest frame. */
@@ -73,13 +73,13 @@ export class Decoder {
 const split = (header: unknown, buffer: Buffer, from: number, end: number): ReadonlyArray<Uint8Array> => {
   const sizes = (header as { readonly blobs?: unknown }).blobs
   if (sizes === undefined && from === end) return noBlobs
-  if (!Array.isArray(sizes)) throw new RangeError("bytes that its header does not tell of")
+  if (!Array.isArray(sizes)) throw new RangeError("bytes that its header does not list")
   let at = from
   const blobs = sizes.map((size: number) => {
     const blob = new Uint8Array(buffer.subarray(at, at + size))
     at += size
     return blob
   })
-  if (at !== end) throw new RangeError("blobs of another length than their header tells")
+  if (at !== end) throw new RangeError("blobs of another length than their header lists")
   return blobs
 }

@@ -28,7 +28,7 @@ const without = (loses: (u: unknown) => string | undefined) =>
 const record = <A>(of: Schema.Schema<A>): Schema.Schema<{ readonly [name: string]: A }> =>
   Schema.compose(without(losesOwn), Schema.Record({ key: Schema.String, value: of }).annotations(must("a dictionary")))
 
-/** A number is seconds, as everywhere in the original. */
+/** A number is seconds, as everywhere in RHAPSODY. */
 export const toDuration = (time: number | string): Option.Option<Duration.Duration> =>
   Option.filter(typeof time === "number" ? Option.some(Duration.seconds(time)) : Duration.decodeUnknown(time), (_) =>
     Duration.greaterThan(_, Duration.zero)

@@ -16,7 +16,7 @@ const given = (value: unknown) => value !== undefined && value !== null
 const some = <K extends string, A>(key: K, value: A | null | undefined): { readonly [k in K]?: A } =>
   value === undefined || value === null ? {} : ({ [key]: value } as { readonly [k in K]?: A })
 
-/** The original's dictionaries write out what is empty, so only what says something is out of place. */
+/** RHAPSODY's dictionaries write out what is empty, so only a value that says something is out of place. */
 const says = (value: unknown) => given(value) && (typeof value !== "object" || Object.keys(value!).length > 0)
 
 const onlyFor = (dictionary: TaskDict, keys: ReadonlyArray<keyof TaskDict>, message: string): Wrong => {

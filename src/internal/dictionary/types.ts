@@ -8,7 +8,7 @@ export type Instance = Task.Instance<unknown, never, ExecutionBackend<"executabl
 /** What the dictionary of a program becomes: a layer that runs programs is enough, such as `ConcurrentBackend`. */
 export type ProgramInstance = Task.Instance<string, never, ExecutionBackend<"executable">>
 
-/** A key of the original that this version has no meaning for: only what says "not that" is taken. */
+/** A key of RHAPSODY that has no meaning here: only values that mean "not given" are taken. */
 export type NotHere = null | undefined | false | readonly []
 
 /** What a task needs, as `Task.Resources`. */
@@ -46,7 +46,7 @@ export interface TaskDict {
   readonly uid?: string | null | undefined
   /** A program: a path, or a name that is looked up in PATH. */
   readonly executable?: string | null | undefined
-  /** Of a program, each a text: a number is refused, for how to write it is yours to say. Default: none. */
+  /** Of a program, each a text: a number is refused, because there are several ways to write it. Default: none. */
   readonly arguments?: ReadonlyArray<string> | null | undefined
   /** A Python function by reference, `"package.module:callable"`. */
   readonly function?: string | null | undefined

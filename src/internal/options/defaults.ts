@@ -37,7 +37,7 @@ export const defaultChecks: Checks<Values> = {
 /** Names the default: `Defaults.maxWorkers`. */
 export const checkDefaults = (given: unknown): Refusal => fields(defaultChecks, "one of Defaults")("Defaults", given)
 
-/** What is undefined says nothing. What is wrong stays as it is, for whoever reads it to refuse. */
+/** What is undefined says nothing. What is wrong stays as it is: the reader of the option refuses it. */
 export const over = (values: Values, some: Given): Values => {
   const all = { ...values }
   for (const [key, value] of Object.entries(some)) {

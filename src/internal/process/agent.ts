@@ -1,5 +1,5 @@
 /**
- * One launch agent: a process that starts programs, watches them and tells how they ended (agent.py). Callbacks only;
+ * One launch agent: a process that starts programs, watches them and reports how they ended (agent.py). Callbacks only;
  * the launcher makes Effects of them.
  */
 import * as path from "node:path"
@@ -56,11 +56,11 @@ export const agentSource = (): string => (source ??= sourceOf("bridge/frame", ..
 
 /** A program that this process's agent was asked to start. */
 export class AgentProgram implements ProcessHandle {
-  /** Output told before its end. */
+  /** Output reported before its end. */
   readonly chunks: Record<Stream, Array<Uint8Array>> = { stdout: [], stderr: [] }
   input: Uint8Array | undefined
   sent = 0
-  /** It was told to stop. */
+  /** It was asked to stop. */
   unwanted = false
   end: End | undefined
   /** Its end, once something that was said of it could not be used: it is stopped, and ends with this. */
@@ -99,7 +99,7 @@ export class AgentProgram implements ProcessHandle {
     this.listener = listener
   }
 
-  tell(): void {
+  notify(): void {
     this.listener?.()
   }
 }
@@ -143,7 +143,7 @@ export class Agent {
     })
   }
 
-  /** Starts a program, or tells at once why that cannot be asked. */
+  /** Asks the agent to start a program; one that cannot be asked for has its end at once, with the reason. */
   start(launch: Launch): AgentProgram {
     const running = new AgentProgram(this, ++this.serial, launch)
     if (!this.channel.alive) {
@@ -166,13 +166,13 @@ export class Agent {
     this.running.set(running.id, running)
     launch.early?.listen((type) => {
       this.channel.send({ type, id: running.id })
-      // whoever comes before it may free the slot that it would take in this very turn
+      // a program that comes before it may free, in this very turn, the slot that it would take
       if (type === "hold") this.channel.flush()
     })
     return running
   }
 
-  /** TERM, KILL after `grace` milliseconds; its end tells that it is gone. */
+  /** TERM, KILL after `grace` milliseconds; its end reports that it is gone. */
   cancel(running: AgentProgram, grace: number): void {
     running.unwanted = true
     this.channel.send({ type: "cancel", id: running.id, grace: Math.min(grace, longest) })
@@ -205,7 +205,7 @@ export class Agent {
     running.end = end
     this.running.delete(running.id)
     if (this.running.size === 0) this.channel.ref(false)
-    running.tell()
+    running.notify()
   }
 
   /** What is wrong about one program ends that one; a message about none of them may have been the end of any. */
@@ -312,7 +312,7 @@ export const request = (running: ProcessHandle): { readonly header: object; read
     env: variables,
     limit: capture.limit
   }
-  // the agent is where this process was, and can be there even where nobody may enter any more
+  // the agent is where this process was, and can be there even where no process may enter any more
   if (running.cwd !== running.home) header["cwd"] = running.cwd
   if (stdin !== undefined) {
     if (typeof stdin === "string" || stdin instanceof Uint8Array) {

@@ -2,7 +2,7 @@
 import * as Either from "effect/Either"
 import { concat, tailOf } from "./exit.js"
 import type { Ended } from "./messages.js"
-import { notReached } from "./prepare.js"
+import { notReached } from "./preExec.js"
 import type { End, ProcessHandle, Stream } from "./processHandle.js"
 
 const nothing = new Uint8Array()

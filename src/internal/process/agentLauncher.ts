@@ -1,10 +1,11 @@
 /**
  * Launches through agents: processes that start programs, watch them exactly and leave nothing behind, whether this
- * process or an agent dies. Two share the work, for whoever starts a program waits until the system has done it.
+ * process or an agent crashes. Two share the work, because the process that starts a program waits until the system has
+ * started it.
  *
  * Limits, by design: a process that forks twice, leaves its session, clears its environment and closes its output while
- * other programs run beside its own lives until the last of those has ended; peak memory is never told below that of
- * the agent, about 11 MB, for the system counts it in.
+ * other programs run beside its own lives until the last of those has ended; peak memory is never reported
+ * below that of the agent, about 11 MB, because the system counts it in.
  */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
@@ -26,7 +27,7 @@ export interface Options {
 }
 
 const defaultSilence = 15_000
-/** Long, for a program that computes for minutes without pause, or stands in a debugger, is not dead. */
+/** Long, because a program that computes for minutes without pause, or stands in a debugger, is not dead. */
 const defaultOrchestratorSilence = 600_000
 
 /** Fails with why no agent could be started: then nothing is left of it. */
@@ -145,7 +146,7 @@ class Pool {
         }
       )
     } catch (cause) {
-      // Node throws where the system refuses a process for some reasons, and tells others later
+      // Node throws where the system refuses a process for some reasons, and reports others later
       queueMicrotask(() =>
         this.opened(undefined, { reason: "NotStarted", message: (cause as Error).message, stopped: true })
       )

@@ -16,17 +16,17 @@ export const launch = (
 ): Effect.Effect<ProcessExit, LaunchFailure> => {
   const { onChunk, program } = launch
   const { overflow } = program.capture
-  if (onChunk !== undefined) return told(launcher, launch, onChunk)
+  if (onChunk !== undefined) return streamed(launcher, launch, onChunk)
   return overflow === "spill" ? spilled(launcher, launch, sandbox) : launcher.launch(launch)
 }
 
-/** It printed more than it may: no failure, for its exit is known. */
+/** It printed more than it may: no failure, because its exit is known. */
 class TooMuch {
   constructor(readonly stream: Stream) {}
 }
 
 /** One piece after the other, in the order of coming; kept for the result as well, as the limit allows. */
-const told = (
+const streamed = (
   launcher: Launcher,
   launch: Launch,
   onChunk: (chunk: OutputChunk) => Effect.Effect<void>
@@ -37,7 +37,7 @@ const told = (
     let tooMuch: TooMuch | undefined
     /** How it ended: by itself, or because it printed too much. */
     let ended: ProcessExit = { signal: "SIGKILL" }
-    /** Nobody takes any more: what still comes must hold nobody up. */
+    /** No chunk is taken any more: what still comes must hold up neither the program nor its launcher. */
     let over = false
     const keep = ({ bytes, stream }: OutputChunk): void => {
       // of what is stopped already it is no matter any more
@@ -62,7 +62,7 @@ const told = (
           const { chunk, taken } = given
           keep(chunk)
           if (tooMuch !== undefined) return Effect.fail(tooMuch)
-          // whoever does not let himself be interrupted must not hold the program
+          // an `onChunk` that cannot be interrupted must not hold up the program
           return Effect.zipRight(
             Effect.disconnect(Effect.suspend(() => onChunk(chunk))),
             Effect.suspend(() => {
@@ -92,7 +92,7 @@ const told = (
           },
           stopped: (exit) => {
             if (tooMuch === undefined) launch.stopped?.(whole(exit))
-            else ended = { ...exit, exitCode: undefined, signal: "SIGKILL" } // whatever it made of that
+            else ended = { ...exit, exitCode: undefined, signal: "SIGKILL" } // however the program reacted to being stopped
           },
           get grace() {
             return tooMuch === undefined ? launch.grace : 0

@@ -4,7 +4,7 @@ import { lives, processes } from "../processTable.js"
 /** From when on, in milliseconds, the process table is read: before, the group may only not be reaped yet. */
 const zombieGrace = 7
 
-/** The dead that are not reaped yet still are in their group; the table tells them apart. True where there is none. */
+/** Processes that are dead and not reaped yet are still in their group: the process table shows which those are. True where there is no table. */
 const groupLives = (group: number): boolean => {
   try {
     return [...processes().values()].some((stat) => stat.group === group && lives(stat))

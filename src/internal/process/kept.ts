@@ -1,7 +1,7 @@
 /** What is kept of a stream as it comes: its beginning up to a limit, and the end of what is beyond. */
 import { concat, tailOf, tailSize } from "./exit.js"
 
-/** Shorter pieces than this are joined, for a program may print byte by byte. */
+/** Shorter pieces than this are joined, because a program may print byte by byte. */
 const short = 4096
 /** How many of them wait for that. */
 const many = 256

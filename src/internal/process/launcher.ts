@@ -5,9 +5,9 @@ import type { Early, Executable, LocalHooks, ProcessExit, Secrets, Variable } fr
 import type { ConfigurationError } from "../../Errors.js"
 import type { Text } from "../../TaskOptions.js"
 
-/** Why there is no exit to tell. */
+/** Why there is no exit to report. */
 export interface LaunchFailure {
-  /** `Lost`: who watched the program died, and the program with it. */
+  /** `Lost`: the process that watched the program crashed, and the program with it. */
   readonly reason: "LaunchFailed" | "Lost"
   readonly details: Readonly<Record<string, unknown>>
   readonly cause?: unknown

@@ -24,7 +24,7 @@ export const Failed = Schema.Struct({
   size: Schema.optional(Schema.Number)
 })
 
-/** It is to be cancelled, and there is nothing of it: it was handed over early and not started, or its end was told. */
+/** It is to be cancelled, and there is nothing of it: it was handed over early and not started, or its end was reported. */
 const Dropped = Schema.Struct({ type: Schema.Literal("dropped"), id: Id })
 
 /** What was asked about it cannot be done; if it runs, it is killed. */
@@ -58,7 +58,7 @@ export const Ended = Schema.Struct({
   survivors: Schema.optional(Schema.Boolean),
   /** In its place this one was started, which had been handed over early. */
   next: Schema.optional(Id),
-  /** What its shell reported, which did not come to the program (prepare.ts). */
+  /** What its shell reported, which did not come to the program (preExec.ts). */
   unreached: Schema.optional(Schema.String),
   /** Of that one. */
   pid: Schema.optional(Schema.Int),
@@ -71,5 +71,5 @@ export type Ended = typeof Ended.Type
 export type FromAgent = typeof FromAgent.Type
 export const FromAgent = Schema.Union(Started, Failed, Dropped, Garbled, Output, Need, Ended)
 
-/** Fast, for each program costs two of them. */
+/** Fast, because each program costs two of them. */
 export const isFromAgent: (u: unknown) => u is FromAgent = ParseResult.is(FromAgent)

@@ -37,7 +37,7 @@ export const openOutput = (
 }
 
 /**
- * To open a FIFO that nobody reads would block this whole process, or let the output vanish: that fails with ENXIO. It
+ * To open a FIFO that no process reads would block this whole process, or let the output vanish: that fails with ENXIO. It
  * is open at any moment from then on, or its reader would take it for closed, and be gone.
  */
 const openFifo = (file: string): number => {
@@ -55,7 +55,7 @@ const openFifo = (file: string): number => {
   }
 }
 
-/** To open a FIFO that nobody writes would block this whole process. */
+/** To open a FIFO that no process writes would block this whole process. */
 const openInput = (file: string): number => {
   refuseOwn(file)
   if (fs.statSync(file).isFIFO()) {

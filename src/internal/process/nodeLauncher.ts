@@ -3,7 +3,7 @@
  *
  * Limits, by design of Node: arguments and variables must be UTF-8, as must what is inherited; a process that leaves
  * its group (`setsid`, but also `timeout` inside of a script) is not found; pipes are sockets, so that a program cannot
- * open /dev/stdout or /dev/stderr, only write to them; death by a real-time signal is told as exit code 0. When this
+ * open /dev/stdout or /dev/stderr, only write to them; death by a real-time signal is reported as exit code 0. When this
  * process is killed, a keeper (nodeKeeper.ts) kills the groups of its programs.
  */
 import * as Effect from "effect/Effect"
@@ -58,11 +58,11 @@ export const check = ({
     if (value instanceof Uint8Array && undecodable(value)) return refuse(`env.${name}`, "InvalidPayload", bytes)
   }
   if (rlimits !== undefined && Object.values(rlimits).some((limit) => limit !== undefined)) {
-    return refuse("limits", "UnsupportedOption", agent)
+    return refuse("rlimits", "UnsupportedOption", agent)
   }
   if (capture.streaming && capture.mergeStderr && capture.stdout === undefined) {
     const message =
-      "only the launch agent can tell of merged streams while the program runs: install Python 3.8 or later"
+      "only the launch agent can report merged streams while the program runs: install Python 3.8 or later"
     return refuse("capture.onChunk", "UnsupportedOption", message)
   }
   if (nice !== undefined) return refuse("nice", "UnsupportedOption", agent)

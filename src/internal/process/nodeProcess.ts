@@ -15,10 +15,10 @@ import { beyond, Kept } from "./kept.js"
 import type { Launch, LaunchFailure } from "./launcher.js"
 import { makeSandbox, openNameless, openOutput, readFrom, standardInput } from "./nodeFiles.js"
 import type { Keeper } from "./nodeKeeper.js"
-import { notReached } from "./prepare.js"
+import { notReached } from "./preExec.js"
 import { notSpawned } from "./unstarted.js"
 
-/** How long pipes may stay open after the program ended: somebody who left its group may hold them for ever. */
+/** How long pipes may stay open after the program ended: a process that left its group may hold them for ever. */
 const pipeGrace = 1000
 /** How long a killed program and its group may take to be gone: after that they count as survivors. */
 const groupGrace = 1000
@@ -26,7 +26,7 @@ const groupGrace = 1000
 const groupInterval = 50
 /** How often the size of a file that stands in for memory is looked at. */
 const sizeInterval = 20
-/** How much output may be told and not taken before the program waits. */
+/** Bytes of output that may be reported and not taken before the program waits. */
 const window = 1024 * 1024
 /** The longest that a timer of Node can wait: 24 days. Beyond it a timer fires at once. */
 const longest = 2 ** 31 - 1
@@ -56,23 +56,23 @@ export class ChildProcess {
   private file: number | undefined
   /** Bytes that were in it before. */
   private before = 0
-  /** Of streams that are kept in that file: how much is not told, and how it ended. */
+  /** Of streams that are kept in that file: how much is left out of the result, and the last bytes. */
   private cut: Pick<ProcessExit, "dropped" | "stdoutTail"> = {}
   private sizeTimer: NodeJS.Timeout | undefined
-  /** Bytes told and not taken, of a program whose output is told while it runs. */
-  private readonly flying: Record<Stream, number> = { stdout: 0, stderr: 0 }
+  /** Bytes reported and not taken, of a program whose output is reported while it runs. */
+  private readonly untaken: Record<Stream, number> = { stdout: 0, stderr: 0 }
   private overflow: Stream | undefined
   /** It did not end by itself: then nothing of it is left on purpose. */
   private unwanted = false
   private status: Status | undefined
-  /** It was told to stop and has its grace. */
+  /** It was asked to stop and has its grace period. */
   private stopping = false
   private groupGone = false
   /** The wait after KILL, which may not end the program. */
   private givingUp: NodeJS.Timeout | undefined
   private survivors = false
   private end: End | undefined
-  /** By the shell that runs the lines before the program (prepare.ts). */
+  /** By the shell that runs the lines before the program (preExec.ts). */
   private reported = ""
   private readonly listeners: Array<(end: End) => void> = []
 
@@ -119,7 +119,7 @@ export class ChildProcess {
     }
     keeper.ready()
     try {
-      // detached: a session and a process group of its own, so that the whole tree can be told to stop
+      // detached: a session and a process group of its own, so that one signal reaches the whole tree
       const executable = text(program.executable)
       this.child = spawn(executable, program.args.map(text), { cwd, env: env(), stdio, detached: true })
     } catch (cause) {
@@ -169,8 +169,8 @@ export class ChildProcess {
       const detach = !this.unwanted && program.orphans === "detach"
       if (!detach && !this.stopping) this.kill("SIGKILL")
       const gone = () => {
-        // A loop that was blocked for longer than the grace first gets to read what is there. While it is who takes the
-        // output that holds it up, it is nobody's fault that the pipes are open.
+        // A loop that was blocked for longer than the grace first gets to read what is there. While the
+        // consumer of the output holds it up, open pipes are no sign of a process that was left behind.
         const wait = () => {
           pipes = setTimeout(() => setImmediate(() => (this.held ? wait() : this.drop())), pipeGrace)
         }
@@ -216,7 +216,7 @@ export class ChildProcess {
     })
   }
 
-  /** Signals the group while somebody is in it: after that, its number may be somebody else's. */
+  /** Signals the group while a process is in it: after that, its number may be that of another group. */
   kill(signal: NodeJS.Signals): void {
     if (this.groupGone) return
     signalGroup(this.child!.pid!, signal)
@@ -269,21 +269,21 @@ export class ChildProcess {
 
   private keep(stream: Stream, source: Readable | null): void {
     const { overflow } = this.program.capture
-    const { flying, kept, launch } = this
+    const { untaken, kept, launch } = this
     source?.on("data", (chunk: Buffer) => {
       if (launch.live !== undefined) {
-        flying[stream] += chunk.length
-        if (flying[stream] > window) source.pause()
+        untaken[stream] += chunk.length
+        if (untaken[stream] > window) source.pause()
         launch.live.give({ stream, bytes: chunk }, () => {
-          flying[stream] -= chunk.length
-          if (flying[stream] <= window) source.resume()
+          untaken[stream] -= chunk.length
+          if (untaken[stream] <= window) source.resume()
         })
       } else if (!kept[stream].add(chunk) && overflow !== "truncate") this.overflowed(stream)
     })
   }
 
   private get held(): boolean {
-    return this.end === undefined && (this.flying.stdout > window || this.flying.stderr > window)
+    return this.end === undefined && (this.untaken.stdout > window || this.untaken.stderr > window)
   }
 
   private get program(): Executable {
@@ -369,7 +369,7 @@ export class ChildProcess {
     })
   }
 
-  /** Standard output from where it was kept; undefined when it is in a file and nobody wants it back. */
+  /** Standard output from where it was kept; undefined when it is in a file and was not asked for. */
   private read(): Uint8Array | undefined {
     const { before, file: fd, kept, paths, unwanted } = this
     if (fd === undefined) {

@@ -1,6 +1,6 @@
 /**
- * Paths that mean something else in each process, as /dev/stdin does: opened by whoever starts a program, they would be
- * that process's own. The launch agent has the same (agent/starting.py).
+ * Paths that mean something else in each process, as /dev/stdin does: opened by the process that starts a program, they
+ * would be that process's own. The launch agent has the same (agent/starting.py).
  */
 import { lstatSync, readlinkSync } from "node:fs"
 import * as path from "node:path"
@@ -29,7 +29,7 @@ type Follow = (file: string) => string | undefined
 const noLink: Follow = (): undefined => undefined
 const link = (file: string): string | undefined => {
   try {
-    // asked first, for an exception costs more
+    // asked first, because an exception costs more
     return lstatSync(file, { throwIfNoEntry: false })?.isSymbolicLink() === true ? readlinkSync(file) : undefined
   } catch {
     return undefined // it may not be looked at, or has just gone

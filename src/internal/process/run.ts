@@ -10,11 +10,11 @@ import type { TaskError } from "../../Errors.js"
 import * as capture from "./capture.js"
 import { tailed, withTails } from "./exit.js"
 import type { Launch, Launcher } from "./launcher.js"
-import { prepared } from "./prepare.js"
+import { prepared } from "./preExec.js"
 
 export interface Surroundings {
   /** Directory of the sandboxes of this backend instance. */
-  readonly sandboxes: string
+  readonly sandboxRoot: string
   /** Milliseconds between TERM and KILL. */
   readonly grace: number
 }
@@ -28,10 +28,10 @@ export const runExecutable = (
   spec: Spec,
   program: Executable,
   hooks: ProgramHooks,
-  { grace, sandboxes }: Surroundings
+  { grace, sandboxRoot }: Surroundings
 ): Effect.Effect<Outcome, TaskError> => {
   const { early, stopped, unsafeExecuting } = hooks
-  const sandbox = program.sandbox ? path.resolve(sandboxes, spec.uid) : undefined
+  const sandbox = program.sandbox ? path.resolve(sandboxRoot, spec.uid) : undefined
   const place = (exit: ProcessExit) => (sandbox === undefined ? exit : { ...exit, sandboxPath: sandbox })
   let remains: ProcessExit | undefined
   const launch: Launch = {
@@ -54,7 +54,7 @@ export const runExecutable = (
   )
 }
 
-/** What is asked of whatever starts the program, with its sandbox if it has one. */
+/** What the launcher is asked to start: the program, with its sandbox if it has one. */
 export const launchOf = (
   spec: Spec,
   program: Executable,
@@ -86,4 +86,5 @@ const placed = (spec: Spec, program: Executable, sandbox: string | undefined): E
 }
 
 /** The directory of one backend instance below that of all sandboxes: two runs of a script share none. */
-export const instanceDirectory = (sandboxes: string): string => path.join(sandboxes, `run.${randomUUID().slice(-12)}`)
+export const instanceDirectory = (sandboxRoot: string): string =>
+  path.join(sandboxRoot, `run.${randomUUID().slice(-12)}`)

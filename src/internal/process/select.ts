@@ -67,7 +67,7 @@ const oneLine = (reason: string): string => {
 export const make = (options: Options): Effect.Effect<Launcher, ConfigurationError, Scope.Scope> =>
   Effect.gen(function* () {
     const env = snapshot()
-    // made now, so that it closes after whatever uses the launcher, although the agents come later
+    // made now, so that it closes after the users of the launcher, although the agents come later
     const scope = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)
     if (options.launcher === "node") return yield* Scope.extend(nodeLauncher.make(env), scope)
     if (options.launcher === "agent" || options.python !== undefined) {
@@ -90,7 +90,7 @@ export const make = (options: Options): Effect.Effect<Launcher, ConfigurationErr
     const decide = withAgents(options, env).pipe(
       Effect.catchAll((reasons) =>
         Effect.logWarning(
-          `programs are launched through Node, slower and with the limits in its documentation; for the launch agent, install Python 3.8 or later: ${reasons.map(oneLine).join("; ")}`
+          `no launch agent could be started, so programs are launched through Node, which is slower and has the limits in the documentation of ConcurrentBackend; to use the launch agent, install Python 3.8 or later. Why it could not be started: ${reasons.map(oneLine).join("; ")}`
         ).pipe(
           Effect.zipRight(Effect.logDebug(`no launch agent: ${reasons.join("; ")}`)),
           Effect.zipRight(nodeLauncher.make(env))
@@ -102,7 +102,7 @@ export const make = (options: Options): Effect.Effect<Launcher, ConfigurationErr
         return killed ? launcher.kill : Effect.void
       })
     )
-    // in the backend's scope: whoever asked first may go
+    // in the backend's scope: the task that asked first may end before the launcher is there
     const launcher: Effect.Effect<Launcher> = Effect.suspend(() => {
       if (decided !== undefined) return Effect.succeed(decided)
       if (deciding !== undefined) return Deferred.await(deciding)

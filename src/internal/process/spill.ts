@@ -98,7 +98,7 @@ export const spilled = (
     }),
     use,
     (directory, exit) => {
-      // what is told of stays; a directory that is not empty is not removed
+      // a file that the outcome names stays; a directory that is not empty is not removed
       if (Exit.isSuccess(exit)) return Effect.ignore(Effect.tryPromise(() => fs.rmdir(directory)))
       const remove = Effect.ignore(Effect.tryPromise(() => fs.rm(directory, { recursive: true, force: true })))
       if (remains === undefined) return remove

@@ -1,4 +1,4 @@
-/** Why a program could not be started, in the same words whoever starts it: what happened, to what, and what to do. */
+/** Why a program could not be started, in the same words for every launcher: what happened, to what, and what to do. */
 import * as fs from "node:fs"
 import * as path from "node:path"
 import type { Variable } from "../../Driver.js"
@@ -31,7 +31,11 @@ export const unstarted = (facts: Facts, cause?: unknown): LaunchFailure => {
     case "pipe":
       return launchFailed(`no pipe for its output: ${why}; lower maxWorkers or raise the limit of open files`, known)
     default:
-      return launchFailed(`its ${what} cannot be set: ${why}`, { errno, path: undefined, cause })
+      return launchFailed(`its ${what.replace(/^limits/, "rlimits")} cannot be set: ${why}`, {
+        errno,
+        path: undefined,
+        cause
+      })
   }
 }
 

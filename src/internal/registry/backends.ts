@@ -57,7 +57,7 @@ const Concurrent: Entry<ConcurrentBackend.Options, any> = {
     ...limits,
     maxWorkers: Schema.optional(Schema.Number),
     prefetch: Schema.optional(Schema.Number),
-    // any kind here, for the backend tells those that it runs
+    // any kind here, because the backend itself refuses the kinds that it does not run
     kinds: Schema.optional(Schema.Array(Task.Kind as unknown as Schema.Schema<ConcurrentBackend.Kinds>)),
     forceKillAfter: Schema.optional(DurationInput),
     launcher: Schema.optional(Schema.Literal("auto", "agent", "node")),

@@ -1,4 +1,4 @@
-/** Options from `Config`: what is read, by which name it was asked for, and what a failure is told as. */
+/** Options from `Config`: what is read, by which name it was asked for, and which error a failure becomes. */
 import type * as Config from "effect/Config"
 import * as ConfigError from "effect/ConfigError"
 import * as ConfigProvider from "effect/ConfigProvider"
@@ -32,7 +32,7 @@ export const refusal = (error: ConfigError.ConfigError, remedy = ""): Configurat
   })
 }
 
-/** A `Config` cannot be asked for its name, so what the provider finds for it tells it. */
+/** A `Config` cannot be asked for its name, so it is taken from what the provider is asked for. */
 const overheard = (
   { flattened }: ConfigProvider.ConfigProvider,
   hear: (path: ReadonlyArray<string>) => void

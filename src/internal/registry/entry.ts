@@ -53,7 +53,7 @@ export const checkEntry = (entry: Entry): ConfigurationError | undefined => {
 
 const none = Schema.Struct({})
 
-// A struct without fields accepts every object, and no parse option tells it otherwise.
+// A struct without fields accepts every object, and no parse option changes that.
 const isEmpty = ({ ast }: Schema.Schema.All) => {
   const from = AST.encodedAST(ast)
   return AST.isTypeLiteral(from) && from.propertySignatures.length === 0 && from.indexSignatures.length === 0
@@ -139,7 +139,7 @@ const named =
 export const build = (entry: Entry, options: unknown): Layer.Layer<Chosen, Refusal> =>
   Layer.unwrapEffect(
     Effect.gen(function* () {
-      // first, for it is cheap, and a wrong option should not load anything
+      // first, because it is cheap, and a wrong option should not load anything
       const { decoded, origin } = yield* optionsOf(entry, options ?? {})
       // the claim that every kind is run is kept by the engine, which refuses those that are not
       const layer = (yield* loaded(entry, decoded)) as Layer.Layer<Chosen, Refusal | ConfigError>

@@ -55,7 +55,7 @@ export const notReached = (
       unreached:
         code === "127"
           ? {
-              message: `${path}: the shell does not find it after the prepare lines; give a path, or a name that is in the PATH that they leave`,
+              message: `${path}: the shell does not find it after the lines of preExec; give a path, or a name that is in the PATH that they leave`,
               errno: "ENOENT",
               path
             }
@@ -65,9 +65,9 @@ export const notReached = (
   const line = Math.max(0, reported.length - 1)
   const message =
     signal !== undefined
-      ? `prepare[${line}] was killed by ${signal} before the program`
+      ? `preExec[${line}] was killed by ${signal} before the program`
       : exitCode === 0
-        ? `prepare[${line}] ended the shell with code 0 before the program; a line must not exit, exec or change how the shell runs`
-        : `prepare[${line}] failed with code ${exitCode}`
-  return { unreached: { message, prepare: line } }
+        ? `preExec[${line}] ended the shell with code 0 before the program; a line must not exit, exec or change how the shell runs`
+        : `preExec[${line}] failed with code ${exitCode}`
+  return { unreached: { message, preExec: line } }
 }
