@@ -147,7 +147,7 @@ export const driver = <const K extends Kinds = Kinds>(
         work._tag === "executable" ? Effect.zipRight(checkPaths(work), launcher.check(work)) : Effect.void,
       run: run(launcher, forceKillAfter, instanceDirectory(sandboxRoot)),
       forceStop: launcher.kill
-    }
+    } satisfies Driver.SlotDriver<K>
   })
 
 export const layer = <const K extends Kinds = Kinds>(

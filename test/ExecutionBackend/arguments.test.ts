@@ -284,8 +284,10 @@ describe("whatever is given ends typed, and never as a defect", () => {
       Effect.provide(ExecutionBackend.state, NoopBackend.layer({ stopTimeout: stopTimeout })),
     command: (value) => ExecutionBackend.submit(Task.executable("X", { command: () => value }).make()),
     driver: (value) => Effect.scoped(Backend.make(value)),
-    ...each("driver,", [...common, "concurrency", "run", "prefetch", "kill"], (name, value) =>
-      Effect.scoped(Backend.make({ ...slots, [name]: value } as never))
+    ...each(
+      "driver,",
+      [...common, "concurrency", "run", "prefetch", "forceStop", "nativeStates", "details", "settings"],
+      (name, value) => Effect.scoped(Backend.make({ ...slots, [name]: value } as never))
     ),
     ...each("batch driver,", [...common, "submit", "cancel", "updates"], (name, value) =>
       Effect.scoped(Backend.make({ ...batch, [name]: value } as never))

@@ -2,7 +2,7 @@
 import * as Effect from "effect/Effect"
 import * as Predicate from "effect/Predicate"
 import * as Stream from "effect/Stream"
-import type { AnyDriver } from "../../Driver.js"
+import type { AnyDriver, QueueDriver, SlotDriver } from "../../Driver.js"
 import { everyOption } from "../../Driver.js"
 import type { Check, Refusal } from "./values.js"
 import {
@@ -10,6 +10,7 @@ import {
   count,
   duration,
   flag,
+  isRecord,
   members,
   mustBe,
   nameOf,
@@ -35,14 +36,17 @@ const either =
   }
 const effect: Check = (key, value) => (Effect.isEffect(value) ? undefined : mustBe(key, "an Effect", value))
 
+const record: Check = (key, value) => (isRecord(value) ? undefined : mustBe(key, "an object", value))
+
 const prefetch: Check = (key, value) => {
   const given = value as { readonly count?: unknown; readonly takes?: unknown } | null
   if (typeof given !== "object" || given === null) return mustBe(key, "an object { count, takes }", value)
   return count()(key, given.count) ?? callback(`${key}.takes`, given.takes)
 }
 
+type Needed = "type" | "kinds" | "concurrency" | "run" | "submit" | "cancel" | "updates"
 /** What may be left out. */
-const optional: Readonly<Record<string, Check>> = {
+const optional: { readonly [K in Exclude<keyof SlotDriver | keyof QueueDriver, Needed>]: Check } = {
   honours: some("options", everyOption),
   check: callback,
   handler: callback,
@@ -55,7 +59,10 @@ const optional: Readonly<Record<string, Check>> = {
   boundedStop: some("kinds", kinds),
   reportsExecuting: flag,
   prefetch,
-  forceStop: effect
+  forceStop: effect,
+  settings: callback,
+  nativeStates: record,
+  details: callback
 }
 /** What must be there, of either form. */
 const needed: Readonly<Record<string, Check>> = { type: text("a name", false), kinds: checkKinds }
