@@ -1,5 +1,5 @@
 /**
- * What every backend must do, as data: rows to run over a backend's layer, with no test framework. A backend's authors
+ * What every backend must do, as data: cases to run over a backend's layer, with no test framework. A backend's authors
  * run them in their own tests, or with `lines` from a script.
  *
  * @example
@@ -15,7 +15,7 @@
  *   work: Conformance.ExecutableWork.make,
  *   slots: 4,
  *   programs: true,
- *   exceptions: {
+ *   waivers: {
  *     "process-orchestrator-killed": { reason: "needs a script to kill" }
  *   }
  * }
@@ -29,11 +29,11 @@ import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
 import * as Stream from "effect/Stream"
-import { whole } from "../internal/testing/backendCases.js"
+import { backendCases } from "../internal/testing/backendCases.js"
 import { Patience } from "../internal/testing/check.js"
-import { ending } from "../internal/testing/completion.js"
+import { completionCases } from "../internal/testing/completion.js"
 import { contract } from "../internal/testing/contract.js"
-import type { Need, Needing } from "../internal/testing/fixture.js"
+import type { CaseWithNeed, Need } from "../internal/testing/fixture.js"
 import { honours } from "../internal/testing/honours.js"
 import { limits } from "../internal/testing/limits.js"
 import { processes } from "../internal/testing/processes.js"
@@ -55,20 +55,20 @@ export {
 } from "../internal/testing/work.js"
 export type { Case, Subject, Waiver }
 
-/** Longest time of a row, as a multiple of `Patience`. */
+/** Longest time of a case, as a multiple of `Patience`. */
 const bound = 4
 
-/** The rows that apply to a backend, an exception in the place of what it declares. */
+/** All cases of a subject. One that the subject waives, or cannot run, checks the refusal instead, and its title says why. */
 export const cases = (subject: Subject): ReadonlyArray<Case> =>
-  all(subject).map((row) => {
-    const { id, run, title } = row
-    const exception = exceptionOf(subject, row)
-    return exception === undefined
+  all(subject).map((one) => {
+    const { id, run, title } = one
+    const waiver = waiverOf(subject, one)
+    return waiver === undefined
       ? { id, title, run: bounded(run) }
-      : { id, title: `${title} (declared: ${exception.reason})`, run: bounded(exception.refusal ?? Effect.void) }
+      : { id, title: `${title} (waived: ${waiver.reason})`, run: bounded(waiver.refusal ?? Effect.void) }
   })
 
-// Disconnected: a backend that cannot be closed fails its row, and does not hold up the rest.
+// Disconnected: a backend that cannot be closed fails its case, and does not hold up the rest.
 const bounded = (run: Case["run"]): Case["run"] =>
   Effect.flatMap(Patience, (patience) => {
     const duration = Duration.times(patience, bound)
@@ -78,11 +78,11 @@ const bounded = (run: Case["run"]): Case["run"] =>
     })
   })
 
-const all = (subject: Subject): ReadonlyArray<Needing> => [
+const all = (subject: Subject): ReadonlyArray<CaseWithNeed> => [
   ...contract(subject),
-  ...ending(subject),
+  ...completionCases(subject),
   ...limits(subject),
-  ...whole(subject),
+  ...backendCases(subject),
   ...secrets(subject),
   ...honours(subject),
   ...processes(subject)
@@ -91,7 +91,7 @@ const all = (subject: Subject): ReadonlyArray<Needing> => [
 const noKind = (subject: Subject, kind: "executable" | "service"): Waiver | undefined =>
   subject.kinds.includes(kind) ? undefined : { reason: `runs no ${kind}s`, refusal: refuses(subject, kind) }
 
-/** Why a subject has not what a row needs. */
+/** The waiver of a subject that does not have what a case needs. */
 const lacks: { readonly [N in Need]: (subject: Subject) => Waiver | undefined } = {
   executable: (subject) => noKind(subject, "executable"),
   service: (subject) => noKind(subject, "service"),
@@ -103,32 +103,32 @@ const lacks: { readonly [N in Need]: (subject: Subject) => Waiver | undefined } 
     isProgram(subject)
       ? undefined
       : { reason: "its work is no program, and is given no environment", refusal: refusesOptions(subject) },
-  lose: ({ failEngine: lose }) => (lose === undefined ? { reason: "has no engine but this process" } : undefined)
+  failEngine: ({ failEngine }) => (failEngine === undefined ? { reason: "has no engine but this process" } : undefined)
 }
 
-const exceptionOf = (subject: Subject, { id, need }: Needing): Waiver | undefined =>
+const waiverOf = (subject: Subject, { id, need }: CaseWithNeed): Waiver | undefined =>
   subject.waivers?.[id] ?? (need === undefined ? undefined : lacks[need](subject))
 
 /**
- * Runs all rows, one after the other, and gives a line for each as soon as it has ended. Never fails; a line starts with
- * `pass`, `declared` or `FAIL`.
+ * Runs all cases, one after the other, and gives a line for each as soon as it has ended. Never fails; a line starts with
+ * `pass`, `waived` or `FAIL`.
  */
 export const lines = (subject: Subject): Stream.Stream<string> => {
-  const declared = new Set(all(subject).flatMap((row) => (exceptionOf(subject, row) === undefined ? [] : [row.id])))
-  return Stream.mapEffect(Stream.fromIterable(cases(subject)), (row) =>
-    Effect.map(Effect.exit(row.run), (exit) => {
-      const word = Exit.isFailure(exit) ? "FAIL" : declared.has(row.id) ? "declared" : "pass"
+  const waived = new Set(all(subject).flatMap((one) => (waiverOf(subject, one) === undefined ? [] : [one.id])))
+  return Stream.mapEffect(Stream.fromIterable(cases(subject)), (one) =>
+    Effect.map(Effect.exit(one.run), (exit) => {
+      const word = Exit.isFailure(exit) ? "FAIL" : waived.has(one.id) ? "waived" : "pass"
       const why = Exit.isFailure(exit) ? `: ${Cause.pretty(exit.cause).split("\n")[0]}` : ""
-      return `${word} ${row.id}: ${row.title}${why}`
+      return `${word} ${one.id}: ${one.title}${why}`
     })
   )
 }
 
-/** All lines, when the last row has ended. */
+/** All lines, when the last case has ended. */
 export const report = (subject: Subject): Effect.Effect<ReadonlyArray<string>> =>
   Effect.map(Stream.runCollect(lines(subject)), (lines) => [...lines])
 
-/** Rows by backends as a Markdown table: what is passed, and what is declared away with its reason. */
+/** Cases by backends as a Markdown table: passed, or waived with the number of the reason below the table. */
 export const table = (subjects: ReadonlyArray<Subject>): string => {
   const notes: Array<string> = []
   const note = (reason: string) => {
@@ -136,15 +136,15 @@ export const table = (subjects: ReadonlyArray<Subject>): string => {
     return notes.indexOf(reason) + 1
   }
   const [first] = subjects
-  const lines = (first === undefined ? [] : all(first)).map((row) => {
+  const lines = (first === undefined ? [] : all(first)).map((one) => {
     const cells = subjects.map((subject) => {
-      const exception = exceptionOf(subject, row)
-      return exception === undefined ? "pass" : `declared (${note(exception.reason)})`
+      const waiver = waiverOf(subject, one)
+      return waiver === undefined ? "pass" : `waived (${note(waiver.reason)})`
     })
-    return `| ${[`\`${row.id}\`: ${row.title}`, ...cells].join(" | ")} |`
+    return `| ${[`\`${one.id}\`: ${one.title}`, ...cells].join(" | ")} |`
   })
   return [
-    `| row | ${subjects.map(({ name }) => name).join(" | ")} |`,
+    `| case | ${subjects.map(({ name }) => name).join(" | ")} |`,
     `|---|${subjects.map(() => "---|").join("")}`,
     ...lines,
     "",

@@ -57,7 +57,7 @@ export type { Control, Failure, Match, Options, Serving, Stub, Submission }
  * executable the result is what the success schema makes of standard output; neither `failure` nor `exitCodes` is
  * asked (with `failNext` they are). A service gets its info and then runs until it is stopped.
  *
- * `info` tells uid and attempt. Use `Effect.sleep` for work that takes time; what the effect dies of is `TaskError`
+ * `info` has the uid and the number of the attempt. Use `Effect.sleep` for work that takes time; what the effect dies of is `TaskError`
  * Defect, a result that does not fit the schema is InvalidResult.
  *
  * @example
@@ -130,17 +130,17 @@ const unsafeStub = (task: Task.Any, answer: Stub["answer"]): any => ({ task, ans
 
 // ------------------------------------------------------------------------------------------------------------- control
 
-/** What a test says to its backend, and asks of it. Every layer that is built has one of its own. */
+/** How a test controls its backend and asks what was submitted. Every layer that is built has one of its own. */
 export class TestBackend extends Context.Tag("effect-rhapsody/TestBackend")<TestBackend, Control>() {}
 
-/** What was run until now: `Service.submissions` of the layer in use. To check what a program asked for. */
+/** What was run until now: `Control.submissions` of the layer in use. To check what a program asked for. */
 export const submissions: Effect.Effect<ReadonlyArray<Submission>, never, TestBackend> = Effect.flatMap(
   TestBackend,
   (backend) => backend.submissions
 )
 
 /**
- * Fails the next matching attempt: `Service.failNext` of the layer in use. To test retries and the handling of errors.
+ * Fails the next matching attempt: `Control.failNext` of the layer in use. To test retries and the handling of errors.
  *
  * @example
  * ```ts
@@ -158,7 +158,7 @@ export const submissions: Effect.Effect<ReadonlyArray<Submission>, never, TestBa
 export const failNext = (match: Match, failure: Failure): Effect.Effect<void, never, TestBackend> =>
   Effect.flatMap(TestBackend, (backend) => backend.failNext(match, failure))
 
-/** The engine dies: `Service.lose` of the layer in use. To test what a program does without its backend. */
+/** The engine fails: `Control.failEngine` of the layer in use. To test what a program does without its backend. */
 export const failEngine: Effect.Effect<void, never, TestBackend> = Effect.flatMap(
   TestBackend,
   (backend) => backend.failEngine

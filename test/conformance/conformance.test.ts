@@ -1,4 +1,4 @@
-// The suite over every backend; a row is a test. A full run keeps the README's table right: it writes it, and in CI it
+// The suite over every backend; a case is a test. A full run keeps the README's table right: it writes it, and in CI it
 // fails when the table differs.
 
 import * as fs from "node:fs"
@@ -10,12 +10,12 @@ afterAll(close)
 
 for (const subject of subjects) {
   describe.skipIf(lacking(subject))(subject.name, () => {
-    for (const row of Conformance.cases(subject)) it.live(`${row.id}: ${row.title}`, () => row.run)
+    for (const one of Conformance.cases(subject)) it.live(`${one.id}: ${one.title}`, () => one.run)
   })
 }
 
 describe("the suite itself", () => {
-  it("has a name for each row, and exceptions only for rows that are there", () => {
+  it("has a name for each case, and waivers only for cases that are there", () => {
     for (const subject of subjects) {
       const ids = Conformance.cases(subject).map(({ id }) => id)
       assert.strictEqual(new Set(ids).size, ids.length)
@@ -23,7 +23,7 @@ describe("the suite itself", () => {
     }
   })
 
-  it("the table in the README is that of these rows and backends", () => {
+  it("the table in the README is that of these cases and backends", () => {
     const file = new URL("../../README.md", import.meta.url)
     const readme = fs.readFileSync(file, "utf8")
     const marks = /(<!-- conformance -->\n)[\s\S]*(<!-- \/conformance -->)/

@@ -1,4 +1,4 @@
-// A row that cannot fail promises nothing: each is shown a backend that breaks what it promises, and has to see it.
+// A case that cannot fail promises nothing: each runs over a backend that breaks its promise, and has to fail.
 
 import { afterAll, assert, describe, it } from "@effect/vitest"
 import { Context, Duration, Effect, Exit, Fiber, Layer, Option, Redacted, Scope, Stream } from "effect"
@@ -18,7 +18,7 @@ const functions = named("Concurrent, functions")
 const programs = named("Concurrent, by Node")
 const test = named("Test")
 
-/** A subject with another layer, and what the row may not be excused from. */
+/** A subject with another layer, and without waivers for the cases that must fail. */
 const broken = (subject: Conformance.Subject, layer: Build): Conformance.Subject => ({
   ...subject,
   layer,
@@ -115,7 +115,7 @@ const refused = (change: (error: ExecutionBackend.SubmitError) => ExecutionBacke
   served(functions, ({ submit }) => ({ submit: (task) => Effect.mapError(submit(task), change) }))
 const withOptions = (task: any, options: Task.Options) => Object.assign(Object.create(task), { options })
 
-/** It goes on when it is told to stop, and that is told as the end. */
+/** It goes on when it is asked to stop, and its end is reported nevertheless. */
 const leftBehind = (subject: Conformance.Subject) =>
   ran(subject, (run) =>
     Effect.flatMap(Effect.forkDaemon(Effect.interruptible(run)), (fiber) => {
@@ -180,7 +180,7 @@ const mutants: Record<string, readonly [subject: Conformance.Subject, ...fails: 
     ran(functions, (run) => Effect.catchAllDefect(run, () => Effect.succeed(Outcome.success({ value: 0 })))),
     "user-defect"
   ],
-  "tells the failure of another task": [
+  "reports the failure of another task": [
     ran(functions, (run) =>
       Effect.catchAllDefect(run, () =>
         Effect.fail(new TaskError({ taskUid: "other", task: "Other", reason: "Defect" }))
@@ -292,7 +292,7 @@ const mutants: Record<string, readonly [subject: Conformance.Subject, ...fails: 
     "process-last-words"
   ],
   "knows no exit codes but 1": [exited((exit) => ({ ...exit, exitCode: exit.exitCode === 0 ? 0 : 1 })), "process-exit"],
-  "tells signals as a shell does": [
+  "reports signals as a shell does": [
     exited(({ signal, ...exit }) => (signal === undefined ? exit : { ...exit, exitCode: 137 })),
     "process-signal"
   ],
@@ -302,9 +302,9 @@ const mutants: Record<string, readonly [subject: Conformance.Subject, ...fails: 
         String(arg).replace("sleep 3600 >", "setsid sleep 3 >").replace("& echo", "& sleep 0.3; echo")
       )
     })),
-    "process-leftovers"
+    "process-orphans"
   ],
-  "dies of what its users write": [
+  "crashes at what its users write": [
     served(programs, ({ execute }) => ({
       execute: (task) =>
         Effect.catchAll(execute(task), (error) =>
@@ -454,8 +454,8 @@ const mutants: Record<string, readonly [subject: Conformance.Subject, ...fails: 
   ],
   "knows no limits": [
     broken(functions, () => functions.layer()),
-    "admission",
-    "history",
+    "max-active-tasks",
+    "history-size",
     "submit-atomic",
     "subscribers"
   ],
@@ -496,10 +496,10 @@ describe("a backend that", { concurrent: true }, () => {
   for (const [what, [subject, ...fails]] of Object.entries(mutants)) {
     it.live(`${what} fails ${fails.join(", ")}`, () =>
       Effect.gen(function* () {
-        const rows = Conformance.cases(subject).filter(({ id }) => fails.includes(id))
-        assert.strictEqual(rows.length, fails.length)
+        const chosen = Conformance.cases(subject).filter(({ id }) => fails.includes(id))
+        assert.strictEqual(chosen.length, fails.length)
         const ends = yield* Effect.forEach(
-          rows,
+          chosen,
           ({ id, run }) => Effect.map(Effect.exit(run), (exit) => [id, exit] as const),
           {
             concurrency: 4
@@ -511,11 +511,11 @@ describe("a backend that", { concurrent: true }, () => {
     )
   }
 
-  it("is there for each row", () => {
+  it("is there for each case", () => {
     const failed = new Set(Object.values(mutants).flatMap(([, ...fails]) => fails))
-    const rows = Conformance.cases(programs).map(({ id }) => id)
+    const ids = Conformance.cases(programs).map(({ id }) => id)
     assert.deepStrictEqual(
-      rows.filter((id) => !failed.has(id)),
+      ids.filter((id) => !failed.has(id)),
       []
     )
   })

@@ -45,7 +45,7 @@ const subjects: ReadonlyArray<Conformance.Subject> = [
 describe("a driver that prints its specs as JSON and runs what it reads", () => {
   for (const subject of subjects) {
     describe(subject.name, () => {
-      for (const row of Conformance.cases(subject)) it.live(`${row.id}: ${row.title}`, () => row.run)
+      for (const one of Conformance.cases(subject)) it.live(`${one.id}: ${one.title}`, () => one.run)
     })
   }
 })

@@ -60,27 +60,27 @@ const careless: Conformance.Subject = {
 
 const words = (lines: ReadonlyArray<string>) => [...new Set(lines.map((line) => line.split(" ")[0]))].sort()
 
-describe("a backend of somebody else's", () => {
-  it.live("of a few lines passes, and says what it declares away", () =>
+describe("a backend of another author", () => {
+  it.live("of a few lines passes, and reports what it waives", () =>
     Effect.gen(function* () {
       const lines = yield* Conformance.report(quick)
-      assert.deepStrictEqual(words(lines), ["declared", "pass"], lines.join("\n"))
+      assert.deepStrictEqual(words(lines), ["pass", "waived"], lines.join("\n"))
       assert.deepStrictEqual(
-        lines.filter((line) => line.startsWith("declared")).map((line) => line.replace(/: .* \(/, " (")),
+        lines.filter((line) => line.startsWith("waived")).map((line) => line.replace(/: .* \(/, " (")),
         [
-          "declared service (declared: runs no services)",
-          "declared lost (declared: has no engine but this process)",
-          "declared process-bytes (declared: as the backend it wraps)",
-          "declared process-escape (declared: as the backend it wraps)",
-          "declared process-orchestrator-killed (declared: needs a script to kill)",
-          "declared process-orchestrator-killed-escape (declared: as the backend it wraps)",
-          "declared process-sigterm (declared: as the backend it wraps)"
+          "waived service (waived: runs no services)",
+          "waived lost (waived: has no engine but this process)",
+          "waived process-bytes (waived: as the backend it wraps)",
+          "waived process-escape (waived: as the backend it wraps)",
+          "waived process-orchestrator-killed (waived: needs a script to kill)",
+          "waived process-orchestrator-killed-escape (waived: as the backend it wraps)",
+          "waived process-sigterm (waived: as the backend it wraps)"
         ]
       )
     })
   )
 
-  it.live("is reported line by line, as its rows end", () =>
+  it.live("is reported line by line, as its cases end", () =>
     Effect.gen(function* () {
       let built = 0
       const counted: Conformance.Subject = {
@@ -99,13 +99,13 @@ describe("a backend of somebody else's", () => {
     })
   )
 
-  it.live("that breaks the contract is told where", () =>
+  it.live("that breaks the contract fails the cases of what it breaks", () =>
     Effect.gen(function* () {
-      // rows that wait for what such a backend never does take long: some that end at once are enough
+      // cases that wait for what such a backend never does take long: some that end at once are enough
       const ids = ["own-error", "invalid-result", "retries-spent", "user-defect", "submit"]
       const chosen = Conformance.cases(careless).filter(({ id }) => ids.includes(id))
       const failed: Array<string> = []
-      for (const row of chosen) if ((yield* Effect.exit(row.run))._tag === "Failure") failed.push(row.id)
+      for (const one of chosen) if ((yield* Effect.exit(one.run))._tag === "Failure") failed.push(one.id)
       assert.deepStrictEqual(failed.sort(), ["invalid-result", "own-error", "retries-spent", "user-defect"])
     })
   )

@@ -32,7 +32,7 @@ const Port = Task.service("Port", {
 
 /** Whether its engine is not on this machine. */
 export const lacking = (subject: Conformance.Subject): boolean => dask.missing && dask.subjects.includes(subject)
-/** Ends the engines that several rows share. */
+/** Ends the engines that several cases share. */
 export const close = (): Promise<void> => {
   fs.rmSync(sandboxes, { recursive: true, force: true })
   return dask.close()

@@ -1,4 +1,4 @@
-/** The rows of a backend as a whole: its states, its errors, how it is configured and chosen, its engine, its end. */
+/** The cases of a backend as a whole: its states, its errors, how it is configured and chosen, its engine, its end. */
 import * as Duration from "effect/Duration"
 import * as Effect from "effect/Effect"
 import * as Exit from "effect/Exit"
@@ -14,12 +14,12 @@ import { RhapsodyError } from "../../Errors.js"
 import * as ExecutionBackend from "../../ExecutionBackend.js"
 import { TaskState } from "../../TaskState.js"
 import { ConformanceError, check, endsAs, failsAs, nothingLeft, same, untilState, within } from "./check.js"
-import type { Needing } from "./fixture.js"
-import { needs, tools, withLayer } from "./fixture.js"
+import type { CaseWithNeed } from "./fixture.js"
+import { fixture, needs, withLayer } from "./fixture.js"
 import { asks } from "./refusals.js"
 import type { Subject } from "./subject.js"
 
-/** As it is told to somebody else, who tells it back. */
+/** The error after a round trip through JSON, as when it is sent to another process and back. */
 const crossed = (error: unknown) =>
   Effect.gen(function* () {
     const known = yield* check(Schema.is(RhapsodyError)(error), `none of the three errors: ${error}`).pipe(
@@ -27,19 +27,19 @@ const crossed = (error: unknown) =>
     )
     const wire = JSON.stringify(yield* Schema.encode(RhapsodyError)(known))
     const back = yield* Schema.decodeUnknown(RhapsodyError)(JSON.parse(wire))
-    yield* same(JSON.stringify(yield* Schema.encode(RhapsodyError)(back)), wire, "the error told back")
+    yield* same(JSON.stringify(yield* Schema.encode(RhapsodyError)(back)), wire, "the error after the round trip")
     yield* same(back.message, known.message, "its message")
     return known
   })
 
-export const whole = (subject: Subject): ReadonlyArray<Needing> => {
-  const { layer, failEngine: lose, service } = subject
-  const { echo, hold, opened, row, running, work } = tools(subject)
+export const backendCases = (subject: Subject): ReadonlyArray<CaseWithNeed> => {
+  const { failEngine, layer, service } = subject
+  const { echo, hold, makeCase, opened, running, work } = fixture(subject)
   const { cancel, execute, submit } = ExecutionBackend
   const status = Effect.map(ExecutionBackend.state, ({ status }) => status)
 
   return [
-    row(
+    makeCase(
       "states",
       "the states of tasks by uid and of all; that of the backend with its counts; each native state has a meaning",
       Effect.gen(function* () {
@@ -56,9 +56,9 @@ export const whole = (subject: Subject): ReadonlyArray<Needing> => {
         yield* same(meanings, [], "meanings that are no state")
       })
     ),
-    row(
+    makeCase(
       "errors",
-      "what fails is a TaskError, a BackendError or a ConfigurationError, says of whom, and can be sent and read back",
+      "every failure is a TaskError, a BackendError or a ConfigurationError, names what failed, and survives a round trip through JSON",
       Effect.gen(function* () {
         const { type } = yield* ExecutionBackend.ExecutionBackend
         const ofTask = (uid: string, task: ReturnType<typeof echo>) =>
@@ -147,9 +147,9 @@ export const whole = (subject: Subject): ReadonlyArray<Needing> => {
     },
     needs(
       "service",
-      row(
+      makeCase(
         "service",
-        "a service is started, tells when it is ready, runs, and is stopped when its scope closes",
+        "a service is started, reports when it is ready, runs, and is stopped when its scope closes",
         Effect.gen(function* () {
           if (service === undefined) return yield* new ConformanceError({ message: "the subject names no service" })
           const uid = yield* Effect.scoped(
@@ -166,13 +166,13 @@ export const whole = (subject: Subject): ReadonlyArray<Needing> => {
       )
     ),
     needs(
-      "lose",
-      row(
+      "failEngine",
+      makeCase(
         "lost",
-        "when its engine dies, whoever waits is told Lost, what is submitted later is refused, and its state says so",
+        "when its engine crashes, every task ends as Lost, later submissions are refused, and the state of the backend is FAILED",
         Effect.gen(function* () {
           const fibers = yield* Effect.replicateEffect(running, 3)
-          yield* lose ?? Effect.void
+          yield* failEngine ?? Effect.void
           for (const fiber of fibers) yield* endsAs(fiber, "BackendError Lost", fiber.uid)
           yield* failsAs(execute(echo(1)), "BackendError Lost", "a later task")
           yield* same(yield* status, "FAILED", "the backend")
@@ -182,7 +182,7 @@ export const whole = (subject: Subject): ReadonlyArray<Needing> => {
     ),
     {
       id: "close",
-      title: "closing the layer with work pending tells every waiter, and what is submitted later is refused",
+      title: "closing the layer with work pending ends every task as Canceled, and later submissions are refused",
       run: Effect.gen(function* () {
         const [fibers, context] = yield* opened(
           Effect.gen(function* () {
@@ -198,9 +198,9 @@ export const whole = (subject: Subject): ReadonlyArray<Needing> => {
         yield* closed(nothingLeft)
       })
     },
-    row(
+    makeCase(
       "terminate",
-      "terminate ends everything within 2 seconds, and may be asked for again",
+      "terminate ends everything within 2 seconds, and may be called again",
       Effect.gen(function* () {
         const fibers = yield* Effect.replicateEffect(submit(hold()), 5)
         yield* within(ExecutionBackend.terminate, "terminate", 2)

@@ -1,4 +1,4 @@
-/** What the rows are written with: assertions that fail typed, waits that are bounded. */
+/** What the cases are written with: assertions that fail typed, waits that are bounded. */
 import * as Cause from "effect/Cause"
 import * as Context from "effect/Context"
 import * as Duration from "effect/Duration"
@@ -15,7 +15,7 @@ import type { TaskFiber } from "../../TaskFiber.js"
 import type { StateChange, TaskEvent, TaskState } from "../../TaskState.js"
 import { isTerminal } from "../../TaskState.js"
 
-/** A backend that does not do what a row asks. */
+/** A backend does not do what a case asks; the message says what was found, and what was expected. */
 export class ConformanceError extends Schema.TaggedError<ConformanceError>()("ConformanceError", {
   message: Schema.String
 }) {}
@@ -33,7 +33,7 @@ const print = (value: unknown): string => {
 export const check = (holds: boolean, message: string): Effect.Effect<void, ConformanceError> =>
   holds ? Effect.void : new ConformanceError({ message })
 
-/** Equal as JSON is: rows compare plain data. */
+/** Equal as JSON is: cases compare plain data. */
 export const same = (found: unknown, expected: unknown, what: string): Effect.Effect<void, ConformanceError> =>
   check(
     Equal.equals(found, expected) || print(found) === print(expected),
@@ -61,7 +61,7 @@ export class Patience extends Context.Reference<Patience>()("effect-rhapsody/Con
   defaultValue: (): Duration.Duration => Duration.minutes(1)
 }) {}
 
-/** Left behind when it does not heed its end, for what is waited for may be what hangs. */
+/** The effect is left behind when it does not heed its interruption, because it may be what hangs. */
 export const soon = <A, E, R>(effect: Effect.Effect<A, E, R>, what: string) =>
   Effect.flatMap(Patience, (duration) =>
     Effect.timeoutFail(Effect.disconnect(effect), {
@@ -105,7 +105,7 @@ export const untilState = (fiber: TaskFiber<unknown, unknown>, state: TaskState)
     Effect.flatMap(ExecutionBackend.taskState(fiber.uid), (now) =>
       Option.exists(now, isTerminal)
         ? Effect.flatMap(Fiber.await(fiber), (exit) =>
-            Effect.as(check(false, `${fiber.uid} cannot be ${state}, for it has ended: ${show(exit)}`), false)
+            Effect.as(check(false, `${fiber.uid} cannot be ${state}, because it has ended: ${show(exit)}`), false)
           )
         : Effect.succeed(Option.contains(now, state))
     ),
@@ -131,13 +131,13 @@ export const collect = (events: Stream.Stream<TaskEvent>, ends: number) =>
 /** Nothing became of what was refused: no event since the subscription, no state, no place taken. */
 export const noTrace = (events: Stream.Stream<TaskEvent>) =>
   Effect.gen(function* () {
-    const told = yield* Effect.timeoutOption(Stream.runHead(events), "20 millis")
-    yield* same(Option.getOrNull(Option.flatten(told)), null, "an event of what was refused")
+    const seen = yield* Effect.timeoutOption(Stream.runHead(events), "20 millis")
+    yield* same(Option.getOrNull(Option.flatten(seen)), null, "an event of what was refused")
     yield* same([...(yield* ExecutionBackend.taskStates)], [], "states of what was refused")
     yield* nothingLeft
   })
 
-/** Nobody has a slot, waits for one, or waits for anything else. */
+/** No task has a slot, waits for one, or waits for anything else. */
 export const nothingLeft = Effect.flatMap(ExecutionBackend.state, ({ active, queued, waiting }) =>
   same({ active, queued, waiting }, { active: 0, queued: 0, waiting: 0 }, "what is left in the backend")
 )

@@ -1,4 +1,4 @@
-/** The rows of how a task ends: timeout, cancel, interrupt, waiting for it, and what is told of it. */
+/** The cases of how a task ends: timeout, cancel, interrupt, waiting for it, and what is reported of it. */
 import * as Deferred from "effect/Deferred"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -10,16 +10,16 @@ import type * as Task from "../../Task.js"
 import type { TaskState } from "../../TaskState.js"
 import { canFollow, isTerminal } from "../../TaskState.js"
 import { check, collect, endOf, endsAs, failsAs, nothingLeft, same, soon, until, untilState } from "./check.js"
-import type { Needing } from "./fixture.js"
-import { tools } from "./fixture.js"
+import type { CaseWithNeed } from "./fixture.js"
+import { fixture } from "./fixture.js"
 import { alive, markEnv, newMark } from "./processProbe.js"
 import type { Subject } from "./subject.js"
 import { lingers } from "./work.js"
 
 let serial = 0
 
-export const ending = (subject: Subject): ReadonlyArray<Needing> => {
-  const { echo, hold, opened, row, running, work } = tools(subject)
+export const completionCases = (subject: Subject): ReadonlyArray<CaseWithNeed> => {
+  const { echo, hold, makeCase, opened, running, work } = fixture(subject)
   const { cancel, cancelAll, execute, submit } = ExecutionBackend
 
   /** A task that takes a while to stop, once it runs, and whether its work runs. */
@@ -35,7 +35,7 @@ export const ending = (subject: Subject): ReadonlyArray<Needing> => {
         stopped: (what: string) => Effect.flatMap(works, (still) => check(!still, `${what}: its work still ran`))
       }
     })
-  /** Whatever `end` does to it, once that has been told its work has stopped. */
+  /** However `end` ends the task, its work has stopped by the time its end is reported. */
   const stops = <R>(
     what: string,
     end: (fiber: Parameters<typeof untilState>[0]) => Effect.Effect<unknown, unknown, R>,
@@ -50,7 +50,7 @@ export const ending = (subject: Subject): ReadonlyArray<Needing> => {
     })
 
   return [
-    row(
+    makeCase(
       "timeout",
       "an attempt that takes too long is stopped and ends as Timeout, and may be tried again",
       Effect.gen(function* () {
@@ -63,21 +63,21 @@ export const ending = (subject: Subject): ReadonlyArray<Needing> => {
         yield* nothingLeft
       })
     ),
-    row(
+    makeCase(
       "cancel",
-      "cancel by uid: true, and the task ends as Canceled; false for one that nobody knows or that has ended",
+      "cancel by uid: true, and the task ends as Canceled; false for an unknown uid or a task that has ended",
       Effect.gen(function* () {
         const fiber = yield* running
         yield* same(yield* cancel(fiber.uid), true, "the live one")
         yield* endsAs(fiber, "TaskError Canceled", "its fiber")
         yield* same(yield* cancel(fiber.uid), false, "the ended one")
-        yield* same(yield* cancel("nobody"), false, "the unknown one")
+        yield* same(yield* cancel("unknown"), false, "the unknown one")
         yield* nothingLeft
       })
     ),
-    row(
+    makeCase(
       "cancel-retrying",
-      "so does a task that waits for its next attempt, and there is none",
+      "cancel of a task that waits for its next attempt: it ends as Canceled, without that attempt",
       Effect.gen(function* () {
         const retry = { times: 1, schedule: Schedule.spaced("1 hour") }
         const fiber = yield* submit(work({ how: "fail", value: 1 }, { retry }))
@@ -87,9 +87,9 @@ export const ending = (subject: Subject): ReadonlyArray<Needing> => {
         yield* nothingLeft
       })
     ),
-    row(
+    makeCase(
       "cancel-all",
-      "cancel all answers the number of live tasks, and every one of them ends as Canceled",
+      "cancelAll returns the number of active tasks, and each of them ends as Canceled",
       Effect.gen(function* () {
         yield* execute(echo(1))
         const fibers = [yield* running, ...(yield* Effect.replicateEffect(submit(hold()), 20))]
@@ -100,7 +100,7 @@ export const ending = (subject: Subject): ReadonlyArray<Needing> => {
         yield* nothingLeft
       })
     ),
-    row(
+    makeCase(
       "interrupt",
       "interrupting the fiber stops the work and ends interrupted",
       Effect.gen(function* () {
@@ -111,9 +111,9 @@ export const ending = (subject: Subject): ReadonlyArray<Needing> => {
         yield* nothingLeft
       })
     ),
-    row(
+    makeCase(
       "stopped",
-      "whatever ends a task, its work has stopped before that is told",
+      "however a task ends, its work has stopped before its end is reported",
       Effect.gen(function* () {
         yield* stops("cancel by uid", ({ uid }) => cancel(uid))
         yield* stops("cancel by fiber", (fiber) => cancel(fiber))
@@ -134,7 +134,7 @@ export const ending = (subject: Subject): ReadonlyArray<Needing> => {
         yield* stops("terminate", () => ExecutionBackend.terminate)
       })
     ),
-    row(
+    makeCase(
       "stop-bound",
       "cancel, timeout, interruption and close end within their bounds though the work does not heed them",
       Effect.gen(function* () {
@@ -153,9 +153,9 @@ export const ending = (subject: Subject): ReadonlyArray<Needing> => {
       }),
       { stopTimeout: "300 millis" }
     ),
-    row(
+    makeCase(
       "await-all",
-      "waiting for all: how each ended, before the call or after; a timeout says how many and cancels nothing",
+      "awaitAll gives how each task ended, before the call or after; its timeout says how many completed and cancels nothing",
       Effect.gen(function* () {
         yield* same((yield* ExecutionBackend.awaitAll()).size, 0, "ends when there is no task")
         const early = yield* submit(echo(1))
@@ -180,18 +180,18 @@ export const ending = (subject: Subject): ReadonlyArray<Needing> => {
         yield* check((ends.get(bad.uid) ?? "Refused") === "Refused", `the bad one ended as ${ends.get(bad.uid)}`)
       })
     ),
-    row(
+    makeCase(
       "fail-fast",
-      "waiting for all with failFast fails with the first TaskError",
+      "awaitAll with failFast fails with the first TaskError",
       Effect.gen(function* () {
         yield* running
         yield* submit(hold({ timeout: "200 millis" }))
         yield* failsAs(ExecutionBackend.awaitAll({ failFast: true }), "TaskError Timeout", "awaitAll")
       })
     ),
-    row(
+    makeCase(
       "events",
-      "every task of many has its states in a legal order, one end, which is that of its fiber, and nobody is lost",
+      "each of many tasks has its states in a legal order and one end, that of its fiber; no event of a task is missing",
       Effect.gen(function* () {
         const events = yield* ExecutionBackend.events
         const tasks = Array.from({ length: 60 }, (_, i) =>
@@ -221,9 +221,9 @@ export const ending = (subject: Subject): ReadonlyArray<Needing> => {
         yield* nothingLeft
       })
     ),
-    row(
+    makeCase(
       "subscribers",
-      "a callback that throws, one that never returns, a subscriber that is forgotten: no task and no other notices",
+      "a callback that throws, one that never returns, a subscriber that does not read: no task and no other subscriber is affected",
       Effect.gen(function* () {
         const { onStateChange } = ExecutionBackend
         yield* onStateChange(() => {
@@ -231,22 +231,22 @@ export const ending = (subject: Subject): ReadonlyArray<Needing> => {
         })
         yield* onStateChange(() => Effect.never)
         const forgotten = yield* ExecutionBackend.events
-        const told = yield* Effect.replicateEffect(Deferred.make<void>(), 2)
-        for (const one of told) {
+        const called = yield* Effect.replicateEffect(Deferred.make<void>(), 2)
+        for (const one of called) {
           yield* onStateChange((_, state) =>
             state === "COMPLETED" ? Effect.asVoid(Deferred.succeed(one, undefined)) : undefined
           )
         }
         for (let i = 0; i < 20; i++) yield* execute(echo(i))
-        yield* soon(Effect.forEach(told, Deferred.await), "what both callbacks are told")
+        yield* soon(Effect.forEach(called, Deferred.await), "the calls of both callbacks")
         yield* nothingLeft
-        const kept = yield* soon(Stream.runCollect(Stream.take(forgotten, 5)), "what the forgotten one is told")
+        const kept = yield* soon(Stream.runCollect(Stream.take(forgotten, 5)), "the events of the forgotten subscriber")
         yield* same(
           [...kept].map((event) =>
             event._tag === "StateChange" ? event.state : event._tag === "EventsDropped" ? event.count : event._tag
           ),
           ["NEW", "READY", "EXECUTING", "COMPLETED", 76],
-          "what the forgotten one was told, and how many it was not"
+          "the events of the forgotten subscriber, and how many were dropped"
         )
       }),
       { eventBuffer: 4 }

@@ -1,4 +1,4 @@
-/** The rows of submission: what is accepted, what is refused, and what comes back. */
+/** The cases of submission: what is accepted, what is refused, and what comes back. */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import * as Exit from "effect/Exit"
@@ -11,20 +11,20 @@ import * as ExecutionBackend from "../../ExecutionBackend.js"
 import * as Task from "../../Task.js"
 import type { TaskState } from "../../TaskState.js"
 import { check, collect, endOf, endsAs, failsAs, noTrace, nothingLeft, same, until, untilState } from "./check.js"
-import type { Needing } from "./fixture.js"
-import { needs, tools } from "./fixture.js"
+import type { CaseWithNeed } from "./fixture.js"
+import { fixture, needs } from "./fixture.js"
 import { asks } from "./refusals.js"
 import type { Subject } from "./subject.js"
 
 const again = Schedule.forever
 const all = { concurrency: "unbounded" } as const
 
-export const contract = (subject: Subject): ReadonlyArray<Needing> => {
-  const { echo, hold, row, work } = tools(subject)
+export const contract = (subject: Subject): ReadonlyArray<CaseWithNeed> => {
+  const { echo, hold, makeCase, work } = fixture(subject)
   const { execute, submit } = ExecutionBackend
 
   return [
-    row(
+    makeCase(
       "submit",
       "a submitted task has a fiber with its result, for all who wait for it, and goes through the states in order",
       Effect.gen(function* () {
@@ -41,7 +41,7 @@ export const contract = (subject: Subject): ReadonlyArray<Needing> => {
         yield* nothingLeft
       })
     ),
-    row(
+    makeCase(
       "submit-many",
       "several keep their order; a wrong one is refused, and the others go on and end as they do, good and bad",
       Effect.gen(function* () {
@@ -58,7 +58,7 @@ export const contract = (subject: Subject): ReadonlyArray<Needing> => {
         yield* nothingLeft
       })
     ),
-    row(
+    makeCase(
       "submit-atomic",
       "all or none: one that is refused refuses all, and nothing is left of them",
       Effect.gen(function* () {
@@ -78,7 +78,7 @@ export const contract = (subject: Subject): ReadonlyArray<Needing> => {
       }),
       { maxActiveTasks: 2 }
     ),
-    row(
+    makeCase(
       "submit-all",
       "a stream of tasks gives a stream of their ends, more than are admitted at a time, those refused too",
       Effect.gen(function* () {
@@ -95,7 +95,7 @@ export const contract = (subject: Subject): ReadonlyArray<Needing> => {
       }),
       { maxActiveTasks: 10 }
     ),
-    row(
+    makeCase(
       "execute",
       "execute is the caller: interrupting it stops the work",
       Effect.gen(function* () {
@@ -110,7 +110,7 @@ export const contract = (subject: Subject): ReadonlyArray<Needing> => {
         yield* nothingLeft
       })
     ),
-    row(
+    makeCase(
       "submit-scoped",
       "a task submitted into a scope ends with it",
       Effect.gen(function* () {
@@ -121,9 +121,9 @@ export const contract = (subject: Subject): ReadonlyArray<Needing> => {
         yield* nothingLeft
       })
     ),
-    row(
+    makeCase(
       "uids",
-      "a given uid is kept; the others are unique, whoever submits at the same time, and none is one that was given",
+      "a given uid is kept; the others are unique, also among concurrent submissions, and none equals a given one",
       Effect.gen(function* () {
         const given = yield* submit(echo(0, { uid: "task.000042" }))
         yield* same(given.uid, "task.000042", "the given uid")
@@ -138,7 +138,7 @@ export const contract = (subject: Subject): ReadonlyArray<Needing> => {
         )
       })
     ),
-    row(
+    makeCase(
       "duplicate-uid",
       "a uid is refused while it lives and while it is remembered, and the first goes on untouched",
       Effect.gen(function* () {
@@ -151,7 +151,7 @@ export const contract = (subject: Subject): ReadonlyArray<Needing> => {
         yield* nothingLeft
       })
     ),
-    row(
+    makeCase(
       "resubmit",
       "a task that is submitted again runs again, with a uid, attempts and a result of its own",
       Effect.gen(function* () {
@@ -166,9 +166,9 @@ export const contract = (subject: Subject): ReadonlyArray<Needing> => {
         yield* same([...retried].sort(), fibers.map(({ uid }) => uid).sort(), "who was retried")
       })
     ),
-    row(
+    makeCase(
       "bad-input",
-      "what is wrong with a request is told at once, with the field, and leaves nothing",
+      "a wrong request is refused at once by the name of its field, and leaves nothing",
       Effect.gen(function* () {
         const events = yield* ExecutionBackend.events
         const wrong: ReadonlyArray<readonly [string, Task.Options<any>]> = [
@@ -183,7 +183,7 @@ export const contract = (subject: Subject): ReadonlyArray<Needing> => {
           ["resources.cores", { resources: { cores: -1 } }],
           ["resources.cores", { resources: { cores: true as any } }],
           ["env.A=B", { env: { "A=B": "" } }],
-          ["settings", { settings: Task.settings("of-nobody", Schema.Struct({}))({}) }]
+          ["settings", { settings: Task.settings("of-no-backend", Schema.Struct({}))({}) }]
         ]
         for (const [key, options] of wrong) {
           const error = yield* Effect.flip(submit(echo(1, options)))
@@ -191,7 +191,7 @@ export const contract = (subject: Subject): ReadonlyArray<Needing> => {
         }
         const unencodable = yield* Effect.flip(submit(work({ how: "echo", value: "text" as any })))
         yield* same([unencodable._tag, (unencodable as any).configKey], ["ConfigurationError", "value"], "payload")
-        yield* failsAs(submit({} as any), "ConfigurationError NotATask", "what is no task")
+        yield* failsAs(submit({} as any), "ConfigurationError NotATask", "a value that is not a task")
         yield* noTrace(events)
         yield* same(yield* execute(echo(1)), { value: 1 }, "the only place is free")
       }),
@@ -199,7 +199,7 @@ export const contract = (subject: Subject): ReadonlyArray<Needing> => {
     ),
     needs(
       "executable",
-      row(
+      makeCase(
         "bad-command",
         "a command that cannot be run, or that could not be made, is refused with its field, and leaves nothing",
         Effect.gen(function* () {
@@ -227,7 +227,7 @@ export const contract = (subject: Subject): ReadonlyArray<Needing> => {
         })
       )
     ),
-    row(
+    makeCase(
       "wrong-kind",
       "a kind that the backend does not run is refused, and leaves nothing",
       Effect.gen(function* () {
@@ -240,12 +240,12 @@ export const contract = (subject: Subject): ReadonlyArray<Needing> => {
         yield* same([...kinds].sort(), [...subject.kinds].sort(), "the kinds it says it runs")
       })
     ),
-    row(
+    makeCase(
       "own-error",
       "a task's own failure arrives as itself",
       failsAs(execute(work({ how: "fail", value: 3 })), "Refused", "the task")
     ),
-    row(
+    makeCase(
       "user-defect",
       "a task that dies ends typed, as does one whose retry policy throws; what runs beside it and the backend go on",
       Effect.gen(function* () {
@@ -262,14 +262,14 @@ export const contract = (subject: Subject): ReadonlyArray<Needing> => {
         yield* nothingLeft
       })
     ),
-    row(
+    makeCase(
       "invalid-result",
       "a result that the success schema refuses is a typed failure",
       failsAs(execute(work({ how: "wrong", value: 0 })), "TaskError InvalidResult", "the task")
     ),
-    row(
+    makeCase(
       "retry",
-      "a task that fails is tried again, and is told to be",
+      "a task that fails is tried again, and each retry is reported",
       Effect.gen(function* () {
         const events = yield* ExecutionBackend.events
         const fiber = yield* submit(work({ how: "flaky", value: 3 }, { retry: { times: 5, schedule: again } }))
@@ -284,7 +284,7 @@ export const contract = (subject: Subject): ReadonlyArray<Needing> => {
         yield* nothingLeft
       })
     ),
-    row(
+    makeCase(
       "retries-spent",
       "a task that fails every attempt ends with its last failure",
       failsAs(execute(work({ how: "fail", value: 1 }, { retry: { times: 2, schedule: again } })), "Refused", "the task")

@@ -1,4 +1,4 @@
-/** What the rows of a subject are made with. */
+/** What the cases of a subject are made with. */
 import * as fs from "node:fs"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
@@ -10,10 +10,11 @@ import type * as Task from "../../Task.js"
 import { untilState } from "./check.js"
 import type { Case, Subject } from "./subject.js"
 
-/** What not every subject has: one that has it not is excepted from the rows that need it. */
-export type Need = "executable" | "service" | "programs" | "environment" | "lose"
+/** What not every subject has: the cases that need it are waived for a subject without it. */
+export type Need = "executable" | "service" | "programs" | "environment" | "failEngine"
 
-export interface Needing extends Case {
+/** A case, with what a subject must have for it. */
+export interface CaseWithNeed extends Case {
   readonly need?: Need
 }
 
@@ -31,7 +32,7 @@ export const withLayer = <A>(layer: Layer.Layer<any, unknown>, use: Effect.Effec
     Effect.flatMap(Layer.build(layer), (context) => Effect.provide(use, context) as Effect.Effect<A, unknown>)
   )
 
-export const tools = ({ layer, work }: Pick<Subject, "layer" | "work">) => {
+export const fixture = ({ layer, work }: Pick<Subject, "layer" | "work">) => {
   const hold = (options?: Task.Options<any>) => work({ how: "hold", value: 0 }, options)
   return {
     work,
@@ -41,8 +42,8 @@ export const tools = ({ layer, work }: Pick<Subject, "layer" | "work">) => {
     hold,
     /** One of these, that runs. */
     running: Effect.tap(ExecutionBackend.submit(hold()), (fiber) => untilState(fiber, "EXECUTING")),
-    /** A row over a new backend. */
-    row: (id: string, title: string, body: Body, options?: Backend.Options): Case => ({
+    /** A case over a new backend. */
+    makeCase: (id: string, title: string, body: Body, options?: Backend.Options): Case => ({
       id,
       title,
       run: Effect.scoped(Effect.provide(body as Effect.Effect<unknown, unknown, never>, layer(options)))
@@ -53,4 +54,4 @@ export const tools = ({ layer, work }: Pick<Subject, "layer" | "work">) => {
   }
 }
 
-export const needs = (need: Need, row: Case): Needing => ({ ...row, need })
+export const needs = (need: Need, one: Case): CaseWithNeed => ({ ...one, need })

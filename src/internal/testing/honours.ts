@@ -1,4 +1,4 @@
-/** The rows of options: each works as it says, or is refused by its field; none is ignored. */
+/** The cases of options: each works as it says, or is refused by its field; none is ignored. */
 import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Effect from "effect/Effect"
@@ -10,8 +10,8 @@ import { isConfigurationError, isTaskError } from "../../Errors.js"
 import * as ExecutionBackend from "../../ExecutionBackend.js"
 import * as Task from "../../Task.js"
 import { check, same, until } from "./check.js"
-import type { Needing } from "./fixture.js"
-import { folder, needs, tools } from "./fixture.js"
+import type { CaseWithNeed } from "./fixture.js"
+import { fixture, folder, needs } from "./fixture.js"
 import { alive, markEnv, newMark } from "./processProbe.js"
 import type { Subject } from "./subject.js"
 
@@ -178,7 +178,7 @@ const ofPrograms: ReadonlyArray<
   [
     "orphans",
     "orphans",
-    "what a program leaves running goes on, where that is asked for",
+    "processes that a program leaves running go on where its orphans are to be detached",
     Effect.gen(function* () {
       const mark = yield* newMark
       const script = "sleep 3600 >/dev/null 2>&1 & echo $!"
@@ -200,15 +200,15 @@ const decisive: ReadonlyArray<Task.Resources> = [{ gpus: 1 }, { ranks: 2 }, { no
 /** Without them, it is the same. */
 const harmless: Task.Resources = { cores: 1, gpus: 0, memory: 0, ranks: 1, nodes: 1, walltime: "1 hour" }
 
-export const honours = (subject: Subject): ReadonlyArray<Needing> => {
-  const { echo, row } = tools(subject)
+export const honours = (subject: Subject): ReadonlyArray<CaseWithNeed> => {
+  const { echo, makeCase } = fixture(subject)
   return [
     ...ofPrograms.map(([id, field, title, works]) =>
-      needs("programs", row(`honours-${id}`, `${title}, or the option is refused`, orRefused(field)(works)))
+      needs("programs", makeCase(`honours-${id}`, `${title}, or the option is refused`, orRefused(field)(works)))
     ),
-    row(
+    makeCase(
       "honours-resources",
-      "GPUs, ranks and nodes are for the task, or are refused by their field; what changes no work is taken",
+      "GPUs, ranks and nodes are for the task, or are refused by their field; resources that change no work are accepted",
       Effect.gen(function* () {
         for (const resources of decisive) {
           const [key] = Object.keys(resources)

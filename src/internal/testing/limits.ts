@@ -1,4 +1,4 @@
-/** The rows of bounds: slots and who gets them, admission, history, and that what ended leaves nothing behind. */
+/** The cases of bounds: slots and which task gets them, active tasks, ended tasks that are remembered, and no leaks. */
 import * as fs from "node:fs"
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
@@ -6,8 +6,8 @@ import * as Option from "effect/Option"
 import * as Schedule from "effect/Schedule"
 import * as ExecutionBackend from "../../ExecutionBackend.js"
 import { check, collect, nothingLeft, same, until, untilState } from "./check.js"
-import type { Needing } from "./fixture.js"
-import { tools } from "./fixture.js"
+import type { CaseWithNeed } from "./fixture.js"
+import { fixture } from "./fixture.js"
 import type { Subject } from "./subject.js"
 
 /** How many are in each state. */
@@ -26,14 +26,14 @@ const counted = (executing: number, ready: number) =>
   ).pipe(Effect.catchAll(() => Effect.flatMap(census, (now) => same(now, { executing, ready }, "tasks"))))
 
 const open = "/proc/self/fd"
-/** What this process holds of the system's, as far as the system tells. */
+/** What this process holds of the system's, as far as the system shows it. */
 const resources = Effect.sync(() => ({
   descriptors: fs.existsSync(open) ? fs.readdirSync(open).length : 0,
   timers: process.getActiveResourcesInfo().filter((name) => name === "Timeout").length
 }))
 
-export const limits = (subject: Subject): ReadonlyArray<Needing> => {
-  const { echo, hold, row, work } = tools(subject)
+export const limits = (subject: Subject): ReadonlyArray<CaseWithNeed> => {
+  const { echo, hold, makeCase, work } = fixture(subject)
   const { cancel, execute, submit } = ExecutionBackend
   const { slots } = subject
   /** Where no slots are named, none may be missing. */
@@ -43,7 +43,7 @@ export const limits = (subject: Subject): ReadonlyArray<Needing> => {
   })
 
   return [
-    row(
+    makeCase(
       "slots",
       "as many tasks run at a time as there are slots; the others are queued, and an end gives its slot to one",
       slots === undefined
@@ -64,9 +64,9 @@ export const limits = (subject: Subject): ReadonlyArray<Needing> => {
             yield* nothingLeft
           })
     ),
-    row(
+    makeCase(
       "priority",
-      "of those that wait for a slot, if any, the highest priority starts first, and of equals who came first",
+      "of the tasks that wait for a slot the highest priority starts first, and of equal ones the one submitted first",
       slots === undefined
         ? startsAll
         : Effect.gen(function* () {
@@ -86,9 +86,9 @@ export const limits = (subject: Subject): ReadonlyArray<Needing> => {
             yield* same(started, ["1", "3", "0", "2"], "the order of starting")
           })
     ),
-    row(
-      "admission",
-      "submission waits beyond the limit, and leaves no trace when it is interrupted there",
+    makeCase(
+      "max-active-tasks",
+      "submission waits while maxActiveTasks are active, and leaves no trace when it is interrupted there",
       Effect.gen(function* () {
         const fibers = yield* Effect.replicateEffect(submit(hold()), 2)
         const waiting = yield* Effect.fork(submit(echo(3, { uid: "waiting" })))
@@ -103,9 +103,9 @@ export const limits = (subject: Subject): ReadonlyArray<Needing> => {
       }),
       { maxActiveTasks: 2 }
     ),
-    row(
-      "history",
-      "only so many ended tasks are remembered, the last ones",
+    makeCase(
+      "history-size",
+      "the last historySize ended tasks are remembered, and no others",
       Effect.gen(function* () {
         const uids = Array.from({ length: 30 }, (_, i) => `task ${i}`)
         for (const uid of uids) yield* execute(echo(1, { uid }))
@@ -114,7 +114,7 @@ export const limits = (subject: Subject): ReadonlyArray<Needing> => {
       }),
       { historySize: 10 }
     ),
-    row(
+    makeCase(
       "leaks",
       "tasks that have ended, however they did, leave no timer and no file open",
       Effect.gen(function* () {

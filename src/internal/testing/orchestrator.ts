@@ -1,10 +1,10 @@
-/** The rows about the end of the process that the tasks are submitted by. */
+/** The cases of the end of the process that submits the tasks. */
 import { spawn } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import * as Effect from "effect/Effect"
 import { ConformanceError, same, until, within } from "./check.js"
-import type { Needing } from "./fixture.js"
+import type { CaseWithNeed } from "./fixture.js"
 import { folder } from "./fixture.js"
 import { alive, marked, markName, newMark, noneLeft } from "./processProbe.js"
 import type { Subject } from "./subject.js"
@@ -45,7 +45,7 @@ const killed = (subject: Subject, variables?: ReadonlyArray<string>) =>
     yield* noneLeft(mark)
   }).pipe(Effect.scoped)
 
-export const orchestrated = (subject: Subject): ReadonlyArray<Needing> => [
+export const orchestrated = (subject: Subject): ReadonlyArray<CaseWithNeed> => [
   {
     id: "process-orchestrator-killed",
     title: "no process of a program's group outlives this one, when it is killed with SIGKILL",
@@ -54,13 +54,13 @@ export const orchestrated = (subject: Subject): ReadonlyArray<Needing> => [
   },
   {
     id: "process-orchestrator-killed-escape",
-    title: "nor does one that left its group",
+    title: "no process that left its program's group outlives this one either",
     need: "programs",
     run: killed(subject)
   },
   {
     id: "process-sigterm",
-    title: "SIGTERM to every process, as batch systems and containers send it, leaves a program its grace",
+    title: "SIGTERM to every process, as batch systems and containers send it, leaves a program its grace period",
     need: "programs",
     run: Effect.gen(function* () {
       const state = path.join(yield* folder, "state")

@@ -1,4 +1,4 @@
-/** The rows of backends that start programs on this machine: what goes in, what comes out, and that nothing stays. */
+/** The cases of backends that start programs on this machine: what goes in, what comes out, and that nothing stays. */
 
 import * as fs from "node:fs"
 import * as path from "node:path"
@@ -14,7 +14,7 @@ import * as ExecutionBackend from "../../ExecutionBackend.js"
 import * as Task from "../../Task.js"
 import * as TaskDictionary from "../../TaskDictionary.js"
 import { ConformanceError, check, endsAs, failsAs, same, until, within } from "./check.js"
-import type { Needing } from "./fixture.js"
+import type { CaseWithNeed } from "./fixture.js"
 import { folder } from "./fixture.js"
 import { orRefused } from "./honours.js"
 import { orchestrated } from "./orchestrator.js"
@@ -66,7 +66,7 @@ const grown = Effect.gen(function* () {
 
 const { execute } = ExecutionBackend
 
-/** That a backend which cannot pass on some bytes refuses them, and says where: for an exception from that row. */
+/** That a backend which cannot pass on some bytes refuses them, and says where: for a waiver of that case. */
 export const refusesBytes = ({ layer }: Pick<Subject, "layer">): Effect.Effect<void, unknown> =>
   Effect.flatMap(Effect.flip(execute(Bytes.make())), (error) =>
     same(
@@ -76,9 +76,9 @@ export const refusesBytes = ({ layer }: Pick<Subject, "layer">): Effect.Effect<v
     )
   ).pipe(Effect.provide(layer() as Layer.Layer<any, unknown>)) as Effect.Effect<void, unknown>
 
-export const processes = (subject: Subject): ReadonlyArray<Needing> => {
+export const processes = (subject: Subject): ReadonlyArray<CaseWithNeed> => {
   const { layer } = subject
-  const row = (id: string, title: string, body: Effect.Effect<unknown, unknown, any>): Needing => ({
+  const makeCase = (id: string, title: string, body: Effect.Effect<unknown, unknown, any>): CaseWithNeed => ({
     id: `process-${id}`,
     title,
     run: Effect.scoped(Effect.provide(body as Effect.Effect<unknown, unknown, never>, layer())),
@@ -90,7 +90,7 @@ export const processes = (subject: Subject): ReadonlyArray<Needing> => {
     )
 
   return [
-    row(
+    makeCase(
       "exit",
       "an exit code is exact, and the error has the command and the ends of its output",
       Effect.forEach([1, 2, 75, 126, 127, 255], (code) => {
@@ -104,16 +104,16 @@ export const processes = (subject: Subject): ReadonlyArray<Needing> => {
         )
       })
     ),
-    row(
+    makeCase(
       "signal",
-      "a death by signal is told with its name",
+      "a death by signal is reported with its name",
       Effect.forEach(["TERM", "KILL", "SEGV"], (signal) =>
         Effect.flatMap(failure(sh(`kill -${signal} $$`)), (error) =>
           same([error.reason, error.signal], ["Signal", `SIG${signal}`], signal)
         )
       )
     ),
-    row(
+    makeCase(
       "last-words",
       "the error of a program that was cancelled has what it printed until then; that of one that failed, though not all was kept",
       Effect.gen(function* () {
@@ -136,7 +136,7 @@ export const processes = (subject: Subject): ReadonlyArray<Needing> => {
         yield* same([failed.reason, failed.exitCode, end], ["Exit", 3, "999\n1000"], "what failed")
       })
     ),
-    row(
+    makeCase(
       "arguments",
       "arguments are passed on as they are, through no shell",
       Effect.gen(function* () {
@@ -145,7 +145,7 @@ export const processes = (subject: Subject): ReadonlyArray<Needing> => {
         yield* same(output.stdout.split("\0").slice(0, -1), args, "arguments")
       })
     ),
-    row(
+    makeCase(
       "environment",
       "the environment is the inherited one with what the task adds and removes; a secret reaches the program",
       Effect.gen(function* () {
@@ -154,7 +154,7 @@ export const processes = (subject: Subject): ReadonlyArray<Needing> => {
         yield* same(output.stdout, "a b\n|hunter2|path", "environment")
       }).pipe(orRefused("env"))
     ),
-    row(
+    makeCase(
       "bytes",
       "arguments and variables are any bytes but NUL",
       Effect.gen(function* () {
@@ -162,7 +162,7 @@ export const processes = (subject: Subject): ReadonlyArray<Needing> => {
         yield* same([...output.stdoutBytes], [...odd, 124, ...odd], "what came back")
       })
     ),
-    row(
+    makeCase(
       "cwd",
       "a program runs in its working directory",
       Effect.gen(function* () {
@@ -170,7 +170,7 @@ export const processes = (subject: Subject): ReadonlyArray<Needing> => {
         yield* same((yield* execute(sh("pwd -P", { cwd }))).stdout, `${cwd}\n`, "its directory")
       }).pipe(orRefused("cwd"))
     ),
-    row(
+    makeCase(
       "secrets",
       "a secret variable is in no event, no error and no fiber",
       Effect.gen(function* () {
@@ -179,12 +179,12 @@ export const processes = (subject: Subject): ReadonlyArray<Needing> => {
         const fiber = yield* ExecutionBackend.submit(sh('[ "$SECRET" = hunter2 ] && exit 9', { env }))
         const error = yield* Effect.flip(Fiber.join(fiber))
         yield* check(isTaskError(error) && error.exitCode === 9, `the program did not get it: ${error}`)
-        const told = yield* Stream.runCollect(Stream.take(events, 4))
-        const printed = [JSON.stringify([...told]), JSON.stringify(error), String(error), JSON.stringify(fiber)].join()
-        yield* check(!printed.includes("hunter2"), "the secret was told")
+        const seen = yield* Stream.runCollect(Stream.take(events, 4))
+        const printed = [JSON.stringify([...seen]), JSON.stringify(error), String(error), JSON.stringify(fiber)].join()
+        yield* check(!printed.includes("hunter2"), "the secret is printed in an event, an error or the fiber")
       })
     ),
-    row(
+    makeCase(
       "input",
       "standard input is empty, or any bytes",
       Effect.gen(function* () {
@@ -194,7 +194,7 @@ export const processes = (subject: Subject): ReadonlyArray<Needing> => {
         yield* same((yield* execute(sh("cat | wc -c"))).stdout.trim(), "0", "no input")
       }).pipe(orRefused("stdin"))
     ),
-    row(
+    makeCase(
       "output",
       "50 MB of output come whole",
       Effect.gen(function* () {
@@ -206,15 +206,15 @@ export const processes = (subject: Subject): ReadonlyArray<Needing> => {
         )
       })
     ),
-    row(
+    makeCase(
       "output-bytes",
-      "output that is no UTF-8 fails no task",
+      "output that is not UTF-8 fails no task",
       Effect.gen(function* () {
         yield* same(yield* execute(Text.make({ script: "printf 'a\\377b'" })), "a\ufffdb", "as text")
         yield* same([...(yield* execute(sh("printf 'a\\377b'"))).stdoutBytes], [97, 255, 98], "as bytes")
       })
     ),
-    row(
+    makeCase(
       "output-files",
       "output goes to files where that is asked for, whole, and the result says which",
       Effect.gen(function* () {
@@ -227,12 +227,12 @@ export const processes = (subject: Subject): ReadonlyArray<Needing> => {
         yield* same(fs.statSync(`${cwd}/err.txt`).size, 100_000, "size of standard error")
       }).pipe(orRefused("cwd", "capture.stdout", "capture.stderr"))
     ),
-    row(
+    makeCase(
       "output-limit",
-      "more output than is allowed stops the program and is told",
+      "more output than capture.limit stops the program, and its task ends as OutputLimit",
       failsAs(execute(sh("yes", { capture: { limit: 100_000 } })), "TaskError OutputLimit", "the task")
     ),
-    row(
+    makeCase(
       "user-code",
       "what a definition's own code throws about the end of a program is a typed outcome of that task alone",
       Effect.gen(function* () {
@@ -240,7 +240,7 @@ export const processes = (subject: Subject): ReadonlyArray<Needing> => {
         yield* same((yield* execute(sh("echo on"))).stdout, "on\n", "the next task")
       })
     ),
-    row(
+    makeCase(
       "launch",
       "a program or a working directory that does not exist is a failed launch that names it",
       Effect.gen(function* () {
@@ -252,7 +252,7 @@ export const processes = (subject: Subject): ReadonlyArray<Needing> => {
         yield* check(cwd.message.includes("/no/such/directory"), cwd.message)
       })
     ),
-    row(
+    makeCase(
       "cancel",
       "cancel returns when the whole tree is gone",
       Effect.gen(function* () {
@@ -261,18 +261,18 @@ export const processes = (subject: Subject): ReadonlyArray<Needing> => {
         yield* noneLeft(mark)
       })
     ),
-    row(
+    makeCase(
       "interrupt",
-      "so does an interruption of the fiber",
+      "an interruption of the fiber returns when the whole tree is gone",
       Effect.gen(function* () {
         const { fiber, mark } = yield* grown
         yield* Fiber.interrupt(fiber)
         yield* noneLeft(mark)
       })
     ),
-    row(
+    makeCase(
       "timeout",
-      "a timeout is told when the whole tree is gone",
+      "a timeout is reported when the whole tree is gone",
       Effect.gen(function* () {
         const mark = yield* newMark
         yield* failsAs(
@@ -283,7 +283,7 @@ export const processes = (subject: Subject): ReadonlyArray<Needing> => {
         yield* noneLeft(mark)
       })
     ),
-    row(
+    makeCase(
       "dictionary",
       "a task dictionary runs as the program that it names; an unknown key is refused by name",
       Effect.gen(function* () {
@@ -309,9 +309,9 @@ export const processes = (subject: Subject): ReadonlyArray<Needing> => {
         yield* noneLeft(mark)
       })
     },
-    row(
+    makeCase(
       "terminate",
-      "terminate kills everything within 2 seconds, whatever ignores TERM",
+      "terminate kills everything within 2 seconds, also a process that ignores TERM",
       Effect.gen(function* () {
         const { fiber, mark } = yield* grown
         yield* within(ExecutionBackend.terminate, "terminate", 2)
@@ -319,18 +319,18 @@ export const processes = (subject: Subject): ReadonlyArray<Needing> => {
         yield* noneLeft(mark)
       })
     ),
-    row(
-      "leftovers",
-      "what a program leaves running in its group ends with it",
+    makeCase(
+      "orphans",
+      "processes that a program leaves running in its group end with it",
       Effect.gen(function* () {
         const mark = yield* newMark
         yield* execute(sh("sleep 3600 >/dev/null 2>&1 & echo $!", { env: markEnv(mark) }))
         yield* noneLeft(mark)
       })
     ),
-    row(
+    makeCase(
       "escape",
-      "so does what left its group and session, when the program ends and when it is cancelled",
+      "processes that left its group and session end with it, when it ends by itself and when it is cancelled",
       Effect.gen(function* () {
         const mark = yield* newMark
         const options = { env: markEnv(mark) }

@@ -1,11 +1,11 @@
-/** Tasks of kinds that a backend does not run, and that it says so. */
+/** What a backend cannot do it refuses, typed: proofs for the waivers. */
 import * as Effect from "effect/Effect"
 import * as Fiber from "effect/Fiber"
 import * as Option from "effect/Option"
 import * as ExecutionBackend from "../../ExecutionBackend.js"
 import * as Task from "../../Task.js"
 import { endsAs, failsAs, nothingLeft, same } from "./check.js"
-import { tools } from "./fixture.js"
+import { fixture } from "./fixture.js"
 import type { Subject } from "./subject.js"
 
 /** One of each kind, that no backend has work for. */
@@ -27,7 +27,7 @@ export const asks = (kind: Task.Kind): Effect.Effect<unknown, unknown, any> =>
         : backend.submit(foreign[kind] as Task.Instance<unknown, never, never>)
   )
 
-/** The proof of an exception. */
+/** The proof of a waiver: the backend refuses this kind of task. */
 export const refuses = ({ layer }: Subject, kind: Task.Kind): Effect.Effect<void, unknown> =>
   failsAs(asks(kind), "ConfigurationError UnsupportedKind", kind).pipe(
     Effect.provide(layer()),
@@ -49,9 +49,9 @@ const ofPrograms: { readonly [K in keyof Task.DefinitionOptions]: Task.Definitio
   orphans: "detach"
 }
 
-/** The proof of an exception, of a backend whose work is no program: what would be ignored is refused by name. */
+/** The proof of a waiver, of a backend whose work is not a program: options that it would ignore are refused by name. */
 export const refusesOptions = (subject: Pick<Subject, "layer" | "work">): Effect.Effect<void, unknown> => {
-  const { echo, opened } = tools(subject)
+  const { echo, opened } = fixture(subject)
   return opened(
     Effect.gen(function* () {
       for (const [key, value] of Object.entries(ofPrograms)) {
@@ -64,11 +64,11 @@ export const refusesOptions = (subject: Pick<Subject, "layer" | "work">): Effect
 }
 
 /**
- * The proof of an exception, of a backend that cannot stop what runs: cancel is refused and the task goes on; who
- * interrupts its fiber waits no longer than the grace.
+ * The proof of a waiver, of a backend that cannot stop what runs: cancel is refused and the task goes on; an
+ * interruption of its fiber waits no longer than `stopTimeout`.
  */
 export const refusesCancel = (subject: Pick<Subject, "layer" | "work">): Effect.Effect<void, unknown> => {
-  const { opened, running } = tools(subject)
+  const { opened, running } = fixture(subject)
   return opened(
     Effect.gen(function* () {
       const fiber = yield* running

@@ -1,4 +1,4 @@
-/** The row of secrets: everything that is told of a task is collected and searched. */
+/** The case of secrets: everything that is reported of a task is collected and searched. */
 import { inspect } from "node:util"
 import * as Cause from "effect/Cause"
 import * as Effect from "effect/Effect"
@@ -13,16 +13,16 @@ import * as Tracer from "effect/Tracer"
 import * as ExecutionBackend from "../../ExecutionBackend.js"
 import type { Options } from "../../Task.js"
 import { check, collect, untilState } from "./check.js"
-import type { Needing } from "./fixture.js"
-import { needs, tools } from "./fixture.js"
+import type { CaseWithNeed } from "./fixture.js"
+import { fixture, needs } from "./fixture.js"
 import type { Subject } from "./subject.js"
 import type { How } from "./work.js"
 
-/** All the ways in which somebody may print it. */
+/** All the ways in which a value may be printed. */
 const printed = (value: unknown): string => [String(value), JSON.stringify(value), inspect(value, { depth: 6 })].join()
 
-/** A tracer that says all that it is told. */
-const tracer = (say: (told: unknown) => void) =>
+/** A tracer that passes on all that it is given. */
+const tracer = (say: (value: unknown) => void) =>
   Tracer.make({
     span: (name, parent, context, links, startTime, kind) => {
       const attributes = new Map<string, unknown>()
@@ -50,20 +50,20 @@ const tracer = (say: (told: unknown) => void) =>
     context: (run) => run()
   })
 
-export const secrets = (subject: Subject): ReadonlyArray<Needing> => {
-  const { row, work } = tools(subject)
+export const secrets = (subject: Subject): ReadonlyArray<CaseWithNeed> => {
+  const { makeCase, work } = fixture(subject)
   const secret = "hunter2-hunter2"
   const variants = [{}, ...(subject.options ?? [])]
 
   return [
     needs(
       "environment",
-      row(
+      makeCase(
         "secrets",
         "a Redacted variable is in no event, log, span, metric or error, in no task and in no fiber, however task and engine end",
         Effect.gen(function* () {
-          const told: Array<string> = []
-          const say = (value: unknown) => void told.push(printed(value))
+          const seen: Array<string> = []
+          const say = (value: unknown) => void seen.push(printed(value))
           const logger = Logger.make(({ annotations, cause, message }) => say([[...annotations], message, cause]))
           const events = yield* ExecutionBackend.events
           const options = {
@@ -105,8 +105,8 @@ export const secrets = (subject: Subject): ReadonlyArray<Needing> => {
             Effect.provide(Logger.replace(Logger.defaultLogger, logger))
           )
           say(yield* Metric.snapshot)
-          const where = told.find((text) => text.includes(secret))
-          yield* check(where === undefined, `the secret was told: ${where?.replaceAll(secret, "<the secret>")}`)
+          const where = seen.find((text) => text.includes(secret))
+          yield* check(where === undefined, `the secret is printed in: ${where?.replaceAll(secret, "<the secret>")}`)
         })
       )
     )

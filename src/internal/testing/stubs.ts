@@ -42,12 +42,12 @@ export type Match = string | Partial<Pick<Submission, "uid" | "name" | "kind" | 
 export type Failure = Driver.ProcessExit | Exclude<TaskErrorReason, "Exit" | "Signal"> | BackendError
 
 export interface Control {
-  /** What was run, in the order of starting: one entry per attempt. What still waits for a slot is not there. */
+  /** What was run, in the order of starting: one submission per attempt. A task that still waits for a slot is not in it. */
   readonly submissions: Effect.Effect<ReadonlyArray<Submission>>
   /** The next matching attempt fails at once instead of asking its stub. Calls add up: each is used once, in order. */
   readonly failNext: (match: Match, failure: Failure) => Effect.Effect<void>
   /**
-   * The engine dies: everything that runs, is queued or waits for its next attempt ends with `BackendError` Lost, and
+   * The engine fails: everything that runs, is queued or waits for its next attempt ends with `BackendError` Lost, and
    * every later submission is refused with it. The backend's status is FAILED when this returns; stubs that run are
    * interrupted, and their tasks end when they have stopped, at most `stopTimeout` later.
    */
@@ -61,7 +61,7 @@ export interface Options<Stubs extends ReadonlyArray<Stub<any>> = ReadonlyArray<
   readonly concurrency?: number | "unbounded" | undefined
   /**
    * `false`: as an engine that cannot stop what runs. Stubs go on until their own end, cancelling fails with
-   * `BackendError` CancelUnsupported, and closing and `lose` wait for them at most `stopTimeout`, by the clock. Default
+   * `BackendError` CancelUnsupported, and closing and `failEngine` wait for them at most `stopTimeout`, by the clock. Default
    * `true`.
    */
   readonly cancelable?: boolean | undefined

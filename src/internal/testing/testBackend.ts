@@ -53,9 +53,9 @@ const ended = (spec: Spec, exit: ProcessExit): TaskError =>
     : Drivers.taskError(spec, "Signal", { signal: exit.signal, exit })
 
 const loss = () =>
-  new BackendError({ backendType: type, reason: "Lost", details: { message: "its test wants it to be" } })
+  new BackendError({ backendType: type, reason: "Lost", details: { message: "the test called failEngine" } })
 
-/** Nobody can stop it, nor what it has forked: whoever is interrupted waits. */
+/** Neither the work nor what it has forked can be stopped: an interruption waits for its end. */
 const toItsEnd = <A, E, R>(work: Effect.Effect<A, E, R>): Effect.Effect<A, E, R> =>
   Effect.uninterruptible(Effect.flatMap(Effect.forkDaemon(Effect.interruptible(work)), Fiber.join))
 
@@ -123,7 +123,7 @@ export const make = Effect.fnUntraced(function* (options: Options) {
       if (failure === undefined) return cancelable ? work : toItsEnd(work)
       if (isBackendError(failure)) return Effect.fail(failure)
       return typeof failure === "string"
-        ? Effect.fail(Drivers.taskError(spec, failure, { details: { message: "its test wants it to" } }))
+        ? Effect.fail(Drivers.taskError(spec, failure, { details: { message: "the test called failNext" } }))
         : exited(failure)
     })
 

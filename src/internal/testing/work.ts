@@ -1,4 +1,4 @@
-/** What the rows run: a task that does as its payload says, as a function and as a program. */
+/** What the cases run: a task that does as its payload says, as a function and as a program. */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import * as Task from "../../Task.js"
@@ -72,7 +72,7 @@ const scripts: Record<How, string> = {
   hold: "exec sleep 3600",
   linger: `trap 'sleep 0.1; exit' TERM; sleep 3600 & wait`,
   deaf: `trap '' TERM; exec sleep 3600`,
-  // a backend that runs programs tells them their attempt
+  // a backend that runs programs gives them their attempt in this variable
   flaky: `[ "$RHAPSODY_ATTEMPT" -lt "$1" ] && exit 3; printf '{"value":%s}' "$1"`,
   wrong: `printf '{"value":"text"}'`
 }
