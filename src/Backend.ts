@@ -1,6 +1,6 @@
 /**
  * How a driver becomes a backend: `layer` gives the layer that programs are provided with, `make` the service alone. The
- * contract (uids, states, retries, timeouts, admission, events, encoding) is the same for every driver.
+ * contract (uids, states, retries, timeouts, maxActiveTasks, events, encoding) is the same for every driver.
  *
  * @example
  * ```ts
@@ -37,7 +37,7 @@ export const make = <const K extends Kind>(
   options: Options = {}
 ): Effect.Effect<ExecutionBackend.Backend, ConfigurationError, Scope.Scope> =>
   Effect.gen(function* () {
-    // a scope of its own, for its finalizers have an order, and the caller's scope may run its own in parallel
+    // a scope of its own, because its finalizers have an order, and the caller's scope may run its own in parallel
     const scope = yield* Scope.fork(yield* Effect.scope, ExecutionStrategy.sequential)
     return verbs.make(driver, yield* Scope.extend(engine.make(driver, options), scope))
   })

@@ -126,7 +126,7 @@ export const entries: Effect.Effect<ReadonlyArray<Entry>, never, BackendRegistry
 )
 
 /**
- * Probes all backends, some at a time: which of them run here, and why the others do not. A probe that fails, dies or
+ * Probes all backends, some at a time: which of them run here, and why the others do not. A probe that fails, crashes or
  * does not answer in time is a reason and hinders no other. In the order of `list`. Fails with `ConfigurationError`, which
  * names the field, when one of these options cannot be honoured.
  */

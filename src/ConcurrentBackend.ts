@@ -4,7 +4,7 @@
  *
  * Programs are started by launch agents, where a Python 3.8 or later is found, else by Node. Each has a session of its
  * own; when its task is cancelled, times out or its layer closes, its whole tree gets TERM, after `forceKillAfter` KILL, and
- * is gone before the outcome is told. It inherits the environment that this process had when the layer was built, with
+ * is gone before the outcome is reported. It inherits the environment that this process had when the layer was built, with
  * the task's changes and RHAPSODY_TASK_UID, RHAPSODY_ATTEMPT and, with a sandbox, RHAPSODY_SANDBOX.
  *
  * @example

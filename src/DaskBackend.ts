@@ -7,8 +7,8 @@
  * it closes. Programs are started by a launch agent on the worker that Dask chose, with the worker's environment; paths
  * are relative to the worker's directory. The cluster must run the same Python packages that functions need.
  *
- * What a cancel does: a task that has not started never runs; of a program, the whole process tree is gone when it is
- * told; an asynchronous function is cancelled at its next `await`. A synchronous function runs in a thread, which nothing
+ * What a cancel does: a task that has not started never runs; of a program, the whole process tree is gone when its
+ * end is reported; an asynchronous function is cancelled at its next `await`. A synchronous function runs in a thread, which nothing
  * can stop: `onUncancellable` says what becomes of it.
  *
  * @example

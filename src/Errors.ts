@@ -37,7 +37,7 @@ const Details = Schema.optionalWith(Schema.Record({ key: Schema.String, value: F
   default: () => ({})
 })
 
-/** Whatever it is; an error of this library stays one, also over a wire, so that the first of a chain can be found. */
+/** Any value; an error of this library stays one, also over a wire, so that the first of a chain can be found. */
 const Cause: Schema.Schema<unknown> = Schema.transform(Schema.Unknown, Schema.Unknown, {
   strict: true,
   decode: (wire): unknown =>
@@ -52,7 +52,7 @@ const Cause: Schema.Schema<unknown> = Schema.transform(Schema.Unknown, Schema.Un
  * A task was accepted and did not give its result.
  *
  * `exitCode` and `signal` are set when a process ended that way. `details` holds facts, each only where it is known:
- * - of a program, whatever its end was: `command` (executable and arguments, as they were given, at most 4 KiB), `cwd`,
+ * - of a program, however it ended: `command` (executable and arguments, as they were given, at most 4 KiB), `cwd`,
  *   `wallMillis` (from its start to its end), `stdout` and `stderr` (the end of what it printed: at most 20 lines and
  *   4 KiB of each), `stdoutPath` and `stderrPath` (captured files). Its environment is never there, and the values of
  *   `Redacted` variables are replaced by `<redacted>`. Arguments are shown: secrets belong into `Redacted` variables.
@@ -138,7 +138,7 @@ export const isBackendError = (u: unknown): u is BackendError => isOurs(u) && u.
 export const isConfigurationError = (u: unknown): u is ConfigurationError =>
   isOurs(u) && u._tag === "ConfigurationError"
 
-/** Tags that a task's own error schema may not use: `catchTag` could not tell them from ours. */
+/** Tags that a task's own error schema may not use: `catchTag` could not distinguish them from those of this library. */
 export type ReservedTag = RhapsodyError["_tag"]
 export const reservedTags: ReadonlySet<string> = new Set<ReservedTag>([
   "TaskError",

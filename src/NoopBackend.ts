@@ -4,7 +4,7 @@
  * succeeds where the success schema reads what the payload schema writes. `answer` replaces both. An answer that the
  * success schema refuses ends as `TaskError` InvalidResult.
  *
- * Everything else is as on any backend: payloads are encoded, options checked, states and events told. No program is
+ * Everything else is as on any backend: payloads are encoded, options checked, states and events reported. No program is
  * looked for and no handler is needed: the layer claims those of all function tasks. To write tests, see `TestBackend`.
  *
  * @example
@@ -64,14 +64,14 @@ const run = (answer: Options["answer"]): Driver.SlotDriver<Kinds>["run"] =>
   answer === undefined
     ? ({ payload, work }) => (work._tag === "executable" ? silent : Effect.succeed(Driver.Outcome.success(payload)))
     : (spec) => {
-        const told = answer(spec)
+        const answered = answer(spec)
         const outcome = spec.work._tag === "executable" ? exited : Driver.Outcome.success
-        return Effect.isEffect(told)
-          ? Effect.match(told as Effect.Effect<unknown, unknown>, {
+        return Effect.isEffect(answered)
+          ? Effect.match(answered as Effect.Effect<unknown, unknown>, {
               onSuccess: outcome,
               onFailure: Driver.Outcome.failure
             })
-          : Effect.succeed(outcome(told))
+          : Effect.succeed(outcome(answered))
       }
 
 /**

@@ -7,7 +7,7 @@ export const Usage = Schema.Struct({
   /** CPU time, milliseconds. */
   userMillis: Schema.JsonNumber,
   systemMillis: Schema.JsonNumber,
-  /** Peak resident memory of the largest process. Not told below some 11 MB, which is the launch agent's own. */
+  /** Peak resident memory of the largest process. Never below about 11 MB, which is the launch agent's own. */
   maxRssBytes: Schema.JsonNumber
 })
 export type Usage = typeof Usage.Type
@@ -64,7 +64,7 @@ export class Output extends Schema.Class<Output>("effect-rhapsody/Task/Output")(
   sandboxPath: Schema.optional(Schema.String),
   /** From start to end, milliseconds. */
   wallMillis: Schema.Number,
-  /** Where it is known: a program that Node started tells nothing. */
+  /** Where it is known: a program that Node started has none. */
   usage: Schema.optional(Usage),
   /** Set when `capture.overflow` is `"truncate"` and there was too much. */
   dropped: Schema.optional(Dropped)

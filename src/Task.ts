@@ -72,7 +72,7 @@ export interface Task<
   readonly payloadSchema: Schema.Struct<Fields> & Schema.Schema.AnyNoContext
   readonly successSchema: Success
   readonly errorSchema: Error
-  /** One unit of work. Never throws: what is wrong with it is told when it is submitted. */
+  /** One unit of work. Never throws: a wrong payload or option is an error of `submit`. */
   make(
     payload: PayloadInput<Fields>,
     options?: Options<Error["Type"]>
@@ -115,7 +115,7 @@ export interface FunctionTask<
 
 // ------------------------------------------------------------------------------------------------------ constructors
 
-/** `catchTag` could not tell a user's error with one of our tags from ours. */
+/** `catchTag` could not distinguish a user's error with one of our tags from ours. */
 export type NotReserved<E> =
   Extract<E, { readonly _tag: ReservedTag }> extends never
     ? unknown

@@ -3,7 +3,7 @@
  * `Fiber.interrupt`, `FiberSet`, a `Supervisor`). Interrupting it stops the work and returns when it has stopped.
  *
  * It ends with the decoded result; with the task's own error; with `TaskError` or `BackendError`; or interrupted, when
- * somebody interrupted it. A task that was cancelled by uid, by cancel all or by its backend's end is no interrupt but
+ * its fiber was interrupted. A task that was cancelled by uid, by cancel all or by its backend's end is not interrupted but ends with
  * `TaskError` Canceled, so that joining it never interrupts the joiner.
  */
 import * as Effect from "effect/Effect"
@@ -52,7 +52,7 @@ function toJSON(this: TaskFiber<unknown, unknown>) {
   return { _id: "effect-rhapsody/TaskFiber", uid: this.uid, task: this.task, state: this[TypeId].state }
 }
 
-// Whatever waits for a fiber does it through this property: `Fiber.join`, `Fiber.joinAll`, `yield*`.
+// Every wait for a fiber goes through this property: `Fiber.join`, `Fiber.joinAll`, `yield*`.
 const awaited: PropertyDescriptor = {
   configurable: true,
   get(this: TaskFiber<unknown, unknown>) {

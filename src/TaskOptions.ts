@@ -58,7 +58,7 @@ export interface Retry<in E = unknown> {
 /**
  * What becomes of a program that prints more than `limit`: it is stopped and fails with `TaskError` OutputLimit
  * (`"fail"`, the default), or the first `limit` bytes are kept and the rest is counted (`"truncate"`), or all of it is in
- * a file (`"spill"`). `Task.Output` tells of either; a result that would have to be decoded from a part of the output
+ * a file (`"spill"`). `Task.Output` says which; a result that would have to be decoded from a part of the output
  * fails with OutputLimit.
  */
 export type Overflow = "fail" | "truncate" | "spill"
@@ -115,7 +115,7 @@ export interface Rlimits {
 
 /**
  * What becomes of processes that a program leaves running when it ends by itself: they are killed (`"kill"`), or left
- * alone on purpose (`"detach"`), also when the backend closes or this process dies.
+ * alone on purpose (`"detach"`), also when the backend closes or this process crashes.
  */
 export type Orphans = "kill" | "detach"
 
@@ -168,7 +168,7 @@ export const settings = <A, I>(backend: string, schema: Schema.Schema<A, I>): Se
 export interface DefinitionOptions<in E = unknown> {
   readonly resources?: Resources | undefined
   readonly retry?: Retry<E> | undefined
-  /** Longest time of one attempt, from the moment it has its slot; the process tree is gone when it is told. */
+  /** Longest time of one attempt, from the moment it has its slot; the process tree is gone when the timeout is reported. */
   readonly timeout?: Duration.DurationInput | undefined
   /** Tasks that wait for a slot start in the order of priority, the highest first; equals in order of submission. */
   readonly priority?: number | undefined

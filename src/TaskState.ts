@@ -1,5 +1,5 @@
 /**
- * The states of a task and of a backend, which state may follow which, and the events that tell of it.
+ * The states of a task and of a backend, which state may follow which, and the events that report it.
  *
  * ```
  * NEW -> WAITING -> READY -> EXECUTING -> COMPLETED | FAILED | CANCELED
@@ -50,7 +50,7 @@ export const isTerminal = (state: TaskState): state is Terminal => transitions[s
 export const canFollow = (from: TaskState, to: TaskState): boolean =>
   (transitions[from] as ReadonlyArray<TaskState>).includes(to)
 
-/** A task went into another state. Ordered per task; a terminal state is told exactly once. */
+/** A task went into another state. Ordered per task; a terminal state is reported exactly once. */
 export const StateChange = Schema.TaggedStruct("StateChange", {
   uid: Schema.String,
   /** Name of the definition. */
