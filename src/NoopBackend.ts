@@ -48,7 +48,7 @@ export interface Options extends Backend.Options {
    * Or an Effect of it, whose failure is the task's own error, encoded. What it throws ends the task as `TaskError`
    * Defect. Default: `""` for an executable, the payload for the others.
    */
-  readonly answer?: ((spec: Driver.Spec) => unknown) | undefined
+  readonly answer?: ((spec: Driver.Spec<Kinds>) => unknown) | undefined
   /** Settings of the backend that this one stands for, e.g. `ConcurrentBackend.settings`. Default: none are taken. */
   readonly settings?: Task.SettingsConstructor<never> | undefined
 }

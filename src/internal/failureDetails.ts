@@ -166,7 +166,16 @@ const cleanedFact = (key: string, value: unknown, secrets: ReadonlyArray<string>
 export const withoutSecrets = (error: TaskError, values: Secrets | undefined): TaskError => {
   const secrets = values === undefined ? none : textsOf(values)
   if (secrets.length === 0) return error
-  const { details, ...fields } = error
+  // an error has its cause in a field that a copy of its fields would leave out
+  const { cause, details, exitCode, reason, signal, task, taskUid } = error
   const shown = Object.entries(details).map(([key, value]) => [key, cleanedFact(key, value, secrets)])
-  return new TaskError({ ...fields, details: Object.fromEntries(shown) })
+  return new TaskError({
+    taskUid,
+    task,
+    reason,
+    ...(exitCode === undefined ? {} : { exitCode }),
+    ...(signal === undefined ? {} : { signal }),
+    details: Object.fromEntries(shown),
+    ...(cause === undefined ? {} : { cause })
+  })
 }

@@ -182,6 +182,20 @@ export const linking: ReadonlyArray<Driver.AnyDriver<"executable">> = [
   }
 ]
 
+// a driver gets the specs of its own kinds, with no branch for any other
+export const narrowed: Driver.SlotDriver<"executable"> = {
+  type: "narrow",
+  kinds: ["executable"],
+  concurrency: 1,
+  check: ({ work }) => Effect.log(work.executable),
+  run: ({ work }, { onChunk, secrets }) => Effect.zipRight(Effect.log(work.args, onChunk, secrets.size), Effect.never)
+}
+// where kinds do not matter, it is a driver as any other
+export const anyOf: Driver.AnyDriver = narrowed
+is<Equal<Driver.Spec<"python">["work"], Driver.Python>>()
+is<Equal<typeof Driver.Outcome.Type, Driver.Outcome>>()
+is<Equal<typeof Driver.Update.Type, Driver.Update>>()
+
 // undefined is as good as absent: an optional value of a configuration passes straight through
 type Optional<T> = { readonly [K in keyof T as {} extends Pick<T, K> ? K : never]-?: undefined }
 declare const nothing: <T>() => Optional<T>

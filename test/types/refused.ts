@@ -2,7 +2,7 @@
 // @effect-diagnostics missingEffectContext:off missingEffectError:off
 // The language service sees the same errors, and knows no directive that expects them.
 import type { Layer } from "effect"
-import { Effect, Schema } from "effect"
+import { Effect, Redacted, Schema } from "effect"
 import type { Driver } from "effect-rhapsody"
 import { Backend, ConcurrentBackend, ExecutionBackend, Task } from "effect-rhapsody"
 import type { Diverged } from "./tasks.js"
@@ -91,3 +91,19 @@ export const q: Driver.SlotDriver = {
 
 // @ts-expect-error a loss is told by a BackendError
 export const r: Driver.SlotDriver = { ...slots, lost: Effect.succeed("gone") }
+
+export const u: Driver.SlotDriver<"executable"> = {
+  ...slots,
+  kinds: ["executable"],
+  // @ts-expect-error a driver of executables sees no functions
+  run: ({ work }) => (work._tag === "function" ? Effect.never : Effect.die(work.executable))
+}
+
+// @ts-expect-error the spec of a function is no spec of a program
+export const v = (spec: Driver.Spec<"executable" | "function">): Driver.Spec<"executable"> => spec
+
+// @ts-expect-error a variable in a spec is never a secret itself
+export const w: Driver.Executable["env"] = { TOKEN: Redacted.make("x") }
+
+// @ts-expect-error only an engine with a queue reports what was accepted
+export const x: Driver.Update = { _tag: "Accepted", uid: "u" }
