@@ -10,7 +10,7 @@ import type { Report } from "./report.js"
 import { median, round } from "./report.js"
 
 const count = 100_000
-const rounds = 7
+const rounds = Number(process.env["BENCH_ROUNDS"] ?? 7)
 
 const Fields = { seed: Schema.Int, name: Schema.String, scale: Schema.Number }
 const Noop = Task.function("Noop", { payload: Fields, success: Schema.Struct(Fields) })

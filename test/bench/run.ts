@@ -1,16 +1,24 @@
-// npm run bench -- NAME [--json]: prints what was measured; with --json the last line of stdout is the result as JSON.
+// npm run bench -- NAME [--json] [--against DIR]: prints what was measured; with --json the last line of stdout is the
+// result as JSON. --against runs the bench here and in another checkout in turn, and prints the ratios of their medians.
 import { readdirSync } from "node:fs"
+import { compare } from "./against.js"
 import type { Report } from "./report.js"
 import { median, table } from "./report.js"
 
 const [name, ...flags] = process.argv.slice(2)
 const names = readdirSync(import.meta.dirname)
-  .filter((file) => file.endsWith(".ts") && !["run.ts", "report.ts"].includes(file))
+  .filter((file) => file.endsWith(".ts") && !["run.ts", "report.ts", "against.ts"].includes(file))
   .map((file) => file.slice(0, -".ts".length))
 
 if (name === undefined || !names.includes(name)) {
-  console.error(`usage: npm run bench -- NAME [--json], with NAME one of ${names.join(", ")}`)
+  console.error(`usage: npm run bench -- NAME [--json] [--against DIR], with NAME one of ${names.join(", ")}`)
   process.exit(2)
+}
+
+const other = flags.includes("--against") ? flags[flags.indexOf("--against") + 1] : undefined
+if (other !== undefined) {
+  console.log(compare(name, other))
+  process.exit()
 }
 
 const { bench }: { readonly bench: () => Promise<Report> } = await import(`./${name}.ts`)
