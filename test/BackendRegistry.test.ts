@@ -360,7 +360,7 @@ describe("options from Config", () => {
     )
   }
 
-  it.effect("lose nothing: all that is wrong is told, and the ConfigError is the cause", () =>
+  it.effect("lose nothing: all that is wrong is reported, and the ConfigError is the cause", () =>
     Effect.gen(function* () {
       const error = yield* refusal(BackendRegistry.layer("concurrent"))
       assert.strictEqual(
@@ -518,7 +518,7 @@ describe("what a backend needs", () => {
 // ----------------------------------------------------------------------------------------------------------- discovery
 
 describe("discover", () => {
-  it.effect("tells of each, in order, whether it is available or why not", () =>
+  it.effect("reports of each, in order, whether it is available or why not", () =>
     Effect.gen(function* () {
       const found = yield* BackendRegistry.discover()
       assert.deepStrictEqual(found, [

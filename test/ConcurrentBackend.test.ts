@@ -238,7 +238,7 @@ overBoth("settings", ({ provide }) => {
     }).pipe(backend)
   )
 
-  it.live("with a wrong value, or one that nobody reads, are refused by name", () =>
+  it.live("with a wrong value, or one that no backend reads, are refused by name", () =>
     Effect.gen(function* () {
       const wrong = ConcurrentBackend.settings({ forceKillAfter: "soon" as unknown as Duration.Duration })
       const error = yield* refusal(sh("true", { settings: wrong }))

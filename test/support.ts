@@ -30,7 +30,7 @@ export const ok = Effect.succeed(Driver.Outcome.exited({ exitCode: 0, stdout: "o
 
 export const Program = Task.executable("Program", { command: () => ({ executable: "program" }) })
 
-/** A program that starts, tells so, and ends when it is let go. */
+/** A program that starts, reports it, and ends when it is let go. */
 export const held = Effect.gen(function* () {
   const started = yield* Deferred.make<void>()
   const release = yield* Deferred.make<void>()
@@ -62,7 +62,7 @@ export const waitFor = (events: Stream.Stream<TaskEvent>, uid: string, state: Ta
     Effect.map(Option.getOrThrow)
   )
 
-/** Nothing is left: no slot taken, nobody queued or waiting. */
+/** Nothing is left: no slot taken, no task queued or waiting. */
 export const idle = Effect.map(ExecutionBackend.state, ({ active, queued, status, waiting }) => ({
   active,
   queued,

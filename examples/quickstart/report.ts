@@ -2,7 +2,7 @@
 import { Cause, Option } from "effect"
 import type { Hour } from "./tasks.js"
 
-/** The message alone of a failure that the types tell of; all that is known of any other. */
+/** The message alone of a failure that the types name; all that is known of any other. */
 export const explain = (cause: Cause.Cause<{ readonly message: string }>) =>
   Cause.isInterruptedOnly(cause)
     ? "interrupted"

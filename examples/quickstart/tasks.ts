@@ -21,7 +21,7 @@ export const Profile = Schema.Array(Hour)
 
 const local = (name: string) => fileURLToPath(new URL(name, import.meta.url))
 
-/** A program: its exit code tells success, its standard output is decoded with the success schema. */
+/** A program: its exit code says whether it succeeded, its standard output is decoded with the success schema. */
 export const Summarise = Task.executable("Summarise", {
   payload: { file: Schema.String, flaky: Schema.Boolean },
   success: Schema.parseJson(Profile),

@@ -20,7 +20,7 @@ const ends = <A>(spec: Driver.Spec, end: Effect.Effect<A>) =>
   spec.name === "Slow" ? Effect.delay(end, "6 seconds") : end
 
 /** An engine that does so. */
-const batches = (told: "started" | "ended", burn: Deferred.Deferred<BackendError>, options: Backend.Options) =>
+const batches = (reported: "started" | "ended", burn: Deferred.Deferred<BackendError>, options: Backend.Options) =>
   Layer.unwrapEffect(
     Effect.map(fakeEngine(), (engine) =>
       Backend.layer<"executable">(
@@ -33,7 +33,7 @@ const batches = (told: "started" | "ended", burn: Deferred.Deferred<BackendError
               attempts,
               ({ spec }) =>
                 Effect.zipRight(
-                  told === "started" ? engine.started(spec.uid, spec.attempt) : Effect.void,
+                  reported === "started" ? engine.started(spec.uid, spec.attempt) : Effect.void,
                   Effect.forkDaemon(ends(spec, engine.ended(spec.uid, spec.attempt, outcomeOf(spec))))
                 ),
               { discard: true }
@@ -59,8 +59,8 @@ const forms: Record<
       { lost: Deferred.await(burn), boundedStop: ["executable"] },
       options
     ),
-  "batches, start told": (burn, options) => batches("started", burn, options),
-  "batches, start not told": (burn, options) => batches("ended", burn, options)
+  "batches, start reported": (burn, options) => batches("started", burn, options),
+  "batches, start not reported": (burn, options) => batches("ended", burn, options)
 }
 
 const until = (condition: () => boolean): Effect.Effect<void> =>
@@ -145,9 +145,9 @@ for (const [form, layerOf] of Object.entries(forms)) {
             timeout: "10 seconds"
           })
           const fiber = yield* ExecutionBackend.submit(Slow.make())
-          yield* until(() => fiber[TaskFiber.TypeId].state === (form.endsWith("not told") ? "READY" : "EXECUTING"))
-          // an engine that does not tell the start has used none of it
-          yield* TestClock.adjust(form.endsWith("not told") ? "6 seconds" : 0)
+          yield* until(() => fiber[TaskFiber.TypeId].state === (form.endsWith("not reported") ? "READY" : "EXECUTING"))
+          // an engine that does not report the start has used none of it
+          yield* TestClock.adjust(form.endsWith("not reported") ? "6 seconds" : 0)
           yield* TestClock.adjust("9999 millis")
           yield* pending(fiber)
           yield* TestClock.adjust("1 millis")
@@ -217,7 +217,7 @@ for (const [form, layerOf] of Object.entries(forms)) {
       })
     )
 
-    it.effect("that cannot be stopped is left behind after the grace, and that is told", () =>
+    it.effect("that cannot be stopped is left behind after the grace period, and that is reported", () =>
       over(() =>
         Effect.gen(function* () {
           const follow = yield* statesOf

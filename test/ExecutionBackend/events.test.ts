@@ -26,7 +26,7 @@ describe("events", () => {
     }).pipe(Effect.provide(executables(() => ok)))
   )
 
-  it.scoped("a slow subscriber loses the newest and is told how many; nobody else does", () =>
+  it.scoped("a slow subscriber loses the newest and gets their number; no other subscriber loses any", () =>
     Effect.gen(function* () {
       const [slow, quick] = yield* Effect.all([ExecutionBackend.events, ExecutionBackend.events])
       const all = yield* Effect.fork(Stream.runCollect(Stream.take(quick, 400)))
@@ -47,7 +47,7 @@ describe("events", () => {
   it.scoped("a failing subscriber, and one that is forgotten, harm no task", () =>
     Effect.gen(function* () {
       const failing = yield* ExecutionBackend.events
-      const forgotten = yield* ExecutionBackend.events // its scope stays open and nobody reads
+      const forgotten = yield* ExecutionBackend.events // its scope stays open and its events are not read
       const failed = yield* Effect.fork(Stream.runForEach(failing, () => Effect.fail("no")))
       const dying = yield* ExecutionBackend.events
       const died = yield* Effect.fork(Stream.runForEach(dying, () => Effect.die("no")))

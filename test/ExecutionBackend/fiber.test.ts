@@ -55,7 +55,7 @@ describe("a task's fiber is a fiber", () => {
     }).pipe(Effect.provide([CountLive, functions(2)]))
   )
 
-  it.effect("Fiber.status tells suspended and done", () =>
+  it.effect("Fiber.status is suspended, then done", () =>
     Effect.gen(function* () {
       const fiber = yield* count()
       yield* Effect.yieldNow()
@@ -212,7 +212,7 @@ describe("who owns the fiber", () => {
     })
   )
 
-  it.effect("execute of a task that somebody else cancels fails typed and does not interrupt the caller", () =>
+  it.effect("execute of a task that another fiber cancels fails typed and does not interrupt the caller", () =>
     Effect.gen(function* () {
       const program = yield* held
       yield* Effect.gen(function* () {
@@ -226,7 +226,7 @@ describe("who owns the fiber", () => {
   )
 })
 
-// The moments at which a task can be told to stop, and both ways to tell it.
+// The moments at which a task can be asked to stop, and both ways to ask it.
 describe("each end gives its slot back once", () => {
   const ways = {
     "cancel by uid": (fiber: TaskFiber.TaskFiber<string, unknown>) => ExecutionBackend.cancel(fiber.uid),
@@ -305,15 +305,15 @@ describe("each end gives its slot back once", () => {
           const fiber = yield* ExecutionBackend.submit(Program.make(undefined, { uid: "second" }))
           yield* Effect.yieldNow()
           // The observer runs in the very step in which the first task gives its slot to the second.
-          const told = yield* Deferred.make<Fiber.Fiber<boolean, unknown>>()
+          const reported = yield* Deferred.make<Fiber.Fiber<boolean, unknown>>()
           const runtime = yield* Effect.runtime<ExecutionBackend.Any>()
           running.addObserver(() => {
             const { active, queued } = Runtime.runSync(runtime)(idle)
             assert.deepStrictEqual({ active, queued }, { active: 1, queued: 0 })
-            Deferred.unsafeDone(told, Effect.succeed(Runtime.runFork(runtime)(end(fiber))))
+            Deferred.unsafeDone(reported, Effect.succeed(Runtime.runFork(runtime)(end(fiber))))
           })
           yield* first.release
-          yield* Effect.flatMap(Deferred.await(told), Fiber.join)
+          yield* Effect.flatMap(Deferred.await(reported), Fiber.join)
           yield* check(fiber)
           assert.deepStrictEqual(ran, ["first"])
           assert.deepStrictEqual(yield* idle, nothingLeft)
@@ -397,7 +397,7 @@ describe("each end gives its slot back once", () => {
 
   it.effect("cancel of an unknown uid is false; cancelAll counts", () =>
     Effect.gen(function* () {
-      assert.isFalse(yield* ExecutionBackend.cancel("nobody"))
+      assert.isFalse(yield* ExecutionBackend.cancel("unknown"))
       const fibers = yield* Effect.replicateEffect(ExecutionBackend.submit(Program.make()), 5)
       assert.strictEqual(yield* ExecutionBackend.cancelAll, 5)
       const exits = yield* Fiber.awaitAll(fibers)

@@ -233,21 +233,23 @@ describe("timeout", () => {
     })
   )
 
-  it.scoped("bounds the clean-up too: work that does not stop is left behind after the grace, and that is told", () =>
-    Effect.gen(function* () {
-      const follow = yield* statesOf
-      const fiber = yield* ExecutionBackend.submit(Program.make(undefined, { timeout: "10 seconds" }))
-      yield* TestClock.adjust("10 seconds")
-      yield* TestClock.adjust("1 second")
-      assert.isTrue(Option.isNone(yield* Fiber.poll(fiber)))
-      yield* TestClock.adjust("1 second")
-      const error = yield* Effect.flip(fiber)
-      assert.isTrue(error instanceof TaskError && error.reason === "Timeout")
-      assert.deepStrictEqual((error as TaskError).details, { command: ["program"], timeout: "10s", stopped: false })
-      const last = (yield* follow(fiber.uid)).at(-1)!
-      assert.deepStrictEqual([last.state, last.reason, last.stopped], ["FAILED", "Timeout", false])
-      assert.deepStrictEqual(yield* idle, nothingLeft)
-    }).pipe(Effect.provide(executables(() => Effect.uninterruptible(Effect.never), {}, { stopTimeout: "2 seconds" })))
+  it.scoped(
+    "bounds the clean-up too: work that does not stop is left behind after the grace period, and that is reported",
+    () =>
+      Effect.gen(function* () {
+        const follow = yield* statesOf
+        const fiber = yield* ExecutionBackend.submit(Program.make(undefined, { timeout: "10 seconds" }))
+        yield* TestClock.adjust("10 seconds")
+        yield* TestClock.adjust("1 second")
+        assert.isTrue(Option.isNone(yield* Fiber.poll(fiber)))
+        yield* TestClock.adjust("1 second")
+        const error = yield* Effect.flip(fiber)
+        assert.isTrue(error instanceof TaskError && error.reason === "Timeout")
+        assert.deepStrictEqual((error as TaskError).details, { command: ["program"], timeout: "10s", stopped: false })
+        const last = (yield* follow(fiber.uid)).at(-1)!
+        assert.deepStrictEqual([last.state, last.reason, last.stopped], ["FAILED", "Timeout", false])
+        assert.deepStrictEqual(yield* idle, nothingLeft)
+      }).pipe(Effect.provide(executables(() => Effect.uninterruptible(Effect.never), {}, { stopTimeout: "2 seconds" })))
   )
 })
 
@@ -455,17 +457,17 @@ describe("what a driver says of an end", () => {
           const error = yield* Effect.flip(ExecutionBackend.execute(Program.make(undefined, { uid })))
           assert(error instanceof TaskError, String(error))
           const { exitCode, reason, signal } = (yield* follow(uid)).at(-1)!
-          return { error, told: { exitCode, reason, signal } }
+          return { error, reported: { exitCode, reason, signal } }
         })
       const exit = yield* ended("exit")
-      assert.deepStrictEqual(exit.told, { exitCode: 7, reason: "Exit", signal: undefined })
+      assert.deepStrictEqual(exit.reported, { exitCode: 7, reason: "Exit", signal: undefined })
       assert.deepStrictEqual([exit.error.taskUid, exit.error.task, exit.error.exitCode], ["exit", "Program", 7])
       assert.deepStrictEqual(
         [exit.error.details, exit.error.cause],
         [{ command: ["program"], stderr: "no" }, "because"]
       )
       const signal = yield* ended("signal")
-      assert.deepStrictEqual(signal.told, { exitCode: undefined, reason: "Signal", signal: "SIGSEGV" })
+      assert.deepStrictEqual(signal.reported, { exitCode: undefined, reason: "Signal", signal: "SIGSEGV" })
       assert.deepStrictEqual([signal.error.signal, signal.error.details], ["SIGSEGV", { command: ["program"] }])
       assert.notProperty(signal.error, "exitCode")
     }).pipe(

@@ -19,7 +19,7 @@ const error = new BackendError({ backendType: "engine", reason: "Lost", details:
 const failing = Effect.succeed(Driver.Outcome.exited({ exitCode: 1 }))
 const lostState = { ...nothingLeft, status: "FAILED" as const }
 
-/** An engine with one slot that runs functions, programs as it is told, and a service; and how it is lost. */
+/** An engine with one slot that runs functions, programs as it is asked to, and a service; and how it is lost. */
 const engine = (program: Run = () => Effect.never, driver: Partial<Driver.SlotDriver<Kinds>> = {}) =>
   Effect.map(Deferred.make<BackendError>(), (lost) => ({
     lose: Effect.zipRight(Deferred.succeed(lost, error), Effect.yieldNow()),
@@ -155,12 +155,12 @@ describe("an engine that is lost", () => {
     })
   )
 
-  it.effect("waits for what does not stop until the grace is over, and tells it", () =>
+  it.effect("waits for what does not stop until the grace period is over, and reports it", () =>
     Effect.gen(function* () {
       const { layer, lose } = yield* engine(() => Effect.uninterruptible(Effect.never), { stopTimeout: "2 seconds" })
       yield* Effect.gen(function* () {
         const follow = yield* statesOf
-        // the second loss of patience: it was told to stop before
+        // the second loss of patience: it was asked to stop before
         const fiber = yield* submit("stuck", { timeout: "1 second" })
         yield* untilState(fiber, "EXECUTING")
         yield* TestClock.adjust("1500 millis")
@@ -227,12 +227,12 @@ describe("an engine that is lost", () => {
           const fiber = yield* submit("a")
           yield* untilState(fiber, "EXECUTING")
           yield* Deferred.succeed(burn, undefined)
-          const [told] = yield* failures([fiber])
-          assert(told instanceof BackendError, String(told))
-          assert.deepStrictEqual([told.backendType, told.reason], ["engine", "Lost"])
-          if (what !== "that interrupts itself") assert.include(told.message, "boom")
+          const [reported] = yield* failures([fiber])
+          assert(reported instanceof BackendError, String(reported))
+          assert.deepStrictEqual([reported.backendType, reported.reason], ["engine", "Lost"])
+          if (what !== "that interrupts itself") assert.include(reported.message, "boom")
           assert.deepStrictEqual(yield* ExecutionBackend.state, lostState)
-          assert.strictEqual(yield* Effect.flip(submit("b")), told)
+          assert.strictEqual(yield* Effect.flip(submit("b")), reported)
         }).pipe(Effect.provide(layer()))
       })
     )

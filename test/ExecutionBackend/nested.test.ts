@@ -4,7 +4,7 @@ import { ExecutionBackend, Task, TaskFiber } from "effect-rhapsody"
 import { BackendError } from "effect-rhapsody/Errors"
 import { functions, idle, nothingLeft, turns } from "../support.js"
 
-/** Each level submits the next to the same backend and waits for it in the way it is told. */
+/** Each level submits the next to the same backend and waits for it in the given way. */
 const Level = Task.function("Level", {
   payload: { depth: Schema.Int, how: Schema.Literal("execute", "join", "timeout", "all") },
   success: Schema.Int

@@ -164,9 +164,9 @@ const play = (
           case "interrupt": {
             const fiber = yield* fiberOf(one.which)
             if (fiber === undefined) break
-            const told: Effect.Effect<unknown, unknown> =
+            const reported: Effect.Effect<unknown, unknown> =
               one._tag === "cancel" ? ExecutionBackend.cancel(fiber) : Fiber.interrupt(fiber)
-            waits.push(yield* Effect.fork(told))
+            waits.push(yield* Effect.fork(reported))
             break
           }
           case "advance":

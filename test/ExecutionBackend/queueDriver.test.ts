@@ -439,7 +439,7 @@ describe("cancel in an engine", () => {
     })
   )
 
-  it.effect("a result that is told before the confirmation wins", () =>
+  it.effect("a result that is reported before the confirmation wins", () =>
     withEngine(
       (engine) =>
         Effect.gen(function* () {
@@ -469,7 +469,7 @@ describe("cancel in an engine", () => {
     "does not return": { cancel: () => Effect.never }
   }
   for (const [what, script] of Object.entries(unconfirmed)) {
-    it.effect(`that ${what} ends with the grace, and that is told`, () =>
+    it.effect(`that ${what} ends with the grace period, and that is reported`, () =>
       withEngine(
         (engine) =>
           Effect.gen(function* () {
@@ -490,7 +490,7 @@ describe("cancel in an engine", () => {
             for (const { state, stopped } of (yield* ends(2)).values()) {
               assert.deepStrictEqual([state, stopped], ["CANCELED", false])
             }
-            // it ends after all, and nobody minds
+            // it ends after all, and that changes nothing
             yield* engine.ended("a")
           }),
         { stopTimeout: "2 seconds", ...script }
@@ -563,8 +563,8 @@ describe("a call that does not return", () => {
             yield* TestClock.adjust("1 millis")
             yield* Fiber.joinAll(canceling)
             assert.deepStrictEqual(yield* reasonsOf([before, unsent, ...slow]), ["Canceled"])
-            const told = [...(yield* ends(5)).values()].map(({ stopped, uid }) => `${uid} ${stopped ?? true}`)
-            assert.deepStrictEqual(told.sort(), [
+            const reported = [...(yield* ends(5)).values()].map(({ stopped, uid }) => `${uid} ${stopped ?? true}`)
+            assert.deepStrictEqual(reported.sort(), [
               "before true",
               "slow1 false",
               "slow2 false",
@@ -773,7 +773,7 @@ describe("an engine that is gone", () => {
     )
   }
 
-  it.effect("before the first submission is told at the first submission", () =>
+  it.effect("before the first submission is reported at the first submission", () =>
     Effect.gen(function* () {
       const engine = yield* fakeEngine()
       yield* engine.gone()
@@ -850,8 +850,13 @@ describe("an engine that is lost by another word than its stream's", () => {
             throw new Error("boom")
           }
         })
-        // in one breath: nobody has heard of the first when the last is said
-        yield* engine.tell(ended("ok", 0), ended("failed", 7), { uid: "canceled", attempt: 1, _tag: "Canceled" }, dying)
+        // in one piece: no fiber has read the first update when the last is reported
+        yield* engine.report(
+          ended("ok", 0),
+          ended("failed", 7),
+          { uid: "canceled", attempt: 1, _tag: "Canceled" },
+          dying
+        )
         const reasons = yield* Effect.forEach(fibers, (fiber) => reasonsOf([fiber]))
         assert.deepStrictEqual(reasons.flat(), ["ok", "Exit", "Canceled", "Lost"])
         assert.deepStrictEqual(yield* ExecutionBackend.state, lostState)
@@ -878,12 +883,12 @@ describe("an engine that is lost by another word than its stream's", () => {
 })
 
 describe("an engine that talks nonsense", () => {
-  it.effect("harms nobody but the task it ends so", () =>
+  it.effect("harms no task but the one that ends so", () =>
     withEngine((engine) =>
       Effect.gen(function* () {
         const [a, b, c] = yield* Effect.all([submit("a"), submit("b"), submit("c")])
         yield* until(() => engine.held.size === 3)
-        yield* engine.tell(
+        yield* engine.report(
           undefined,
           null,
           7,
@@ -891,7 +896,7 @@ describe("an engine that talks nonsense", () => {
           [],
           {},
           { _tag: "Ended" },
-          { uid: "nobody", attempt: 1, _tag: "Ended" },
+          { uid: "unknown", attempt: 1, _tag: "Ended" },
           { uid: "a", _tag: "Canceled" },
           { uid: "a", attempt: 0, _tag: "Canceled" },
           { uid: "a", attempt: 2, _tag: "Ended", outcome: Driver.Outcome.exited({ stdout: "no" }) },
@@ -976,7 +981,7 @@ describe("close over an engine", () => {
     })
   )
 
-  it.effect("terminate shortens the grace, of what was told to stop before too", () =>
+  it.effect("terminate shortens the grace period, also of tasks that were asked to stop before", () =>
     Effect.gen(function* () {
       const engine = yield* fakeEngine({ confirms: false, stopTimeout: "1 hour" })
       yield* Effect.gen(function* () {

@@ -42,7 +42,7 @@ describe("a defect", () => {
     })
   )
 
-  it.effect("or a failure that interrupted what ran beside it is told, not the interruption", () =>
+  it.effect("or a failure that interrupted what ran beside it is reported, not the interruption", () =>
     Effect.gen(function* () {
       const beside = <A, E>(effect: Effect.Effect<A, E>) =>
         Effect.all([effect, Effect.never], { concurrency: 2, discard: true })
@@ -131,7 +131,7 @@ describe("generations", () => {
     })
   )
 
-  it.effect("joining a nested task from outside makes nobody its sibling", () => {
+  it.effect("joining a nested task from outside makes no task its sibling", () => {
     const Parent = Task.function("Parent", {})
     return Effect.gen(function* () {
       const published = yield* Deferred.make<Fiber.Fiber<void, unknown>>()

@@ -13,7 +13,7 @@ interface Seen {
   exit: Exit.Exit<unknown, unknown> | undefined
 }
 
-/** A tracer that remembers what it was told. */
+/** A tracer that remembers its spans. */
 const recorder = () => {
   const spans: Array<Seen> = []
   const tracer = Tracer.make({
@@ -53,7 +53,7 @@ const recorder = () => {
 }
 
 describe("spans", () => {
-  it.effect("what a handler does is below its task, whoever runs the handler", () =>
+  it.effect("what a handler does is below its task, on every driver", () =>
     Effect.gen(function* () {
       const Traced = Task.function("Traced", {})
       const handler = Traced.toLayer(() => Effect.withSpan(Effect.logInfo("traced"), "inner"))
@@ -122,7 +122,7 @@ describe("spans", () => {
     }).pipe(Effect.provide([functions(1), handler]), Effect.withTracer(tracer))
   })
 
-  it.effect("are not made where nobody installed a tracer, or tracing is off", () => {
+  it.effect("are not made where no tracer is installed, or tracing is off", () => {
     const { spans, tracer } = recorder()
     return Effect.gen(function* () {
       const fiber = yield* ExecutionBackend.submit(Program.make())
@@ -192,7 +192,7 @@ describe("what an engine says to no purpose", () => {
         // of an unknown task, of another attempt, of no sense; then its end, and its end again before the stream is over
         yield* engine.started("unknown")
         yield* engine.started("known", 2)
-        yield* engine.tell(null)
+        yield* engine.report(null)
         yield* engine.ended("known")
         yield* engine.ended("known")
         yield* fiber

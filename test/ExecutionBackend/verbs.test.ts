@@ -96,7 +96,7 @@ describe("submitMany", () => {
           ["other", "EXECUTING"]
         ]
       )
-      // nobody else was touched, and all places are there again
+      // no other task was touched, and all places are there again
       yield* pending(other)
       yield* Effect.all(Array.from({ length: 3 }, () => ExecutionBackend.submit(program())))
       assert.strictEqual(yield* ExecutionBackend.cancelAll, 4)
@@ -226,7 +226,7 @@ describe("submitMany, all or none", () => {
     }).pipe(Effect.provide(executables(() => ok)))
   )
 
-  it.live("nobody takes a uid of theirs between the first and the last of many", () =>
+  it.live("no other submission takes a uid of theirs between the first and the last of many", () =>
     Effect.gen(function* () {
       const count = 5_000
       const batch = yield* Effect.fork(Effect.either(ExecutionBackend.submitMany(programs(count), atomic)))
@@ -245,7 +245,7 @@ describe("submitMany, all or none", () => {
     }).pipe(Effect.provide(executables(() => ok, { concurrency: "unbounded" })))
   )
 
-  it.effect("waits for all places at once, and nobody passes it by", () =>
+  it.effect("waits for all places at once, and no other submission overtakes it", () =>
     Effect.gen(function* () {
       const [a, b] = yield* Effect.all([ExecutionBackend.submit(program("a")), ExecutionBackend.submit(program("b"))])
       const batch = yield* Effect.fork(ExecutionBackend.submitMany(programs(3), atomic))
@@ -573,7 +573,7 @@ describe("services", () => {
     })
   )
 
-  it.effect("that fail, die or end before they are ready tell it", () =>
+  it.effect("that fail, die or end before they are ready report it", () =>
     Effect.gen(function* () {
       const cases: ReadonlyArray<readonly [Serve, string]> = [
         [(spec) => lost(spec), "Exit"],
@@ -698,7 +698,7 @@ describe("services", () => {
     })
   )
 
-  it.scoped("end with their backend, and `exited` tells it", () =>
+  it.scoped("end with their backend, and `exited` reports it", () =>
     Effect.gen(function* () {
       let stopped = 0
       const scope = yield* Scope.make()
@@ -849,7 +849,7 @@ describe("awaitAll", () => {
     }).pipe(Effect.provide(never()))
   )
 
-  it.effect("its timeout tells how many have ended, cancels nothing, and it can be asked again", () =>
+  it.effect("its timeout says how many have ended, cancels nothing, and it can be asked again", () =>
     Effect.gen(function* () {
       const first = yield* held
       yield* Effect.gen(function* () {
@@ -976,7 +976,7 @@ describe("awaitAll", () => {
 describe("terminate", () => {
   const stuck = Effect.uninterruptible(Effect.never)
 
-  it.effect("tells everybody within a second, although nothing stops", () =>
+  it.effect("ends every task within a second, although nothing stops", () =>
     Effect.gen(function* () {
       const running = yield* ExecutionBackend.submit(program("running"))
       const queued = yield* ExecutionBackend.submit(program("queued"))
@@ -1008,7 +1008,7 @@ describe("terminate", () => {
     }).pipe(Effect.provide(executables(() => stuck, {}, { maxActiveTasks: 2, stopTimeout: "1 hour" })))
   )
 
-  it.effect("does not wait for the grace of what was told to stop before", () =>
+  it.effect("does not wait for the grace period of tasks that were asked to stop before", () =>
     Effect.gen(function* () {
       const fiber = yield* ExecutionBackend.submit(program())
       yield* settle
@@ -1023,38 +1023,40 @@ describe("terminate", () => {
   )
 
   for (const boundedStop of [[], ["executable"]] as const) {
-    it.effect(`calls the driver's kill once, after all were told to stop (bounded: ${boundedStop.length === 1})`, () =>
-      Effect.gen(function* () {
-        const killed = yield* Deferred.make<void>()
-        const told: Array<string> = []
-        const layer = executables(
-          ({ uid }) =>
-            Effect.onInterrupt(Effect.never, () =>
-              Effect.zipRight(
-                Effect.sync(() => told.push(uid)),
-                Deferred.await(killed)
+    it.effect(
+      `calls the driver's forceStop once, after all were asked to stop (bounded: ${boundedStop.length === 1})`,
+      () =>
+        Effect.gen(function* () {
+          const killed = yield* Deferred.make<void>()
+          const reported: Array<string> = []
+          const layer = executables(
+            ({ uid }) =>
+              Effect.onInterrupt(Effect.never, () =>
+                Effect.zipRight(
+                  Effect.sync(() => reported.push(uid)),
+                  Deferred.await(killed)
+                )
+              ),
+            {
+              concurrency: 20,
+              boundedStop,
+              forceStop: Effect.zipRight(
+                Effect.sync(() => reported.push("forceStop")),
+                Deferred.succeed(killed, undefined)
               )
-            ),
-          {
-            concurrency: 20,
-            boundedStop,
-            forceStop: Effect.zipRight(
-              Effect.sync(() => told.push("kill")),
-              Deferred.succeed(killed, undefined)
-            )
-          }
-        )
-        yield* Effect.gen(function* () {
-          const fibers = yield* Effect.replicateEffect(ExecutionBackend.submit(program()), 20)
-          while ((yield* ExecutionBackend.state).active < 20) yield* Effect.yieldNow()
-          yield* settle
-          yield* ExecutionBackend.terminate
-          assert.strictEqual(told.length, 21)
-          assert.strictEqual(told.at(-1), "kill")
-          const exits = yield* Fiber.awaitAll(fibers)
-          assert.isTrue(exits.every((exit) => endOf(exit) === "Canceled"))
-        }).pipe(Effect.provide(layer))
-      })
+            }
+          )
+          yield* Effect.gen(function* () {
+            const fibers = yield* Effect.replicateEffect(ExecutionBackend.submit(program()), 20)
+            while ((yield* ExecutionBackend.state).active < 20) yield* Effect.yieldNow()
+            yield* settle
+            yield* ExecutionBackend.terminate
+            assert.strictEqual(reported.length, 21)
+            assert.strictEqual(reported.at(-1), "forceStop")
+            const exits = yield* Fiber.awaitAll(fibers)
+            assert.isTrue(exits.every((exit) => endOf(exit) === "Canceled"))
+          }).pipe(Effect.provide(layer))
+        })
     )
   }
 
@@ -1064,7 +1066,7 @@ describe("terminate", () => {
     "cannot be interrupted": Effect.uninterruptible(Effect.never)
   }
   for (const [how, kill] of Object.entries(kills)) {
-    it.effect(`ends, and tells everybody, although kill ${how}`, () =>
+    it.effect(`ends, and ends every task, although forceStop ${how}`, () =>
       Effect.gen(function* () {
         const fiber = yield* ExecutionBackend.submit(program())
         yield* settle
@@ -1113,7 +1115,7 @@ describe("onStateChange", () => {
     "interrupts itself": () => Effect.interrupt
   }
   for (const [what, callback] of Object.entries(odd)) {
-    it.scoped(`a callback that ${what} harms nobody, and is called again`, () =>
+    it.scoped(`a callback that ${what} harms no other, and is called again`, () =>
       Effect.gen(function* () {
         let called = 0
         const seen: Array<string> = []
@@ -1129,7 +1131,7 @@ describe("onStateChange", () => {
     )
   }
 
-  it.scoped("a callback that never ends slows nobody", () =>
+  it.scoped("a callback that never ends slows no other", () =>
     Effect.gen(function* () {
       const seen: Array<string> = []
       let called = 0
@@ -1162,7 +1164,7 @@ describe("onStateChange", () => {
     }).pipe(Effect.provide(executables(() => ok)))
   )
 
-  it.scoped("tells the last change of a backend that ends", () =>
+  it.scoped("reports the last change of a backend that ends", () =>
     Effect.gen(function* () {
       const seen: Array<string> = []
       yield* Effect.gen(function* () {

@@ -1,6 +1,6 @@
 // Tasks on Dask through the public `submit`, one call per task, every result compared, every event counted. Beside it,
 // in turns, Dask's own client: `client.submit` for each task, then `gather`. Both are connected to the same scheduler,
-// which is nobody's, with two worker processes of one thread each, without TLS; then each once more with a LocalCluster of
+// which no client owns, with two worker processes of one thread each, without TLS; then each once more with a LocalCluster of
 // its own, both with TLS, and this library's without it as well.
 // The functions are the same file, known to the workers by name on both sides; `subprocess.run` starts the programs of
 // the native client.
@@ -72,7 +72,7 @@ export const bench = async (): Promise<Report> => {
   const warmUp = async (contenders: ReadonlyArray<Contender>) => {
     for (const { rate } of contenders) for (const work of works) await rate(work, warm[work])
   }
-  /** Whoever begins is the other one in each round. */
+  /** The rounds begin with the one and the other in turn. */
   const turns = async (contenders: ReadonlyArray<Contender>, name: string) => {
     await warmUp(contenders)
     for (let turn = 0; turn < rounds; turn++) {

@@ -79,7 +79,7 @@ export const bench = async (): Promise<Report> => {
     }
   }
 
-  /** Whoever begins is another one in each round. */
+  /** Each round begins with another one. */
   const rates = async (turn: number, executable: string, others: number) => {
     const contenders = [
       () => ourRate(executable, others),

@@ -24,7 +24,7 @@ const Numbers = Task.executable("Numbers", { ...options, success: Schema.NumberF
 const All = Task.executable("All", { ...options, success: Task.Output, command })
 
 const assertBytes = (actual: Uint8Array, expected: Uint8Array) => {
-  // not a Buffer, whose methods are others, and which may be a part of somebody else's memory
+  // not a Buffer, whose methods are others, and which may be a part of other memory
   assert.strictEqual(Object.getPrototypeOf(actual), Uint8Array.prototype)
   assert.strictEqual(actual.length, expected.length)
   assert.strictEqual(Buffer.compare(actual, expected), 0)
@@ -117,7 +117,7 @@ overBoth("in memory", ({ provide }) => {
 overBoth("while this process is blocked", ({ launcher, provide }) => {
   const backend = provide()
 
-  /** Programs that end, and are dead for whoever may have reaped them, when `end` returns. */
+  /** Programs that end, and are dead, reaped or not, when `end` returns. */
   const programs = Effect.gen(function* () {
     const [cwd, { path, take }] = [yield* directory, yield* inbox]
     const start = (name: string) =>

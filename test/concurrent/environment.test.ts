@@ -1,4 +1,4 @@
-/** Where and in what environment a program runs, and what is told when it cannot be started at all. */
+/** Where and in what environment a program runs, and what is reported when it cannot be started at all. */
 import * as fs from "node:fs"
 import { join } from "node:path"
 import { inspect } from "node:util"
@@ -101,7 +101,7 @@ overBoth("a secret", ({ provide }) => {
       const file = join(yield* directory, "secret")
       const events = yield* ExecutionBackend.events
       const seen: Array<unknown> = []
-      const tell = (uid: string, task: Task.Instance<Task.Output, never, any>) =>
+      const report = (uid: string, task: Task.Instance<Task.Output, never, any>) =>
         Effect.gen(function* () {
           const fiber = yield* ExecutionBackend.submit(task)
           seen.push(task, fiber)
@@ -111,23 +111,23 @@ overBoth("a secret", ({ provide }) => {
           return exit
         })
       const script = `printf %s "$SECRET" > '${file}'; exit 3`
-      yield* tell("exit", sh(script, { uid: "exit", env }))
+      yield* report("exit", sh(script, { uid: "exit", env }))
       assert.strictEqual(fs.readFileSync(file, "utf8"), secret)
-      yield* tell("signal", sh("kill -9 $$", { uid: "signal", env }))
-      yield* tell("launch", command({ executable: "not-there", env }, { uid: "launch" }))
-      yield* tell("cwd", command({ executable: "true", env }, { uid: "cwd", cwd: "/not/there" }))
-      yield* tell("timeout", sh("sleep 100", { uid: "timeout", env, timeout: "10 millis" }))
-      yield* tell("limit", sh("yes", { uid: "limit", env, capture: { limit: 10 } }))
+      yield* report("signal", sh("kill -9 $$", { uid: "signal", env }))
+      yield* report("launch", command({ executable: "not-there", env }, { uid: "launch" }))
+      yield* report("cwd", command({ executable: "true", env }, { uid: "cwd", cwd: "/not/there" }))
+      yield* report("timeout", sh("sleep 100", { uid: "timeout", env, timeout: "10 millis" }))
+      yield* report("limit", sh("yes", { uid: "limit", env, capture: { limit: 10 } }))
       seen.push(yield* refusal(sh("true", { env: { ...env, OTHER: "\0" } })))
       seen.push(yield* refusal(sh("true", { env: { SECRET: Redacted.make(`${secret}\0`) } })))
-      yield* tell("last", sh("true", { uid: "last", env }))
-      const told = yield* events.pipe(
+      yield* report("last", sh("true", { uid: "last", env }))
+      const reported = yield* events.pipe(
         Stream.takeUntil(
           (event) => event._tag === "StateChange" && event.uid === "last" && event.state === "COMPLETED"
         ),
         Stream.runCollect
       )
-      seen.push([...told])
+      seen.push([...reported])
       assert.isAbove(seen.length, 30)
       for (const thing of seen) assert.notInclude(shown(thing), secret)
     }).pipe(backend)
@@ -243,7 +243,7 @@ overBoth("a program that cannot be started", ({ provide }) => {
     )
   }
 
-  it.live("since its arguments are longer than an agent is told at once is a failed launch, too", () =>
+  it.live("since its arguments are longer than one message to an agent is a failed launch, too", () =>
     Effect.gen(function* () {
       const megabyte = "x".repeat(1 << 20)
       const error = yield* taskError(command({ executable: "true", args: Array.from({ length: 65 }, () => megabyte) }))
@@ -281,7 +281,7 @@ overBoth("a program starts", ({ launcher, provide }) => {
       const fiber = yield* ExecutionBackend.submit(sh(script, { retry }))
       for (const attempt of [1, 2]) {
         assert.strictEqual(yield* letters.take, `${attempt}`)
-        // the launch agent may tell it later than the program tells itself
+        // the launch agent may report it later than the program itself
         assert.strictEqual((yield* waitFor(events, fiber.uid, "EXECUTING")).attempt, attempt)
         assert.strictEqual(yield* TaskFiber.state(fiber), "EXECUTING")
         yield* door.open()
@@ -311,10 +311,10 @@ overBoth("a program starts", ({ launcher, provide }) => {
       assert.notInclude(stdout, cwd)
       // Limit of Node: it passes on what this process itself was given open.
       if (launcher === "agent") assert.match(stdout, /^0\n1\n2\n3\ntotal/)
-      // what glibc keeps for itself, the first two real-time signals, is nobody's
+      // what glibc keeps for itself, the first two real-time signals, is not for programs
       const masks = [...stderr.matchAll(/[0-9a-f]{16}/g)].map(([mask]) => BigInt(`0x${mask}`) & ~0x1_8000_0000n)
       assert.deepStrictEqual(masks, [0n, 0n], stderr)
-      // yes is told by SIGPIPE that nobody reads any more
+      // yes gets SIGPIPE when its output is not read any more
       const pipe = yield* ExecutionBackend.execute(sh("yes | head -n 1"))
       assert.strictEqual(pipe.stdout, "y\n")
     }).pipe(provide({ maxWorkers: 2 }))

@@ -16,7 +16,7 @@ const shell = (script: string) => ({ executable: "sh", args: ["-c", script] })
 overBoth("an exit code", ({ provide }) => {
   const backend = provide()
 
-  it.live("is told as it is", () =>
+  it.live("is reported as it is", () =>
     Effect.gen(function* () {
       // 126 and 127 are a shell's, 128 and more look like its account of signals, 255 is -1
       const codes = [1, 2, 3, 42, 77, 100, 125, 126, 127, 128, 129, 130, 137, 143, 200, 254, 255]
@@ -59,7 +59,7 @@ overBoth("an exit code", ({ provide }) => {
 overBoth("death by a signal", ({ launcher, provide }) => {
   const backend = provide()
 
-  it.live("is told with its name, and is no exit code", () =>
+  it.live("is reported with its name, and is no exit code", () =>
     Effect.gen(function* () {
       const signals = ["HUP", "INT", "QUIT", "ABRT", "KILL", "SEGV", "PIPE", "TERM", "USR1", "XCPU"]
       const run = (signal: string) => taskError(sh(`ulimit -c 0; kill -${signal} $$; echo survived`))

@@ -94,7 +94,7 @@ overBoth("output to files", ({ provide }) => {
     }).pipe(backend)
   )
 
-  it.scopedLive("to a FIFO that nobody reads fails, and blocks nobody here", () =>
+  it.scopedLive("to a FIFO that no process reads fails, and blocks no other task", () =>
     Effect.gen(function* () {
       const cwd = yield* directory
       execFileSync("mkfifo", [join(cwd, "fifo")])
@@ -104,7 +104,7 @@ overBoth("output to files", ({ provide }) => {
         Effect.sync(() => spawn("sh", ["-c", savior], { cwd, detached: true, stdio: "ignore" })),
         (child) => Effect.sync(() => process.kill(-child.pid!, "SIGKILL"))
       )
-      const error = yield* taskError(sh("echo to nobody", { cwd, capture: { stdout: "fifo" } }))
+      const error = yield* taskError(sh("echo to no reader", { cwd, capture: { stdout: "fifo" } }))
       assert.deepStrictEqual([error.reason, error.details["errno"]], ["LaunchFailed", "ENXIO"])
       assert.deepStrictEqual(fs.readdirSync(cwd), ["fifo"])
     }).pipe(backend)

@@ -19,7 +19,7 @@ overBoth("this process keeps", ({ launcher, provide }) => {
     children: resources(/Process|Pipe/),
     // the test runner has a few timers, that come and go
     timers: Math.max(20, resources(/Timeout/)),
-    // the programs that nobody has reaped are in it
+    // the programs that are not reaped yet are in it
     "processes of agents": agents.length + agents.flatMap(childrenOf).length,
     "descriptors of agents": agents.map(descriptors).reduce((sum, n) => sum + n, 0)
   }))

@@ -1,4 +1,4 @@
-/** Output that is told while the program runs. */
+/** Output that is reported while the program runs. */
 import * as fs from "node:fs"
 import { join } from "node:path"
 import { assert, it } from "@effect/vitest"
@@ -14,7 +14,7 @@ const Text = Task.executable("Text", {
   command: ({ script }) => ({ executable: "sh", args: ["-c", script] })
 })
 
-/** Collects what is told, by stream. */
+/** Collects what is reported, by stream. */
 const collector = () => {
   const seen: Record<string, Array<Uint8Array>> = { stdout: [], stderr: [] }
   return {
@@ -23,28 +23,28 @@ const collector = () => {
   }
 }
 
-overBoth("output is told while the program runs", ({ launcher, provide }) => {
+overBoth("output is reported while the program runs", ({ launcher, provide }) => {
   const backend = provide({ maxWorkers: 2 })
 
   it.scopedLive("as it comes, and the program can wait for an answer", () =>
     Effect.gen(function* () {
       const door = yield* gate
-      const told = yield* Queue.unbounded<string>()
-      const onChunk = ({ bytes, stream }: Task.OutputChunk) => Queue.offer(told, `${stream} ${text(bytes)}`)
+      const reported = yield* Queue.unbounded<string>()
+      const onChunk = ({ bytes, stream }: Task.OutputChunk) => Queue.offer(reported, `${stream} ${text(bytes)}`)
       const script = `echo one; read x < ${door.path}; echo two >&2; read x < ${door.path}; printf three`
       const fiber = yield* ExecutionBackend.submit(sh(script, { capture: { onChunk } }))
-      assert.strictEqual(yield* Queue.take(told), "stdout one\n")
+      assert.strictEqual(yield* Queue.take(reported), "stdout one\n")
       yield* door.open()
-      assert.strictEqual(yield* Queue.take(told), "stderr two\n")
+      assert.strictEqual(yield* Queue.take(reported), "stderr two\n")
       yield* door.open()
       const output = yield* Fiber.join(fiber)
-      assert.strictEqual(yield* Queue.take(told), "stdout three")
+      assert.strictEqual(yield* Queue.take(reported), "stdout three")
       // it is in the result as well
       assert.deepStrictEqual([output.stdout, output.stderr], ["one\nthree", "two\n"])
     }).pipe(backend)
   )
 
-  it.live("whole and in order, before its end is told", () =>
+  it.live("whole and in order, before its end is reported", () =>
     Effect.gen(function* () {
       const { all, onChunk } = collector()
       const script = "seq 1 500000; seq 1 100000 >&2"
@@ -184,7 +184,7 @@ overBoth("who takes the output slowly", ({ provide }) => {
   )
 })
 
-overBoth("what is told", ({ provide }) => {
+overBoth("what is reported", ({ provide }) => {
   const backend = provide({ maxWorkers: 1, forceKillAfter: "1 minute" })
 
   it.scopedLive("beyond the limit ends the program, at once and with its group", () =>

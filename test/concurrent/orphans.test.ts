@@ -20,7 +20,7 @@ import {
 const detach = { orphans: "detach" } as const
 const apart = "> /dev/null 2>&1"
 
-/** Tells that it is there, and again when it is let go on; two processes then. */
+/** Reports that it is there, and again when it is let go on; two processes then. */
 const daemon = Effect.gen(function* () {
   const [{ alive, env }, letters, door] = [yield* marked, yield* inbox, yield* gate]
   const script = `echo ready > ${letters.path}; read x < ${door.path}; echo on > ${letters.path}; sleep 1000; :`

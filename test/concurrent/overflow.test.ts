@@ -99,7 +99,7 @@ overBoth("what is more is spilled", ({ provide }) => {
   const backend = provide()
   const spill = (limit: number, more: Task.Capture = {}): Task.Capture => ({ limit, overflow: "spill", ...more })
 
-  // a place of this test's own for files that nobody named
+  // a place of this test's own for files that the task did not name
   let place = ""
   const inherited = process.env["TMPDIR"]
   const setPlace = (path: string | undefined) => {
@@ -205,7 +205,7 @@ overBoth("what is more is spilled", ({ provide }) => {
     }).pipe(backend)
   )
 
-  it.scopedLive("and gone where it is told to nobody", () =>
+  it.scopedLive("and gone where no result names it", () =>
     Effect.gen(function* () {
       const { path, take } = yield* inbox
       const script = `printf 123456; echo ready > ${path}; sleep 100`

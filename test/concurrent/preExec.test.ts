@@ -23,10 +23,10 @@ overBoth("lines for bash", ({ launcher, provide }) => {
         "module NAME",
         "local_one=1",
         "cd below",
-        "export TOLD=$local_one",
+        "export COPIED=$local_one",
         "unset GONE"
       ]
-      const script = `echo "$SOURCED, $NAME, $TOLD, \${GONE-none}, \${local_one-none}, \${rhapsody_status-none}"; pwd -P`
+      const script = `echo "$SOURCED, $NAME, $COPIED, \${GONE-none}, \${local_one-none}, \${rhapsody_status-none}"; pwd -P`
       const output = yield* stdoutOf(sh(script, { cwd, preExec, env: { GONE: "there" } }))
       assert.strictEqual(output, `from a file, loaded, 1, none, none, none\n${join(cwd, "below")}\n`)
     }).pipe(backend)

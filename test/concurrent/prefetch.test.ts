@@ -85,7 +85,7 @@ overBoth("of a long queue", ({ launcher, options, provide }) => {
     }).pipe(provide({ maxWorkers: 2 }))
   )
 
-  it.scopedLive("one that cannot be started holds nobody up", () =>
+  it.scopedLive("one that cannot be started holds no other up", () =>
     Effect.gen(function* () {
       const bad = () => ExecutionBackend.submit(sh("true", { cwd: "/not/there" }))
       const good = () => ExecutionBackend.submit(sh("echo good"))
@@ -108,9 +108,9 @@ overBoth("of a long queue", ({ launcher, options, provide }) => {
       const events = yield* ExecutionBackend.events
       const fibers = yield* Effect.replicateEffect(ExecutionBackend.submit(sh("true")), 40)
       yield* Fiber.joinAll(fibers)
-      const told = yield* Stream.runCollect(Stream.take(events, 40 * 4))
+      const reported = yield* Stream.runCollect(Stream.take(events, 40 * 4))
       const states = new Map<string, Array<string>>()
-      for (const event of told) {
+      for (const event of reported) {
         if (event._tag === "StateChange") states.set(event.uid, [...(states.get(event.uid) ?? []), event.state])
       }
       assert.strictEqual(states.size, 40)
@@ -119,7 +119,7 @@ overBoth("of a long queue", ({ launcher, options, provide }) => {
   )
 
   if (launcher === "agent") {
-    it.scopedLive("those that a dead agent had are told as Lost, and may be tried again", () =>
+    it.scopedLive("those that a dead agent had end as Lost, and may be tried again", () =>
       Effect.gen(function* () {
         const { path, take } = yield* inbox
         const running = yield* ExecutionBackend.submit(sh(`echo $PPID > ${path}; exec sleep 100`))

@@ -18,7 +18,7 @@ overBoth("slots", ({ provide }) => {
           while (seen.filter((line) => line === "+").length < starts) seen.push(yield* letters.take)
         })
       for (let ended = 0; ended <= 9; ended++) {
-        // nobody goes on before the next three run side by side
+        // none goes on before the next three run side by side
         yield* until(ended + 3)
         const { active, queued } = yield* ExecutionBackend.state
         assert.deepStrictEqual([active, queued], [3, 9 - ended])

@@ -1,4 +1,4 @@
-/** I2 and I5: when the end of a task is told, its programs are gone, those that will not go included. */
+/** I2 and I5: when the end of a task is reported, its programs are gone, those that will not go included. */
 import * as fs from "node:fs"
 import { join } from "node:path"
 import { assert, it } from "@effect/vitest"
@@ -9,7 +9,7 @@ import { statesOf } from "../support.js"
 import type { Launcher } from "./support.js"
 import { directory, eventually, failureOf, gate, inbox, marked, overBoth, quote, sh, taskError } from "./support.js"
 
-// Whoever holds the output open is waited for anyway, so those that must be waited for do not.
+// A process that holds the output open is waited for anyway, so the processes of these tests do not.
 const aside = "> /dev/null 2>&1 &"
 
 /** Children and grandchildren, in the background and not; `own` is what each of them does first. */
@@ -82,7 +82,7 @@ overBoth("the whole tree is gone", ({ provide }) => {
     }).pipe(provide())
   )
 
-  it.scopedLive("when its backend was closed, with all others, each told so", () =>
+  it.scopedLive("when its backend was closed, with all others, each with that reason", () =>
     Effect.gen(function* () {
       const [{ alive, env }, { path, takeN }] = [yield* marked, yield* inbox]
       const scope = yield* Scope.make()
@@ -255,7 +255,7 @@ overBoth("the grace between TERM and KILL", ({ provide }) => {
         assert.strictEqual(yield* letters.take, "ready")
         const canceling = yield* Effect.fork(ExecutionBackend.cancel(fiber))
         assert.strictEqual(yield* letters.take, "cleaning")
-        // not told while it cleans up, though there is time for more than that
+        // not reported while it cleans up, though there is time for more than that
         yield* Effect.replicateEffect(ExecutionBackend.execute(sh("true")), 10)
         assert.isTrue(Option.isNone(yield* Fiber.poll(canceling)))
         assert.isTrue(Option.isNone(yield* Fiber.poll(fiber)))
@@ -270,7 +270,7 @@ overBoth("the grace between TERM and KILL", ({ provide }) => {
   }
 })
 
-overBoth("the dead that nobody reaps", ({ launcher, provide }) => {
+overBoth("dead processes that are not reaped", ({ launcher, provide }) => {
   it.scopedLive("are no reason to wait", () =>
     Effect.gen(function* () {
       const { path, take } = yield* inbox
@@ -329,7 +329,7 @@ overBoth("somebody who left the group", ({ launcher, provide }) => {
     )
   }
 
-  // Limit of the agent: of an orphan without session, environment and output nobody can tell whose it was.
+  // Limit of the agent: of an orphan without session, environment and output no one can say whose it was.
   if (launcher === "agent") {
     it.scopedLive("and hides altogether lives until those have ended that run beside it", () =>
       Effect.gen(function* () {

@@ -109,7 +109,7 @@ export const gate = Effect.gen(function* () {
 
 /**
  * Programs that carry `env`, or `mark` in an argument, are known by it, wherever they are in the tree of processes, and
- * do not outlive the test. `alive` shows those that live; the dead that nobody has reaped have neither any more.
+ * do not outlive the test. `alive` shows those that live; the dead that are not reaped have neither any more.
  */
 export const marked = Effect.gen(function* () {
   const mark = randomUUID()

@@ -1,4 +1,4 @@
-/** What the system is told of a program, its limits and its niceness, and what it tells of one that ended. */
+/** What the system is asked for a program, its limits and its niceness, and what it reports of one that ended. */
 import { assert, it } from "@effect/vitest"
 import { Effect, Fiber } from "effect"
 import type { Task } from "effect-rhapsody"
@@ -171,26 +171,28 @@ overBoth("limits and niceness", ({ launcher, provide }) => {
 })
 
 overBoth("usage", ({ launcher, provide }) => {
-  // Limit of Node, which is not told.
-  it.live(launcher === "agent" ? "is told, with that of the children that were waited for" : "is not told", () =>
-    Effect.gen(function* () {
-      const spin = "i=0; while [ $i -lt 500000 ]; do i=$((i + 1)); done"
-      const output = yield* ExecutionBackend.execute(sh(`sh -c '${spin}'`))
-      if (launcher === "node") return assert.isUndefined(output.usage)
-      const { systemMillis, userMillis } = output.usage!
-      assert.isAbove(userMillis, 20)
-      // one process at a time: CPU time is within the time from start to end, as exact as the system's clock ticks
-      assert.isAtMost(userMillis + systemMillis, output.wallMillis + 20)
-      // tail holds the whole of its last line
-      const line = sh(`head -c ${100 * 1024 * 1024} /dev/zero | tail -n 1 > /dev/null`)
-      const { maxRssBytes } = (yield* ExecutionBackend.execute(line)).usage!
-      assert.isAbove(maxRssBytes, 100 * 1024 * 1024)
-      assert.isBelow(maxRssBytes, 400 * 1024 * 1024)
-      // nothing of one is counted for another
-      const little = (yield* ExecutionBackend.execute(sh("true"))).usage!
-      assert.isBelow(little.userMillis, userMillis)
-      assert.isBelow(little.maxRssBytes, 50 * 1024 * 1024)
-    }).pipe(provide())
+  // Limit of Node, which does not report it.
+  it.live(
+    launcher === "agent" ? "is reported, with that of the children that were waited for" : "is not reported",
+    () =>
+      Effect.gen(function* () {
+        const spin = "i=0; while [ $i -lt 500000 ]; do i=$((i + 1)); done"
+        const output = yield* ExecutionBackend.execute(sh(`sh -c '${spin}'`))
+        if (launcher === "node") return assert.isUndefined(output.usage)
+        const { systemMillis, userMillis } = output.usage!
+        assert.isAbove(userMillis, 20)
+        // one process at a time: CPU time is within the time from start to end, as exact as the system's clock ticks
+        assert.isAtMost(userMillis + systemMillis, output.wallMillis + 20)
+        // tail holds the whole of its last line
+        const line = sh(`head -c ${100 * 1024 * 1024} /dev/zero | tail -n 1 > /dev/null`)
+        const { maxRssBytes } = (yield* ExecutionBackend.execute(line)).usage!
+        assert.isAbove(maxRssBytes, 100 * 1024 * 1024)
+        assert.isBelow(maxRssBytes, 400 * 1024 * 1024)
+        // nothing of one is counted for another
+        const little = (yield* ExecutionBackend.execute(sh("true"))).usage!
+        assert.isBelow(little.userMillis, userMillis)
+        assert.isBelow(little.maxRssBytes, 50 * 1024 * 1024)
+      }).pipe(provide())
   )
 
   it.live("comes beside the time from start to end", () =>

@@ -28,7 +28,7 @@ const attack = (name: string, payload: Record<string, unknown> = {}, options: Ta
 const set = (settings: Parameters<typeof DaskBackend.settings>[0]) => ({ settings: DaskBackend.settings(settings) })
 const flipped = (task: Task.Instance<any, any, any>) => Effect.map(Effect.flip(execute(task)), (error: any) => error)
 
-/** Runs a line of Python with a client of somebody else's. */
+/** Runs a line of Python with a client of another program. */
 const other = (address: string, line: string) =>
   Effect.promise(() =>
     promisify(execFile)(python, [
@@ -141,7 +141,7 @@ describe.skipIf(missing)("Odd tasks on Dask", () => {
       })
     )
 
-    it.effect("a program that Dask runs again gets all of its input again, and tells what it printed last", () =>
+    it.effect("a program that Dask runs again gets all of its input again, and reports what it printed last", () =>
       Effect.gen(function* () {
         const trace = yield* file
         const script = `n=$(wc -c); if [ -e ${trace} ]; then echo $n; else echo first; touch ${trace}; exit 1; fi`
@@ -165,7 +165,7 @@ describe.skipIf(missing)("Odd tasks on Dask", () => {
       }).pipe(Effect.scoped)
     )
 
-    it.effect("no port for a dashboard is opened that nobody asked for", () =>
+    it.effect("no port for a dashboard is opened that was not asked for", () =>
       Effect.sync(() => {
         const { bridge, keeper } = bridges()[0]!
         assert.isFalse(listens([bridge, ...below(keeper)], 8787))
@@ -175,7 +175,7 @@ describe.skipIf(missing)("Odd tasks on Dask", () => {
 })
 
 describe.skipIf(missing)("Others on the same cluster", () => {
-  it.scopedLive("may restart it: every task is told, and the next one runs", () =>
+  it.scopedLive("may restart it: every task ends as Lost, and the next one runs", () =>
     Effect.gen(function* () {
       const { address, worker } = yield* cluster(python)
       yield* worker("--nthreads", "2", "--resources", "X=inf")
@@ -234,7 +234,7 @@ describe.skipIf(missing)("Others on the same cluster", () => {
 })
 
 describe.skipIf(missing)("A worker that is restarted to stop a function", () => {
-  it.scopedLive("takes the programs along that were being stopped on it, and they are told to have stopped", () =>
+  it.scopedLive("takes the programs along that were being stopped on it, and they are reported as stopped", () =>
     Effect.gen(function* () {
       const trace = yield* file
       const script = `trap "" TERM; touch ${trace}; while :; do sleep 0.1; done`
@@ -261,7 +261,7 @@ describe.skipIf(missing)("A worker that is restarted to stop a function", () => 
 })
 
 describe.skipIf(missing)("A function that does not let go of the interpreter", () => {
-  it.scopedLive("keeps a program of its worker from being stopped, which is told, and it stops after that", () =>
+  it.scopedLive("keeps a program of its worker from being stopped, which is reported, and it stops after that", () =>
     Effect.gen(function* () {
       const program = yield* submit(Sleep.make())
       yield* untilRuns(program.uid)

@@ -1,4 +1,4 @@
-// Clusters, one's own and somebody else's: what is found, what is told when there is none, and what is left.
+// Clusters, managed and joined ones: what is found, what is reported when there is none, and what is left.
 import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as path from "node:path"
@@ -95,7 +95,7 @@ describe.skipIf(missing)("A cluster of the layer's own", () => {
   )
 })
 
-describe.skipIf(missing)("Somebody else's cluster", () => {
+describe.skipIf(missing)("A joined cluster", () => {
   it.scopedLive("is left running, with nothing of ours, and serves several at once", () =>
     Effect.gen(function* () {
       const { address, scheduler, worker } = yield* cluster(python)
@@ -185,7 +185,7 @@ describe.skipIf(missing)("Somebody else's cluster", () => {
 })
 
 describe.skipIf(missing)("A cluster with TLS", () => {
-  it.scopedLive("is joined with ca, cert and key, and by nobody with another certificate", () =>
+  it.scopedLive("is joined with ca, cert and key, and by no client with another certificate", () =>
     Effect.gen(function* () {
       const tls = certificates(python, path.dirname(yield* file))
       const other = certificates(python, path.dirname(yield* file))

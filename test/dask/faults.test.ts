@@ -1,4 +1,4 @@
-// What breaks under the Dask backend: each is told to whoever waits, typed, and leaves no process behind.
+// What breaks under the Dask backend: each is reported to every waiting fiber, typed, and leaves no process behind.
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Effect, Exit, Fiber, Option, Schema } from "effect"
 import { DaskBackend, ExecutionBackend, Task } from "effect-rhapsody"
@@ -35,7 +35,7 @@ const Appends = Task.executable("Appends", {
   command: ({ trace }) => ({ executable: "sh", args: ["-c", 'echo >> "$0"', trace] })
 })
 
-/** A function, a program and one that waits for a place, all told of the loss of their engine. */
+/** A function, a program and one that waits for a place, all of which end with the loss of their engine. */
 const lost = (kill: Effect.Effect<unknown>) =>
   Effect.gen(function* () {
     const trace = yield* file
@@ -67,7 +67,7 @@ describe.skipIf(missing)("Faults on Dask", () => {
     })
   )
 
-  it.scopedLive("so it is on a cluster of somebody else's, where nothing of ours is left either", () =>
+  it.scopedLive("so it is on a joined cluster, where nothing of ours is left either", () =>
     Effect.gen(function* () {
       const { address, worker } = yield* cluster(python)
       const { pid } = yield* worker("--nthreads", "4")
@@ -131,7 +131,7 @@ describe.skipIf(missing)("Faults on Dask", () => {
     }).pipe(Effect.provide(one({ memoryLimit: 500_000_000, threadsPerWorker: 1 })))
   )
 
-  it.scopedLive("a function that never returns ends by its timeout, and that it was not stopped is told", () =>
+  it.scopedLive("a function that never returns ends by its timeout, and is reported as not stopped", () =>
     Effect.gen(function* () {
       const trace = yield* file
       const error = yield* failure(call("sleeps", { path: trace }, {}, { timeout: "200 millis" }))
@@ -140,7 +140,7 @@ describe.skipIf(missing)("Faults on Dask", () => {
   )
 })
 
-describe.skipIf(missing)("A running function that shall stop", () => {
+describe.skipIf(missing)("A running function that is to stop", () => {
   it.scopedLive("goes on by default: cancel is refused, and it ends as it does", () =>
     Effect.gen(function* () {
       const trace = yield* file
@@ -177,7 +177,7 @@ describe.skipIf(missing)("A running function that shall stop", () => {
     }).pipe(Effect.provide(one({ threadsPerWorker: 1 })))
   )
 
-  it.scopedLive("is given up where that is asked for, at once, and told not to have stopped", () =>
+  it.scopedLive("is given up where that is asked for, at once, and reported as not stopped", () =>
     Effect.gen(function* () {
       const trace = yield* file
       const fiber = yield* submit(call("sleeps", { path: trace, seconds: 1 }))
@@ -207,7 +207,7 @@ describe.skipIf(missing)("A running function that shall stop", () => {
     }).pipe(Effect.provide(one({ onUncancellable: "restart", stopTimeout: "20 seconds" })))
   )
 
-  it.scopedLive("and is told to at any moment leaves no task without an end and no place taken", () =>
+  it.scopedLive("and is asked to at any moment leaves no task without an end and no place taken", () =>
     Effect.gen(function* () {
       const hold = yield* file
       const tasks = Array.from({ length: 30 }, (_, i) =>

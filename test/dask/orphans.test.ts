@@ -12,7 +12,7 @@ import { allGone, base, call, content, file, lives, missing, python, until } fro
 
 const { execute, submit } = ExecutionBackend
 
-/** Notes that it runs, and leaves a process in a session of its own. Nobody else sleeps for its time. */
+/** Notes that it runs, and leaves a process in a session of its own. No other process sleeps for its time. */
 const Stays = Task.executable("Stays", {
   payload: { trace: Schema.String, seconds: Schema.String },
   command: ({ seconds, trace }) => ({
@@ -47,7 +47,7 @@ const staying = (options: Task.Options = {}, definition: typeof Stays | typeof S
 
 const Echo = Task.executable("Echo", { command: () => ({ executable: "echo", args: ["again"] }) })
 
-/** A cluster that is somebody else's, with one worker; a silent agent is taken for dead soon. */
+/** A joined cluster, with one worker; a silent agent is taken for dead soon. */
 const oneWorkerWith = (forceKillAfter: number) =>
   Effect.gen(function* () {
     const { address, worker } = yield* cluster(python)

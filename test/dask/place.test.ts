@@ -20,7 +20,7 @@ const refusal = (options: Task.Options<any>) =>
   )
 
 describe.skipIf(missing)("Workers with resources and names", () => {
-  it.scopedLive("run what asks for them; what nobody has is refused at submission, with what there is", () =>
+  it.scopedLive("run what asks for them; what no worker has is refused at submission, with what there is", () =>
     Effect.gen(function* () {
       const { address, worker } = yield* cluster(python)
       yield* worker("--nthreads", "1", "--name", "plain")

@@ -1,4 +1,4 @@
-// Programs on workers: what a launch agent does there that it does here, and what is told of it.
+// Programs on workers: what a launch agent does there that it does here, and what is reported of it.
 import * as fs from "node:fs"
 import { tmpdir } from "node:os"
 import * as path from "node:path"
@@ -52,7 +52,7 @@ describe.skipIf(missing)("Programs on Dask", () => {
       })
     )
 
-    it.scoped("tell what they print while they run, and wait for whoever takes it", () =>
+    it.scoped("report what they print while they run, and wait for its consumer", () =>
       Effect.gen(function* () {
         const go = yield* file
         const seen = yield* Ref.make(Chunk.empty<string>())
@@ -64,12 +64,12 @@ describe.skipIf(missing)("Programs on Dask", () => {
             { capture: { onChunk } }
           )
         )
-        let told: ReadonlyArray<string> = []
+        let reported: ReadonlyArray<string> = []
         const look = Effect.map(Ref.get(seen), (all) => {
-          told = [...all]
+          reported = [...all]
         })
-        while (told.length === 0) yield* Effect.zipRight(Effect.sleep("5 millis"), look)
-        assert.deepStrictEqual(told, ["stdout a\n"])
+        while (reported.length === 0) yield* Effect.zipRight(Effect.sleep("5 millis"), look)
+        assert.deepStrictEqual(reported, ["stdout a\n"])
         fs.writeFileSync(go, "")
         const { stderr, stdout } = yield* Fiber.join(fiber)
         assert.deepStrictEqual([stdout, stderr], ["a\n", "b\n"])

@@ -1,4 +1,4 @@
-/** The Dask backend, as the conformance suite sees it: on a cluster that all rows share, which is somebody else's. */
+/** The Dask backend, as the conformance suite sees it: on a cluster that all cases share and join. */
 import * as path from "node:path"
 import { Effect, Exit, Layer, Schema, Scope } from "effect"
 import type { Backend } from "effect-rhapsody"

@@ -31,7 +31,7 @@ const ran = (command: string, args: ReadonlyArray<string>) =>
     child.once("close", (code) => resolve({ code, output }))
   })
 
-/** Makes the environment, unless it is there. Whoever comes meanwhile waits: files of tests run side by side. */
+/** Makes the environment, unless it is there. A process that comes meanwhile waits: files of tests run side by side. */
 export const provision = async (): Promise<Environment> => {
   const interpreter = spawnSync("python3", ["-c", "import sys; print(sys.version)"], { encoding: "utf8" })
   if (interpreter.status !== 0) return { missing: "there is no python3" }
@@ -136,7 +136,7 @@ export interface Cluster {
   readonly worker: (...args: ReadonlyArray<string>) => Effect.Effect<Process, never, Scope.Scope>
 }
 
-/** A scheduler of nobody's, without workers; all of it ends with the scope. Both are started with `options`. */
+/** A scheduler to join, without workers; all of it ends with the scope. Both are started with `options`. */
 export const cluster = (
   python: string,
   ...options: ReadonlyArray<string>

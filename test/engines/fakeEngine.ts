@@ -1,4 +1,4 @@
-/** An engine with a queue of its own, in memory: it does nothing but hold what it gets and say what a test tells it to. */
+/** An engine with a queue of its own, in memory: it does nothing but hold what it gets and report what a test asks it to. */
 import { Effect, Exit, Mailbox } from "effect"
 import { Backend, Driver } from "effect-rhapsody"
 import type { BackendError } from "effect-rhapsody/Errors"
@@ -24,9 +24,9 @@ export const fakeEngine = ({ cancel, confirms = true, submit, ...driver }: Scrip
     const cancels: Array<ReadonlyArray<Key>> = []
 
     /** Says anything, true or not. */
-    const tell = (...all: ReadonlyArray<unknown>) =>
+    const report = (...all: ReadonlyArray<unknown>) =>
       Effect.sync(() => void updates.unsafeOfferAll(all as ReadonlyArray<Driver.Update>))
-    const say = (uid: string, said: Said, attempt = 1) => tell({ uid, attempt, ...said })
+    const say = (uid: string, said: Said, attempt = 1) => report({ uid, attempt, ...said })
     const started = (uid: string, attempt = 1) => say(uid, { _tag: "Started" }, attempt)
     const ended = (uid: string, attempt = 1, outcome = Driver.Outcome.exited({ exitCode: 0, stdout: "ok" })) =>
       Effect.zipRight(
@@ -35,7 +35,7 @@ export const fakeEngine = ({ cancel, confirms = true, submit, ...driver }: Scrip
       )
     const confirm = (attempts: ReadonlyArray<Key>) =>
       Effect.suspend(() =>
-        tell(...attempts.filter(({ uid }) => held.delete(uid)).map((key) => ({ ...key, _tag: "Canceled" })))
+        report(...attempts.filter(({ uid }) => held.delete(uid)).map((key) => ({ ...key, _tag: "Canceled" })))
       )
 
     const full: Driver.QueueDriver<"executable" | "service"> = {
@@ -65,7 +65,7 @@ export const fakeEngine = ({ cancel, confirms = true, submit, ...driver }: Scrip
       held,
       batches,
       cancels,
-      tell,
+      report,
       say,
       started,
       ended,

@@ -1,4 +1,4 @@
-/** Before all tests: engines that have to be installed. What cannot be is told, and its tests are skipped. */
+/** Before all tests: engines that have to be installed. What cannot be is printed, and its tests are skipped. */
 import type { TestProject } from "vitest/node"
 import type { Environment } from "./dask.js"
 import { provision } from "./dask.js"

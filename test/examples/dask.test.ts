@@ -1,4 +1,4 @@
-// The examples on a real Dask. Where there is none, or no numpy, that is told and they are skipped, which fails in CI.
+// The examples on a real Dask. Where there is none, or no numpy, that is printed and they are skipped, which fails in CI.
 
 import { existsSync, readFileSync } from "node:fs"
 import { createRequire } from "node:module"

@@ -51,7 +51,7 @@ class Run extends Context.Tag("test/Run")<Run, { readonly output: string; readon
 }
 
 layer(Run.layer, { excludeTestServices: true, timeout: "30 seconds" })("the quickstart", (it) => {
-  it.effect("tells of a retry, shows a table and is checked", () =>
+  it.effect("reports a retry, shows a table and is checked", () =>
     Effect.gen(function* () {
       const { output, path } = yield* Run
       assert.strictEqual(output.match(/attempt \d failed/g)?.length, 1)
@@ -134,7 +134,7 @@ const marked = (mark: string) =>
           const environment = readFileSync(`/proc/${pid}/environ`, "utf8").split("\0")
           return environment.includes(mark) && environment.some((_) => _.startsWith("RHAPSODY_TASK_UID="))
         } catch {
-          return false // no process, ended meanwhile, or somebody else's
+          return false // no process, ended meanwhile, or another user's
         }
       }).length
   )

@@ -162,7 +162,7 @@ fault("SIGKILL of one agent of two", {
 
 fault("SIGKILL of agents again and again while tasks start", {
   agent: caught(
-    "each task ends, as itself or as Lost, and nobody is left",
+    "each task ends, as itself or as Lost, and no process is left",
     Effect.gen(function* () {
       const { alive, env } = yield* forest
       const events = { Lost: 0, done: 0 }

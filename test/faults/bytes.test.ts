@@ -107,7 +107,7 @@ const difference = ({ args, env, stdin }: Vector, uid: string, output: Uint8Arra
 }
 
 /** Whether it was passed on. */
-const check = (launcher: Launcher, vector: Vector, uid: string, told: () => string) =>
+const check = (launcher: Launcher, vector: Vector, uid: string, reported: () => string) =>
   Effect.gen(function* () {
     // own properties all, whatever their names
     const env: Record<string, string | Uint8Array> = Object.create(null)
@@ -124,12 +124,12 @@ const check = (launcher: Launcher, vector: Vector, uid: string, told: () => stri
     const exit = yield* Effect.exit(ExecutionBackend.execute(Own.make(undefined, { uid })))
     if (launcher === "node" && ![...vector.args, ...Object.values(env)].every(isText)) {
       const error = failureOf(exit)
-      assert.isTrue(error instanceof ConfigurationError && error.reason === "InvalidPayload", told())
+      assert.isTrue(error instanceof ConfigurationError && error.reason === "InvalidPayload", reported())
       return false
     }
-    if (Exit.isFailure(exit)) throw new Error(`${told()}: ${failureOf(exit)}`)
+    if (Exit.isFailure(exit)) throw new Error(`${reported()}: ${failureOf(exit)}`)
     const what = difference(vector, uid, exit.value.stdoutBytes)
-    if (what !== undefined) throw new Error(`${told()}: ${what}`)
+    if (what !== undefined) throw new Error(`${reported()}: ${what}`)
     return true
   })
 

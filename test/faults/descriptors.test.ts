@@ -1,4 +1,4 @@
-/** I4: what waits holds no descriptor, and who has none left says so, loses nobody, and goes on when there are some. */
+/** I4: what waits holds no descriptor, and a process that has none left reports it, loses no task, and goes on when there are some. */
 import * as fs from "node:fs"
 import { join } from "node:path"
 import { assert } from "@effect/vitest"
@@ -108,16 +108,16 @@ const exhausted = (launcher: Launcher) =>
     assert.isAbove(failed, 0)
     for (const fiber of holders) assert.strictEqual(yield* TaskFiber.state(fiber), "EXECUTING")
     const sleeping = survivors().filter(({ args }) => args[0] === "sleep")
-    assert.lengthOf(sleeping, 2 * holders.length, "of those that were cancelled somebody is left")
+    assert.lengthOf(sleeping, 2 * holders.length, "a process of a cancelled task is left")
   })
 
 fault("no descriptor left", {
   agent: caught(
-    "starts fail and say so, nobody is lost, cancelled trees are gone",
+    "starts fail and say so, no task is lost, cancelled trees are gone",
     exhausted("agent").pipe(overOneAgent({}))
   ),
   node: limit(
-    "starts fail and say so, nobody is lost, but Node keeps descriptors of starts that failed",
+    "starts fail and say so, no task is lost, but Node keeps descriptors of starts that failed",
     exhausted("node").pipe(over("node", { maxWorkers: 100 }))
   )
 })

@@ -1,4 +1,4 @@
-/** Files that fail, and files that nobody ever opens: the task suffers, and no other. */
+/** Files that fail, and files that are never opened: the task suffers, and no other. */
 import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
 import { join } from "node:path"
@@ -57,7 +57,7 @@ const refused = Effect.gen(function* () {
 }).pipe(over("node"))
 const refusal = limit("it fails at once, for to open it would block this whole process", refused)
 
-fault("a FIFO as standard input that nobody opens", {
+fault("a FIFO as standard input that no process opens", {
   agent: [
     caught(
       "it has not started; other tasks go on; cancel and timeout end it",
@@ -79,7 +79,7 @@ fault("a FIFO as standard input that nobody opens", {
       }).pipe(over("agent"))
     ),
     caught(
-      "when somebody does after all, the program starts and gets all that is written",
+      "when a process does after all, the program starts and gets all that is written",
       Effect.gen(function* () {
         const file = yield* fifo
         const fiber = yield* ExecutionBackend.submit(command({ executable: "cat", stdin: { file } }))
@@ -90,7 +90,7 @@ fault("a FIFO as standard input that nobody opens", {
       }).pipe(over("agent"))
     ),
     caught(
-      "it holds nobody else's pipes: a program beside it sees the end of its own input",
+      "it holds no other program's pipes: a program beside it sees the end of its own input",
       Effect.gen(function* () {
         const file = yield* fifo
         const [letters, door] = [yield* inbox, yield* gate]

@@ -1,4 +1,4 @@
-/** I4: whatever a program prints, this process and the agent keep no more of it than they were told to. */
+/** I4: whatever a program prints, this process and the agent keep no more of it than their limit. */
 import * as v8 from "node:v8"
 import * as vm from "node:vm"
 import { assert } from "@effect/vitest"

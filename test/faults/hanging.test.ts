@@ -29,7 +29,7 @@ describe("An interpreter that hangs while a layer is built", () => {
         Effect.gen(function* () {
           const program = yield* hanging(backend)
           if (end === "SIGKILL") kill(program.pid)
-          else yield* program.tell("exit")
+          else yield* program.send("exit")
           assert.strictEqual(yield* program.exit, end === "SIGKILL" ? "SIGKILL" : 7)
           assert.deepStrictEqual(yield* leftAtLast(program.alive), [])
           yield* gone(program.keepers)

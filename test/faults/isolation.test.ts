@@ -66,7 +66,7 @@ describe("an agent", () => {
     }).pipe(backend)
   )
 
-  it.scopedLive("survives a start that nobody foresaw", () =>
+  it.scopedLive("survives a start that was not foreseen", () =>
     Effect.gen(function* () {
       const launcher = yield* launchers.make(oneAgent)
       const run = (uid: string, executable: string, limits: Task.Rlimits | undefined) =>
@@ -136,25 +136,25 @@ describe("an agent", () => {
 })
 
 describe("output that goes to a file", () => {
-  it.scopedLive("is the result, and no news, where pieces are told as well", () =>
+  it.scopedLive("is the result, and no news, where pieces are reported as well", () =>
     Effect.gen(function* () {
       const cwd = yield* directory
       const seen: Array<string> = []
-      const Told = Task.executable("Told", {
+      const Reported = Task.executable("Reported", {
         command: () => ({ executable: "sh", args: ["-c", "echo result; echo progress >&2"] }),
         capture: {
           stdout: "out",
           onChunk: ({ bytes, stream }) => Effect.sync(() => seen.push(`${stream} ${Buffer.from(bytes)}`))
         }
       })
-      assert.strictEqual(yield* ExecutionBackend.execute(Told.make(undefined, { cwd })), "result\n")
+      assert.strictEqual(yield* ExecutionBackend.execute(Reported.make(undefined, { cwd })), "result\n")
       assert.deepStrictEqual(seen, ["stderr progress\n"])
     }).pipe(backend)
   )
 })
 
 describe("a backend that closes while its launcher is chosen", () => {
-  it.scopedLive("tells who waits, and waits for nobody", () =>
+  it.scopedLive("reports its end to who waits, and waits for none", () =>
     Effect.gen(function* () {
       const path = yield* directory
       const mute = yield* program(join(path, "python"), `echo started > ${path}/started; exec sleep 100`)

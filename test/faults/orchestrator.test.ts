@@ -39,7 +39,7 @@ const onlyEscaped = (program: Standing, end: Effect.Effect<void>) =>
     yield* gone(keepers)
   })
 
-/** Kills an orchestrator, and who else is chosen, at once. Nobody is left, of the agents and keepers neither. */
+/** Kills an orchestrator, and who else is chosen, at once. No process is left, of the agents and keepers neither. */
 const killed = (others: (agents: ReturnType<typeof agentsOf>) => ReadonlyArray<number>) =>
   Effect.gen(function* () {
     const program = yield* standing("agent")
@@ -107,7 +107,7 @@ fault("worker.terminate() of a thread of the orchestrator", {
     "the agents kill all",
     Effect.gen(function* () {
       const program = yield* standing("agent", "thread")
-      yield* program.tell("terminate")
+      yield* program.send("terminate")
       const tree = Effect.map(program.shapesAlive, (shapes) => shapes.map(String))
       assert.deepStrictEqual(yield* leftAtLast(tree), [])
     })
@@ -116,7 +116,7 @@ fault("worker.terminate() of a thread of the orchestrator", {
     "the keeper kills process groups: those who left theirs are left",
     Effect.gen(function* () {
       const program = yield* standing("node", "thread")
-      yield* onlyEscaped(program, program.tell("terminate"))
+      yield* onlyEscaped(program, program.send("terminate"))
     })
   )
 })
@@ -127,7 +127,7 @@ const ending = (word: string, ended: (program: Standing) => Effect.Effect<void>)
     "the keepers kill all",
     Effect.gen(function* () {
       const program = yield* standing("agent")
-      yield* program.tell(word)
+      yield* program.send(word)
       yield* ended(program)
       assert.deepStrictEqual(yield* leftAtLast(program.alive), [])
     })
@@ -136,7 +136,7 @@ const ending = (word: string, ended: (program: Standing) => Effect.Effect<void>)
     "it kills process groups on its way out: those who left theirs are left",
     Effect.gen(function* () {
       const program = yield* standing("node")
-      yield* onlyEscaped(program, Effect.zipRight(program.tell(word), ended(program)))
+      yield* onlyEscaped(program, Effect.zipRight(program.send(word), ended(program)))
     })
   )
 })

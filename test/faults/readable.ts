@@ -5,7 +5,7 @@ import { join } from "node:path"
 import { Effect } from "effect"
 import { directory, root } from "../concurrent/support.js"
 
-export const nobody = 65534
+export const unprivileged = 65534
 
 /** A package and all that it needs. */
 const packages = (name: string, found = new Set<string>()): ReadonlySet<string> => {

@@ -115,7 +115,7 @@ const childrenOf = (pid: string) => read(`/proc/${pid}/task/${pid}/children`).sp
 const keepers = () =>
   childrenOf(String(process.pid)).filter((pid) => read(`/proc/${pid}/cmdline`).includes("effect-rhapsody launch agent"))
 const agents = () => keepers().flatMap(childrenOf)
-/** For what tells no event. */
+/** For what no event reports. */
 const until = (good: () => boolean, what: () => string) =>
   Effect.runPromise(
     Effect.retry(
@@ -246,7 +246,7 @@ const checkStates = (known: ReadonlyArray<Known>, changes: ReadonlyArray<StateCh
   const byUid = new Map(known.map(({ fiber }) => [fiber.uid, [] as Array<StateChange>]))
   for (const change of changes) {
     const own = byUid.get(change.uid)
-    assert.isDefined(own, `${change.uid} was refused, and is told of`)
+    assert.isDefined(own, `${change.uid} was refused, and has an event`)
     const last = own!.at(-1)
     if (last !== undefined) assert.isTrue(canFollow(last.state, change.state), `${last.state} -> ${change.state}`)
     own!.push(change)

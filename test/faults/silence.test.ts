@@ -108,7 +108,7 @@ const goesOn = (fault: (pids: AgentPids | undefined) => Effect.Effect<void>) =>
     yield* letters.take
     const pids = agentsOf()
     yield* fault(pids[0])
-    // more than the silence: whoever is in doubt has time to say so
+    // more than the silence: a side that is in doubt has time to report it
     yield* Effect.sleep("700 millis")
     yield* door.open()
     assert.strictEqual((yield* Fiber.join(fiber)).stdoutBytes.length, 30_000 + "through\n".length)
@@ -147,12 +147,12 @@ fault("this process says nothing for longer than the agent waits", {
     "the agent takes it for dead and kills all; tasks are Lost, the next one starts a new agent",
     dies("was lost", () => blocked(2500)).pipe(overOneAgent({ silence: 500, orchestratorSilence: 1500 }))
   ),
-  node: limit("nobody waits for it", noAgent)
+  node: limit("no process waits for it", noAgent)
 })
 
 // ---------------------------------------------------------------------------------------------------------------- clock
 
-/** Answers pings until it is told to be mute, and echoes. */
+/** Answers pings until it is asked to be mute, and echoes. */
 const peer = `
 import os
 def say(header):
@@ -235,7 +235,7 @@ const meet = (silence: number, source: string) =>
 const hour = 3_600_000
 
 describe("a clock that jumps", () => {
-  it.scopedLive("forward declares nobody dead who answers, however often, and late timers neither", () =>
+  it.scopedLive("forward declares no agent dead that answers, however often, and late timers neither", () =>
     Effect.gen(function* () {
       const { heard, opened, pass, lost } = yield* meet(1000, source)
       yield* opened
@@ -249,7 +249,7 @@ describe("a clock that jumps", () => {
     })
   )
 
-  it.scopedLive("backward declares nobody dead who answers", () =>
+  it.scopedLive("backward declares no orchestrator dead that answers", () =>
     Effect.gen(function* () {
       const { every, heard, opened, pass, lost } = yield* meet(1000, source)
       yield* opened

@@ -1,4 +1,4 @@
-/** I1 and I2 under cancel storms: whenever a task is cancelled, it ends once, and nobody of it is left. */
+/** I1 and I2 under cancel storms: whenever a task is cancelled, it ends once, and no process of it is left. */
 import { assert } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Random } from "effect"
 import type { TaskFiber } from "effect-rhapsody"
@@ -24,7 +24,7 @@ const moments = (fiber: TaskFiber.TaskFiber<unknown, unknown>, executing: Effect
   Effect.void,
   Effect.flatMap(Random.nextIntBetween(1, 30), (n) => Effect.yieldNow().pipe(Effect.repeatN(n))),
   Effect.flatMap(Random.nextIntBetween(0, 20), (millis) => Effect.sleep(millis)),
-  // the moment of start, as the backend tells it, and a few steps later
+  // the moment of start, as the backend reports it, and a few steps later
   executing,
   Effect.zipRight(
     executing,
@@ -73,44 +73,47 @@ const storm = (launcher: Launcher, tasks: number, seed: number) =>
       { concurrency: 100 }
     )
     assert.deepStrictEqual(yield* alive, [])
-    const told = `seed ${seed}: ${JSON.stringify(counts)}`
-    // what was cancelled is told so, what was quicker tells its own end, and nothing else happens
-    assert.sameMembers(Object.keys(counts), ends, told)
+    const reported = `seed ${seed}: ${JSON.stringify(counts)}`
+    // a cancelled task ends as Canceled, a quicker one as itself, and nothing else happens
+    assert.sameMembers(Object.keys(counts), ends, reported)
     assert.strictEqual(
       ends.map((end) => counts[end]!).reduce((sum, n) => sum + n),
       tasks,
-      told
+      reported
     )
     assert.deepStrictEqual(yield* idle, nothingLeft)
   }).pipe(Effect.withRandom(Random.make(seed)), over(launcher, { maxWorkers: 48, forceKillAfter: "100 millis" }))
 
 fault(
   "a storm: 1,000 tasks cancelled at random moments, before, at and after their start",
-  both(caught, "each ends once, as cancelled or as itself, and nobody is left", (launcher) =>
+  both(caught, "each ends once, as cancelled or as itself, and no process is left", (launcher) =>
     Effect.flatMap(Random.next, (seed) => storm(launcher, 1000, Math.floor(seed * 1e9)))
   )
 )
 
 fault(
   "a storm that ends with the backend",
-  both(caught, "when its layer has closed nobody is left, of the tasks that it had just accepted neither", (launcher) =>
-    Effect.gen(function* () {
-      const { alive, env, leaf } = yield* forest
-      for (const millis of [0, 1, 5, 20, 50]) {
-        const submit = Effect.flatMap(any(scripts(leaf("setsid"), launcher)), (script) =>
-          ExecutionBackend.submit(bash(script, { env }))
-        )
-        const fibers = yield* Effect.replicateEffect(submit, 100).pipe(
-          Effect.zipLeft(Effect.sleep(millis)),
-          over(launcher, { maxWorkers: 24, forceKillAfter: "100 millis" })
-        )
-        assert.deepStrictEqual(yield* alive, [], `closed after ${millis} ms`)
-        const told = new Set(yield* reasons(fibers))
-        assert.includeMembers(
-          ["Canceled", "Exit", "done"],
-          [...told].map((end) => (typeof end === "string" ? end : "done"))
-        )
-      }
-    })
+  both(
+    caught,
+    "when its layer has closed no process is left, of the tasks that it had just accepted neither",
+    (launcher) =>
+      Effect.gen(function* () {
+        const { alive, env, leaf } = yield* forest
+        for (const millis of [0, 1, 5, 20, 50]) {
+          const submit = Effect.flatMap(any(scripts(leaf("setsid"), launcher)), (script) =>
+            ExecutionBackend.submit(bash(script, { env }))
+          )
+          const fibers = yield* Effect.replicateEffect(submit, 100).pipe(
+            Effect.zipLeft(Effect.sleep(millis)),
+            over(launcher, { maxWorkers: 24, forceKillAfter: "100 millis" })
+          )
+          assert.deepStrictEqual(yield* alive, [], `closed after ${millis} ms`)
+          const reported = new Set(yield* reasons(fibers))
+          assert.includeMembers(
+            ["Canceled", "Exit", "done"],
+            [...reported].map((end) => (typeof end === "string" ? end : "done"))
+          )
+        }
+      })
   )
 )

@@ -117,7 +117,7 @@ const width: Record<Shape, number> = {
 }
 
 /**
- * Trees whose leaves sleep for a time that nobody else sleeps: by it they are found, and whoever holds it in a script,
+ * Trees whose leaves sleep for a time that no other process sleeps: by it they are found, and a process that has it in a script,
  * also where the environment is gone. What carries `env` is found as well. None outlives the test.
  */
 export const forest = Effect.gen(function* () {
@@ -155,7 +155,7 @@ export const forest = Effect.gen(function* () {
         ),
         Effect.retry(Schedule.upTo(Schedule.spaced("50 millis"), "2 minutes"))
       ),
-    /** Shapes that somebody is left of. */
+    /** Shapes of which a process is left. */
     shapesAlive: Effect.map(leaves, (now) => allShapes.filter((shape) => now[shape] > 0)),
     alive: Effect.sync(() => survivors().map(({ args, pid }) => `${pid} ${args.join(" ").slice(0, 80)}`)),
     survivors
@@ -211,7 +211,7 @@ export const reasons = (fibers: ReadonlyArray<Fiber.Fiber<unknown, unknown>>) =>
 
 /** A program of a user's own, for what would end this one; by default as this user. */
 export interface Orchestrator {
-  readonly program: "trees" | "thread" | "many" | "nobody" | "inherited" | "unkillable" | "hanging"
+  readonly program: "trees" | "thread" | "many" | "unprivileged" | "inherited" | "unkillable" | "hanging"
   readonly plan: unknown
   readonly env?: Readonly<Record<string, string>>
   /** What it is started by. */
@@ -244,7 +244,7 @@ export const orchestrate = ({ before = [], plan, program, root: from = root, ...
     )
     return {
       pid: child.pid!,
-      tell: (word: string) => Effect.sync(() => void child.stdin.write(`${word}\n`)),
+      send: (word: string) => Effect.sync(() => void child.stdin.write(`${word}\n`)),
       /** Its code, or the signal that it died of. */
       exit: Effect.promise(() => exited),
       /** What it said before its end. */

@@ -103,7 +103,7 @@ fault("a tree that answers TERM with new processes, of another session", {
   node: limit("the new ones are left", breeds("node", 3))
 })
 
-/** Three shells that each start another program when they are told to end, and go on. */
+/** Three shells that each start another program when they are asked to end, and go on. */
 function breeds(launcher: Launcher, left: number) {
   return Effect.gen(function* () {
     const { env, leaf, survivors } = yield* forest
@@ -147,7 +147,7 @@ fault(
 )
 
 fault(
-  "SIGSTOP of a task that cleans up when it is told to end",
+  "SIGSTOP of a task that cleans up when it is asked to end",
   both(caught, "it is woken to use its grace", (launcher) =>
     Effect.gen(function* () {
       const { alive, env } = yield* forest
@@ -187,7 +187,7 @@ fault(
 fault("a task that kills its parent", {
   agent: [
     caught(
-      "the agent: the tasks in it are Lost, nobody is left, the next task finds another",
+      "the agent: the tasks in it are Lost, no process is left, the next task finds another",
       killsParent("kill -9 $PPID")
     ),
     caught(
@@ -239,7 +239,7 @@ const forks = (launcher: Launcher, how: string, left: number) =>
     yield* eventually(sleeps, (n) => n === 200)
     yield* ExecutionBackend.cancel(fiber)
     assert.strictEqual(yield* sleeps, left)
-    // by itself, and leaving them: nobody waits for them either
+    // by itself, and leaving them: no fiber waits for them either
     const output = yield* ExecutionBackend.execute(
       bash(`${fork}; while ! ${all(leaf("setsid"))}; do sleep 0.05; done; echo done`, { env })
     )

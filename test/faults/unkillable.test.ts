@@ -5,7 +5,7 @@ import { join } from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { Effect } from "effect"
 import { directory, marked } from "../concurrent/support.js"
-import { nobody, readableBy } from "./readable.js"
+import { readableBy, unprivileged } from "./readable.js"
 import { launchers, orchestrate } from "./support.js"
 
 /** Becomes root, makes a file to say so, and sleeps; before that it may print. */
@@ -29,7 +29,7 @@ int main(int argc, char **argv) {
 const compile = (path: string) => {
   const { error } = spawnSync("gcc", ["-x", "c", "-o", path, "-"], { input: source })
   if (error === undefined) fs.chmodSync(path, 0o4755)
-  return spawnSync(path, [], { uid: nobody, gid: nobody, cwd: "/" }).status === 0
+  return spawnSync(path, [], { uid: unprivileged, gid: unprivileged, cwd: "/" }).status === 0
 }
 const open = Effect.tap(directory, (path) => Effect.sync(() => fs.chmodSync(path, 0o755)))
 
@@ -49,9 +49,9 @@ describe.skipIf(missing !== undefined)("a program that cannot be killed, as it c
         const sleeper = join(place, "sleeper")
         if (!compile(sleeper)) context.skip("a setuid program has no effect in the temporary directory")
         const { alive, env } = yield* marked
-        const from = yield* readableBy(nobody)
+        const from = yield* readableBy(unprivileged)
         const plan = { launcher, place, sleeper }
-        const program = yield* orchestrate({ program: "unkillable", plan, root: from, uid: nobody, env })
+        const program = yield* orchestrate({ program: "unkillable", plan, root: from, uid: unprivileged, env })
         const canceled = { reason: "Canceled", stopped: false }
         assert.deepStrictEqual(yield* program.said, {
           "a program": canceled,

@@ -89,7 +89,7 @@ describe("frames", () => {
     assert.throws(() => decodeIn(bytes, []))
   })
 
-  it("whose blobs are not as long as their header tells are none", () => {
+  it("whose blobs are not as long as their header says are refused", () => {
     const bytes = encode({ type: "test" }, [Uint8Array.of(1, 2, 3)])
     const wrong = Buffer.from(bytes.toString("latin1").replace("[3]", "[2]"), "latin1")
     assert.throws(() => decodeIn(wrong, []))

@@ -6,7 +6,7 @@ import { Job, Scheduler, Waiter } from "../../src/internal/engine/scheduler/sche
 import type { TaskState } from "../../src/TaskState.js"
 import { isTerminal, transitions } from "../../src/TaskState.js"
 
-/** What a model of the scheduler may be told to do, each with the job it is about (a number, taken modulo). */
+/** What a model of the scheduler may be asked to do, each with the job it is about (a number, taken modulo). */
 type Command =
   | { readonly _tag: "submit"; readonly parent: number | undefined; readonly priority: number }
   | { readonly _tag: "executing" | "retry" | "ready" | "complete" | "fail" | "cancel"; readonly job: number }
@@ -96,7 +96,7 @@ const play = (commands: ReadonlyArray<Command>) => {
     assert.isAtMost(roots, limits.maxActiveTasks)
     assert.isAtMost(live.length - roots, limits.maxNestedTasks)
     const now = counted()
-    // work conserving: nobody is queued while a slot is free
+    // work conserving: no job is queued while a slot is free
     if (scheduler.queued > 0) assert.isAtLeast(now, limits.concurrency)
     const early = live.filter((job) => job.prefetched)
     assert.isAtMost(early.length, limits.prefetch)
@@ -180,7 +180,7 @@ const play = (commands: ReadonlyArray<Command>) => {
 }
 
 describe("the state scheduler", () => {
-  it("keeps its limits, loses nobody and starts all it can, whatever happens in whatever order", () => {
+  it("keeps its limits, loses no job and starts all it can, in any order of events", () => {
     fc.assert(
       fc.property(fc.array(command, { maxLength: 120 }), (commands) => {
         const { log, scheduler, waiting } = play(commands)
@@ -205,7 +205,7 @@ describe("the state scheduler", () => {
     )
   })
 
-  it("closed, starts and admits nobody and answers everybody who waits", () => {
+  it("closed, starts and admits no job and answers every submission that waits", () => {
     const { scheduler, waiting } = play(
       Array.from({ length: 13 }, (): Command => ({ _tag: "submit", parent: undefined, priority: 0 }))
     )
@@ -255,7 +255,7 @@ describe("the state scheduler", () => {
       assert.deepStrictEqual(heard(), ["d hold"])
     })
 
-    it("lets one that took a place keep it: nobody else gets the slot of the one that ended", () => {
+    it("lets one that took a place keep it: no other gets the slot of the one that ended", () => {
       const { heard, scheduler, submit } = start()
       const [a, , c] = ["a", "b", "c", "d", "e", "f"].map((uid) => submit(uid))
       heard()
@@ -279,7 +279,7 @@ describe("the state scheduler", () => {
       assert.deepStrictEqual(heard(), ["better slot", "good slot"])
     })
 
-    it("nobody past one that must have a slot first", () => {
+    it("no job past one that must have a slot first", () => {
       const { heard, submit } = start()
       for (const uid of ["a", "b", "c", "d", "e", "f"]) submit(uid, 0, uid !== "c")
       assert.deepStrictEqual(heard(), ["a slot", "b early"])

@@ -1,4 +1,4 @@
-/** Which launcher a backend gets, when, and what is told of it. */
+/** Which launcher a backend gets, when, and what is reported of it. */
 import { execFileSync } from "node:child_process"
 import * as fs from "node:fs"
 import { join } from "node:path"
@@ -127,7 +127,7 @@ describe("the launcher", () => {
     })
   )
 
-  it.scopedLive("may be chosen by the environment, and discovery tells when it is not the agent", () =>
+  it.scopedLive("may be chosen by the environment, and discovery reports when it is not the agent", () =>
     Effect.gen(function* () {
       const found = (settings: object) =>
         BackendRegistry.discover().pipe(

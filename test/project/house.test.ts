@@ -111,7 +111,7 @@ describe("the house", () => {
     expect(sources.filter((path) => pattern.test(withoutComments(read(path))))).toEqual([])
   })
 
-  // There may be two copies of this library, or of Effect: what they make is told apart by tag and TypeId.
+  // There may be two copies of this library, or of Effect: what they make is recognized by tag and TypeId.
   it("asks for instances of nothing but what the language has", () => {
     const asked = (path: string) =>
       [...withoutComments(read(path)).matchAll(/\binstanceof (\w+)/g)].map(([, name]) => name!)

@@ -76,7 +76,7 @@ describe("a stub", () => {
     }).pipe(Effect.provide(TestBackend.layer(...stubs)))
   )
 
-  it.effect("fails with the task's own error, and is told the attempt", () =>
+  it.effect("fails with the task's own error, and gets the number of the attempt", () =>
     Effect.gen(function* () {
       for (const task of [Program, Function, Worker, Python]) {
         const fiber = yield* Effect.fork(
@@ -321,7 +321,7 @@ describe("a service", () => {
     })
   )
 
-  it.scoped("that does not start, or tells what its schema refuses, fails its start", () =>
+  it.scoped("that does not start, or reports what its schema refuses, fails its start", () =>
     Effect.gen(function* () {
       const start = Effect.exit(ExecutionBackend.start(Server.make({ at })))
       yield* TestBackend.failNext("Server", { exitCode: 9 })
@@ -335,7 +335,7 @@ describe("a service", () => {
 })
 
 describe("submissions", () => {
-  it.effect("tell every attempt, in the order of starting", () =>
+  it.effect("have every attempt, in the order of starting", () =>
     Effect.gen(function* () {
       const settings = ConcurrentBackend.settings({})
       yield* TestBackend.failNext("Program", "LaunchFailed")
@@ -456,7 +456,7 @@ describe("failNext", () => {
   )
 })
 
-describe("lose", () => {
+describe("failEngine", () => {
   const lost = "BackendError Lost"
 
   it.scoped("ends what runs and what is queued with Lost, and refuses the rest", () =>
@@ -561,7 +561,7 @@ describe("an engine that cannot cancel", () => {
     }).pipe(Effect.provide(TestBackend.layer({ stubs: [slow], cancelable: false, stopTimeout: "2 seconds" })))
   )
 
-  it.effect("goes on with what a stub has forked, too, whoever is interrupted", () => {
+  it.effect("goes on with what a stub has forked, too, when its task is interrupted", () => {
     let ended = 0
     const slow = Effect.delay(
       Effect.sync(() => void ended++),
@@ -580,7 +580,7 @@ describe("an engine that cannot cancel", () => {
 })
 
 describe("the layer", () => {
-  it.effect("runs as many at once as it is told, and any number by default", () =>
+  it.effect("runs as many at once as its option says, and any number by default", () =>
     Effect.gen(function* () {
       const active = (options: TestBackend.Options) =>
         Effect.gen(function* () {

@@ -51,7 +51,7 @@ const once = Task.again(Simulate.make({ seed: 1, steps: 1 }), {
   retry: { while: (error) => error._tag === "Diverged" }
 })
 is<Equal<typeof once.payload, { readonly seed: number; readonly steps: number }>>()
-// a fiber whose payload nobody asks for, and one of any task
+// a fiber whose payload is not asked for, and one of any task
 export const plain: TaskFiber.TaskFiber<number, TaskError | BackendError> = fiber
 export const any: TaskFiber.TaskFiber<unknown, unknown> = fiber
 const generic = <Fields extends Schema.Struct.Fields>(

@@ -89,7 +89,7 @@ export const q: Driver.SlotDriver = {
   linkImplicit: ({ file }) => Effect.zipRight(Effect.log(file), Effect.succeedNone)
 }
 
-// @ts-expect-error a loss is told by a BackendError
+// @ts-expect-error a loss is reported by a BackendError
 export const r: Driver.SlotDriver = { ...slots, lost: Effect.succeed("gone") }
 
 export const u: Driver.SlotDriver<"executable"> = {

@@ -123,18 +123,18 @@ const memory = ({ count, work }: Request) =>
 
 const modes = { rate, latency, memory }
 
-const tell = (answer: unknown) => Effect.sync(() => process.stdout.write(`${JSON.stringify(answer)}\n`))
+const report = (answer: unknown) => Effect.sync(() => process.stdout.write(`${JSON.stringify(answer)}\n`))
 
-// until nobody asks any more
+// until no more is asked
 const requests = Stream.fromAsyncIterable(createInterface({ input: process.stdin }), (cause) => cause)
 const program = Effect.zipRight(
-  tell("ready"),
+  report("ready"),
   Stream.runForEach(requests, (line) => {
     const request: Request = JSON.parse(line)
     const run: (
       request: Request
     ) => Effect.Effect<unknown, unknown, ExecutionBackend.ExecutionBackend<DaskBackend.Kinds>> = modes[request.mode]
-    return Effect.flatMap(run(request), tell)
+    return Effect.flatMap(run(request), report)
   })
 )
 const options: DaskBackend.Options = JSON.parse(process.argv[2] ?? "{}")

@@ -74,7 +74,7 @@ export class Talk {
     if (done) throw new Error(`${this.child.spawnargs.join(" ")} ended without a word`)
     return value
   }
-  /** Tells it that nobody is there any more, and waits until it has ended. */
+  /** Closes its input, and waits until it has ended. */
   async close(): Promise<void> {
     this.child.stdin!.end()
     if (this.child.exitCode === null && this.child.signalCode === null) await once(this.child, "exit")

@@ -46,7 +46,7 @@ const fill = (bytes: number): ReadonlyArray<unknown> => {
 interface RateOptions extends Options {
   /** Bytes that live in this process. */
   readonly heap?: number
-  /** Tells when it begins, and measures the delay of the event loop. */
+  /** Reports when it begins, and measures the delay of the event loop. */
   readonly delay?: boolean
 }
 
@@ -188,9 +188,9 @@ const flood = ({ file, hash, size, times, warm }: FloodOptions) =>
   })
 
 export interface Cancels {
-  /** Milliseconds from the call to the moment at which cancel has returned and nobody is there. */
+  /** Milliseconds from the call to the moment at which cancel has returned and no process is left. */
   readonly values: ReadonlyArray<number>
-  /** How often somebody was there when cancel returned. */
+  /** How often a process was left when cancel returned. */
   readonly late: number
 }
 
@@ -230,7 +230,7 @@ const modes = { rate, latency, growth, flood, cancels }
 export type Mode = keyof typeof modes
 
 const [mode = "rate", options = "{}"] = process.argv.slice(2)
-// nobody measures any more when the bench is gone
+// nothing is measured any more when the bench is gone
 process.stdin.resume().on("end", () => process.exit(1))
 const run: (
   options: any

@@ -1,4 +1,4 @@
-// The processes below this one, as the system tells of them.
+// The processes below this one, as the system shows them.
 import { existsSync, readdirSync, readFileSync } from "node:fs"
 
 /** Empty for a process that ended meanwhile. */

@@ -2,7 +2,7 @@
 import { Effect, Fiber, Schema, Stream } from "effect"
 import { ExecutionBackend, Task } from "effect-rhapsody"
 
-/** What a task is told, and prints if its program does. */
+/** What a task is given, and prints if its program does. */
 export const nameOf = (number: number) => `task.${String(number).padStart(6, "0")}`
 export const printed = (executable: string, number: number) =>
   executable.endsWith("echo") ? `${nameOf(number)}\n` : ""

@@ -1,4 +1,4 @@
-/** Builds a layer whose interpreter hangs, until it is told to exit. Started with a plan as JSON. */
+/** Builds a layer whose interpreter hangs, until it is asked to exit. Started with a plan as JSON. */
 import * as Effect from "effect/Effect"
 import { ConcurrentBackend, DaskBackend, ExecutionBackend, Task } from "effect-rhapsody"
 

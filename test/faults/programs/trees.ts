@@ -1,4 +1,4 @@
-/** Runs scripts until it is told how to end: `exit`, `throw`. Started with a plan as JSON. */
+/** Runs scripts until it is asked to end, and how: `exit`, `throw`. Started with a plan as JSON. */
 import * as Effect from "effect/Effect"
 import { ConcurrentBackend, ExecutionBackend, Task } from "effect-rhapsody"
 

@@ -1,15 +1,15 @@
-/** Obstacles that root does not meet: the whole orchestrator runs as nobody, who asserts first that they are real. */
+/** Obstacles that root does not meet: the whole orchestrator runs as another user and asserts first that they are real. */
 import * as fs from "node:fs"
 import { join } from "node:path"
 import { assert } from "@effect/vitest"
 import { Effect } from "effect"
 import { directory } from "../concurrent/support.js"
-import { nobody, readableBy } from "./readable.js"
+import { readableBy, unprivileged } from "./readable.js"
 import type { Launcher } from "./support.js"
 import { both, caught, fault, limit, orchestrate } from "./support.js"
 
-/** Whoever runs these tests, if that is not root. */
-const uid = process.getuid!() === 0 ? nobody : undefined
+/** The user of the orchestrator: another one when this is root. */
+const uid = process.getuid!() === 0 ? unprivileged : undefined
 
 const said = (launcher: Launcher) =>
   Effect.gen(function* () {
@@ -18,7 +18,7 @@ const said = (launcher: Launcher) =>
     fs.chmodSync(locked, uid === undefined ? 0 : 0o700)
     const from = yield* readableBy(uid)
     const program = yield* orchestrate({
-      program: "nobody",
+      program: "unprivileged",
       plan: { launcher, locked },
       root: from,
       ...(uid === undefined ? {} : { uid })
@@ -32,7 +32,7 @@ const said = (launcher: Launcher) =>
 
 const runs = new Map<Launcher, Promise<Effect.Effect.Success<ReturnType<typeof said>>>>()
 /** Each orchestrator runs once, for all obstacles; it asserts that they are real. */
-const told = (launcher: Launcher) =>
+const reported = (launcher: Launcher) =>
   Effect.promise(() => {
     const run = runs.get(launcher) ?? Effect.runPromise(Effect.scoped(said(launcher)))
     runs.set(launcher, run)
@@ -40,16 +40,16 @@ const told = (launcher: Launcher) =>
   })
 
 const refused = (errno: string, path: string) => ({ reason: "LaunchFailed", errno, path })
-type Told = Effect.Effect.Success<ReturnType<typeof told>>
+type Reported = Effect.Effect.Success<ReturnType<typeof reported>>
 
 /** What became of a task at an obstacle. */
-const obstacle = (name: string, what: string, test: (told: Told, launcher: Launcher) => void) =>
+const obstacle = (name: string, what: string, test: (reported: Reported, launcher: Launcher) => void) =>
   fault(
     name,
-    both(caught, what, (launcher) => Effect.map(told(launcher), (told) => test(told, launcher)))
+    both(caught, what, (launcher) => Effect.map(reported(launcher), (reported) => test(reported, launcher)))
   )
 
-obstacle("a working directory that may not be entered", "it is told with errno and path", ({ locked, said }) => {
+obstacle("a working directory that may not be entered", "it is reported with errno and path", ({ locked, said }) => {
   assert.deepStrictEqual(said["cwd"], refused("EACCES", locked))
 })
 
@@ -57,17 +57,17 @@ obstacle("this process's own directory, when it may not be entered again", "task
   assert.strictEqual(said["here"], "on")
 })
 
-obstacle("files that may not be opened", "they are told with errno and path", ({ locked, said }) => {
+obstacle("files that may not be opened", "they are reported with errno and path", ({ locked, said }) => {
   assert.deepStrictEqual(said["input"], refused("EACCES", join(locked, "file")))
   assert.deepStrictEqual(said["output"], refused("EACCES", join(locked, "out")))
 })
 
-obstacle("a sandbox that may not be made", "it is told with errno and path", ({ locked, said }) => {
+obstacle("a sandbox that may not be made", "it is reported with errno and path", ({ locked, said }) => {
   assert.deepInclude(said["sandbox"], { reason: "LaunchFailed", errno: "EACCES" })
   assert.include(said["sandbox"].path, join(locked, "sandboxes"))
 })
 
-obstacle("no room for another process", "it is told as EAGAIN, and later tasks run", ({ said }, launcher) => {
+obstacle("no room for another process", "it is reported as EAGAIN, and later tasks run", ({ said }, launcher) => {
   assert.strictEqual(said["fork"], "EAGAIN")
   assert.deepStrictEqual(said["process limit"], refused("EAGAIN", "echo"))
   if (launcher === "agent") assert.deepStrictEqual(said["process limit, nice"], refused("EAGAIN", "echo"))
@@ -77,14 +77,14 @@ obstacle("no room for another process", "it is told as EAGAIN, and later tasks r
 fault("a limit of processes for a task", {
   agent: caught(
     "it runs, and may not fork",
-    Effect.map(told("agent"), ({ said }) => {
+    Effect.map(reported("agent"), ({ said }) => {
       assert.strictEqual(said["limits"].reason, "Exit")
       assert.match(said["limits"].stderr, /fork/)
     })
   ),
   node: limit(
     "Node cannot set it, and the task is refused",
-    Effect.map(told("node"), ({ said }) => {
+    Effect.map(reported("node"), ({ said }) => {
       assert.deepStrictEqual(said["limits"], { reason: "UnsupportedOption" })
     })
   )
