@@ -31,7 +31,7 @@ export const BackendType = {
   RADICAL_PILOT: "radical_pilot"
 } as const
 
-/** The values of the original library. */
+/** The values of RHAPSODY. */
 export const values: Values = {
   backend: BackendType.CONCURRENT,
   maxWorkers: 4,

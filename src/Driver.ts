@@ -1,5 +1,5 @@
 /**
- * What a backend author writes: encoded data in, encoded data out. Ids, states, retries, timeouts, admission, events,
+ * What a backend author writes: encoded data in, encoded data out. Ids, states, retries, timeouts, maxActiveTasks, events,
  * encoding and the fiber exist once, in `Backend.make`; a driver never sees a schema or a subscriber.
  *
  * @example
@@ -73,7 +73,7 @@ export interface DriverBase<out K extends Kind = Kind> {
    * asked about an attempt that runs.
    */
   readonly cancelable?: (boolean | ((attempt: AttemptKey) => boolean)) | undefined
-  /** Longest wait for work that was told to stop. Default 5 seconds. */
+  /** Longest wait for work that was asked to stop. Default 5 seconds. */
   readonly stopTimeout?: Duration.DurationInput | undefined
   /**
    * Starts a service and returns when it is ready; the scope stops it. Needed from a backend that runs the kind
@@ -90,7 +90,7 @@ export interface DriverBase<out K extends Kind = Kind> {
    * Never returns while the engine lives; returns when it is lost, with why. Every live task ends with that error then,
    * unless its result was there first, and nothing more is accepted. What runs is interrupted: the driver of an engine
    * that is gone has nothing to wait for. Asked once, when the backend is made, and interrupted when it closes; a defect
-   * is a loss too. In the batch form, the end of `updates` says the same.
+   * is a loss too. In the queue form, the end of `updates` says the same.
    */
   readonly lost?: Effect.Effect<BackendError> | undefined
   /**
@@ -123,7 +123,7 @@ export interface SlotDriver<out K extends Kind = Kind> extends DriverBase<K> {
   readonly reportsExecuting?: boolean | undefined
   /**
    * Kinds for which interruption of `run` ends within a bound of the driver's own. They need no fiber for the attempt;
-   * all other attempts get one and are abandoned, and reported as not stopped, `stopTimeout` after they were told to stop.
+   * all other attempts get one and are abandoned, and reported as not stopped, `stopTimeout` after they were asked to stop.
    */
   readonly boundedStop?: ReadonlyArray<K> | undefined
   /**
@@ -142,8 +142,8 @@ export interface Attempt<out K extends Kind = Kind> {
 }
 
 /**
- * The batch form: for an engine with a queue of its own. No fiber of the driver's waits for a task; the engine may hold
- * as many as admission allows.
+ * The queue form: for an engine with a queue of its own. No fiber of the driver's waits for a task; the engine may hold
+ * as many as `maxActiveTasks` allows.
  */
 export interface QueueDriver<out K extends Kind = Kind> extends DriverBase<K> {
   /** Hands attempts over. A failure ends those attempts, and no other. */

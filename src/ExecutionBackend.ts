@@ -65,7 +65,7 @@ type AnyService = Task.Service<any, any, any>
 /** A service that is ready. */
 export interface RunningService<out Info, out E> {
   readonly uid: string
-  /** What it told when it became ready, decoded. */
+  /** What it reported when it became ready, decoded. */
   readonly info: Info
   /** Fails when it ends before its scope closes: race what depends on it against this. */
   readonly exited: Effect.Effect<never, E | TaskError | BackendError>
@@ -171,7 +171,7 @@ const backendOf = <A, E, R>(
  *
  * Waits, interruptibly and without trace, while the backend has as many live tasks as it admits. Fails, leaving
  * nothing behind, with `ConfigurationError` when the request can never work (`configKey` names the field) and with
- * `BackendError` when the backend is closed (Closed) or has lost its engine (the error that told so).
+ * `BackendError` when the backend is closed (Closed) or has lost its engine (the error that reported the loss).
  */
 export const submit = <I extends Anything>(task: I): Effect.Effect<FiberOf<I>, SubmitError, I["Context"]> =>
   backendOf(task, (backend) => backend.submit(task))
@@ -214,7 +214,7 @@ export const submitMany: SubmitMany = (
     )
   )
 
-// One after the other: the order of submission stays. Whoever is interrupted gets no fibers, and none goes on.
+// One after the other: the order of submission stays. A caller that is interrupted gets no fibers, and no task goes on.
 const eachTo = (backends: ReadonlyArray<Backend>, tasks: ReadonlyArray<Anything>) =>
   Effect.uninterruptibleMask((restore) => {
     const accepted: Array<TaskFiber<unknown, unknown>> = []
@@ -230,7 +230,7 @@ const eachTo = (backends: ReadonlyArray<Backend>, tasks: ReadonlyArray<Anything>
 
 /**
  * Submits the tasks of a stream as the backend admits them, and answers with how each ended, in the order of ending.
- * At most `buffer` (default 1,024) are submitted and not yet read. Whoever stops reading cancels those.
+ * At most `buffer` (default 1,024) are submitted and not yet read. A reader that stops cancels those.
  */
 export const submitAll = <I extends Anything, E, R>(
   tasks: Stream.Stream<I, E, R>,
@@ -250,7 +250,7 @@ export const start = <S extends AnyService>(
 > => backendOf(task, (backend) => backend.start(task))
 
 /**
- * Cancels a task by uid or by its fiber and returns when its work has stopped: true when it was live. Whoever waits
+ * Cancels a task by uid or by its fiber and returns when its work has stopped: true when it was live. Every fiber that waits
  * for it gets `TaskError` Canceled, or its result when that came first. A fiber finds its own backend.
  */
 export const cancel: {
@@ -270,7 +270,7 @@ export const cancelAll: Effect.Effect<number, never, Any> = Effect.flatMap(
 )
 
 /**
- * Ends the backend without grace: everything that runs is killed and every waiter told, within 2 seconds. What is
+ * Ends the backend without a grace period: everything that runs is killed and every task ends, within 2 seconds. What is
  * submitted afterwards is refused as by a closed backend.
  */
 export const terminate: Effect.Effect<void, never, Any> = Effect.flatMap(
@@ -314,7 +314,7 @@ export const state: Effect.Effect<BackendState, never, Any> = Effect.flatMap(
 
 /**
  * Every change of state from now on: the subscription exists when this returns. A subscriber that is slower than its
- * buffer is long gets an `EventsDropped` with their number in place of the newest events; it slows nobody. When nothing
+ * buffer is long gets an `EventsDropped` with their number in place of the newest events; it slows no other subscriber. When nothing
  * moves because all slots are held by handlers that wait, a `Standstill` says so. The stream ends with the backend.
  * When the scope closes, no event follows, and closing waits until the reader has read what is buffered, at most for
  * `stopTimeout`. What a reader that was interrupted has not read is counted in the log.

@@ -36,7 +36,7 @@ export interface PythonException extends Schema.Schema.Type<typeof PythonExcepti
  * As a success schema, gives the whole output of a program instead of its decoded standard output. As the argument of
  * a definition's `failure`, what to recognise a failure by.
  *
- * `stdout` and `stderr` are text (bytes that are no UTF-8 become U+FFFD), `stdoutBytes` and `stderrBytes` exact. What
+ * `stdout` and `stderr` are text (bytes that are not UTF-8 become U+FFFD), `stdoutBytes` and `stderrBytes` exact. What
  * was captured to a file is in the file (`stdoutPath`, `stderrPath`) and empty here.
  *
  * @example

@@ -46,7 +46,7 @@ export type Secret = typeof Secret.Type
 
 /**
  * The values of the variables that a spec has as `Secret`, by name. To encode them writes them as they are: only a driver
- * that has to send them to where its programs run asks for it, and sees to it that nobody else can read them.
+ * that has to send them to where its programs run asks for it, and makes sure that no other user can read them.
  *
  * @example
  * ```ts

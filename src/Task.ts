@@ -140,7 +140,7 @@ export type Stdout = Schema.Schema<any, string> | Schema.Schema<any, Uint8Array>
  * Runs a program.
  *
  * The success schema decodes its standard output: a schema from `string` (default `Schema.String`; also
- * `Schema.NumberFromString`, `Schema.parseJson(...)`; bytes that are no UTF-8 become U+FFFD), a schema from
+ * `Schema.NumberFromString`, `Schema.parseJson(...)`; bytes that are not UTF-8 become U+FFFD), a schema from
  * `Uint8Array` (`Schema.Uint8ArrayFromSelf`: the bytes as they are), or `Task.Output` for everything that is known.
  * An exit code other than `exitCodes` fails with `TaskError` Exit, unless `failure` recognises it.
  */

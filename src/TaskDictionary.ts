@@ -1,5 +1,5 @@
 /**
- * Tasks as the dictionaries of the original library, e.g. from a JSON file: decoded into instances that any backend of
+ * Tasks as the dictionaries of RHAPSODY, e.g. from a JSON file: decoded into instances that any backend of
  * their kind runs. Programs that are written here say more, and have it checked, with `Task`.
  *
  * A program's result is its standard output as text; a Python function's is what it returned. Keys that are unknown,
@@ -88,7 +88,7 @@ export const TaskDictionary: Schema.Schema<Instance, TaskDict> = Schema.transfor
   }
 )
 
-/** Several, as the original's list of tasks. */
+/** Several, as RHAPSODY's list of tasks. */
 export const TaskList: Schema.Schema<ReadonlyArray<Instance>, ReadonlyArray<TaskDict>> = Schema.Array(
   TaskDictionary
 ).annotations({ message: () => "must be a list of dictionaries" })

@@ -117,5 +117,5 @@ export const DataRecord: Schema.Schema<Readonly<Record<string, unknown>>, unknow
   })
 )
 
-/** What an error shows: whatever is not data is shown as text. */
+/** What an error shows: a value that is not data is shown as text. */
 export const Fact: Schema.Schema<unknown> = Schema.Union(Schema.Undefined, schema(String))

@@ -1,4 +1,4 @@
-// The loss of an engine in the slot form; in the batch form, see batch.test.ts.
+// The loss of an engine in the slot form; for the queue form, see queueDriver.test.ts.
 import { assert, describe, it } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, Fiber, Layer, Option, Schedule, Schema, Scope, Stream, TestClock } from "effect"
 import { Backend, Driver, ExecutionBackend, Task, TaskFiber } from "effect-rhapsody"

@@ -19,7 +19,7 @@ const tree = (ready: string, own = ":") => {
   return `${own}; sh -c ${quote(node)} & sh -c ${quote(node)} ${aside} wait; wait; sleep 100`
 }
 const leaves = 4
-/** Limit of Node: whoever left the group is not found. */
+/** Limit of Node: a process that left the group is not found. */
 const left: Record<Launcher, number> = { agent: 0, node: 1 }
 const deaf = "trap '' TERM"
 
@@ -42,7 +42,7 @@ overBoth("the whole tree is gone", ({ provide }) => {
     }).pipe(provide())
   )
 
-  it.scopedLive("when somebody waits for the task that another one cancels", () =>
+  it.scopedLive("when one fiber waits for the task that another one cancels", () =>
     Effect.gen(function* () {
       const [{ alive, env }, { path, takeN }] = [yield* marked, yield* inbox]
       const fiber = yield* ExecutionBackend.submit(sh(tree(path), { env }))
@@ -285,7 +285,7 @@ overBoth("dead processes that are not reaped", ({ launcher, provide }) => {
   )
 })
 
-overBoth("somebody who left the group", ({ launcher, provide }) => {
+overBoth("a process that left the group", ({ launcher, provide }) => {
   it.scopedLive(
     `${launcher === "agent" ? "is killed" : "is not found"}, and holds no task up with the open output`,
     () =>

@@ -150,7 +150,7 @@ export const agents = Effect.sync((): ReadonlyArray<number> => {
   return [...keepers, ...keepers.flatMap(childrenOf).filter(isAgent)]
 })
 
-/** For what tells no event: asks again and again, with a bound. */
+/** For what no event reports: asks again and again, with a bound. */
 export const eventually = <A, E, R>(ask: Effect.Effect<A, E, R>, good: (a: A) => boolean) =>
   ask.pipe(
     Effect.filterOrFail(good, (last) => `it stayed ${JSON.stringify(last)}`),

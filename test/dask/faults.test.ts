@@ -54,7 +54,7 @@ const lost = (kill: Effect.Effect<unknown>) =>
   })
 
 describe.skipIf(missing)("Faults on Dask", () => {
-  it.scopedLive("a bridge that is killed is the loss of all, and of its own cluster nothing is left", () =>
+  it.scopedLive("a bridge that is killed is the loss of all, and of its managed cluster nothing is left", () =>
     Effect.gen(function* () {
       const kill = Effect.suspend(() => {
         const [{ bridge, keeper }] = bridges() as [{ keeper: number; bridge: number }]

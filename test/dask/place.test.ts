@@ -62,7 +62,7 @@ describe.skipIf(missing)("Workers with resources and names", () => {
   )
 })
 
-describe.skipIf(missing)("Workers of the layer's own cluster", () => {
+describe.skipIf(missing)("Workers of a managed cluster", () => {
   it.scopedLive("have their threads as cores and their memory; beyond that the options that give more are named", () =>
     Effect.gen(function* () {
       yield* pid({ resources: { cores: 3 } })

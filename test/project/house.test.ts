@@ -124,6 +124,16 @@ describe("the house", () => {
     expect(readers.filter((path) => !path.startsWith("src/internal/process"))).toEqual([])
   })
 
+  // Words of old messages and names of old options; what is said instead is in the glossary.
+  it.each([
+    ...["told", "tells", "whoever", "nobody", "somebody", "everybody", "shall", "thereof", "there and back"],
+    ...["own cluster", "leftovers", "nestedAdmission", "killGrace", "stopGrace", "cancelRunning", "Needing"]
+  ])("uses no retired word: %s", (word) => {
+    const pattern = new RegExp(`\\b${word.replaceAll(" ", "[\\s*/]+")}\\b`, "i")
+    const found = [...sources, ...tests].filter((path) => !path.endsWith("/house.test.ts") && pattern.test(read(path)))
+    expect(found).toEqual([])
+  })
+
   it("runs all of its tests", () => {
     expect(tests.filter((path) => /\.(only|todo)\(/.test(read(path)))).toEqual([])
   })

@@ -170,7 +170,7 @@ export class Bridge {
     )
   }
 
-  /** `grace` in milliseconds; of `abandon` are those that cannot be stopped and shall not be waited for. */
+  /** `grace` in milliseconds; with `abandon`, attempts that cannot be stopped are not waited for. */
   cancel(ids: ReadonlyArray<number>, grace: number, deaf: "wait" | "abandon" | "restart"): void {
     if (ids.length > 0) this.channel.send({ type: "cancel", ids, grace: Math.min(grace, 1e12), deaf })
   }
@@ -235,7 +235,7 @@ export class Bridge {
     }
   }
 
-  /** This process goes on as long as somebody waits for an answer of the bridge. */
+  /** This process goes on as long as an attempt or a question waits for an answer of the bridge. */
   private hold(): void {
     const wanted = this.attempts.size > 0 || this.asking.size > 0
     if (wanted === this.held) return

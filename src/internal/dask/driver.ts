@@ -1,4 +1,4 @@
-/** The batch form of a driver, over a bridge. */
+/** The queue form of a driver, over a bridge. */
 import { randomUUID } from "node:crypto"
 import * as path from "node:path"
 import * as Deferred from "effect/Deferred"
@@ -186,11 +186,11 @@ export const make = (
       }
       bridge.submit(all)
     }
-    const told = Live.make(lift, (inFlight, launch) => fitting(program(inFlight, launch)), bridge)
+    const streamed = Live.make(lift, (inFlight, launch) => fitting(program(inFlight, launch)), bridge)
     const stream = (attempt: Attempt<Kinds>, work: Executable): Effect.Effect<unknown> => {
       try {
         const asked = launch(attempt.spec, work, attempt.hooks)
-        return Effect.forkIn(Effect.interruptible(told(attempt, asked)), scope)
+        return Effect.forkIn(Effect.interruptible(streamed(attempt, asked)), scope)
       } catch (cause) {
         return Effect.sync(() => unsent(lift(attempt), cause))
       }
@@ -332,7 +332,7 @@ const open = (
             lost,
             unserved
           ),
-        // Node throws where the system refuses a process for some reasons, and tells others later
+        // Node throws where the system refuses a process for some reasons, and reports others later
         catch: (cause) =>
           refusal(options, { _tag: "Process", lost: { reason: "NotStarted", message: String(cause), stopped: true } })
       }),

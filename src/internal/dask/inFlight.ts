@@ -1,4 +1,4 @@
-/** An attempt on its way through Dask: what its task is made of there, and what becomes of what is told of it. */
+/** An attempt on its way through Dask: what its task is made of there, and what is done with what the bridge reports of it. */
 import * as path from "node:path"
 import * as Either from "effect/Either"
 import type { AttemptKey, LocalHooks, ProcessExit, Spec, Update } from "../../Driver.js"
@@ -82,9 +82,9 @@ export class AttemptInFlight {
     }
   }
 
-  /** It has been told. */
+  /** Its end has been reported. */
   ended = false
-  /** Who is told its end instead of the engine: undefined when the engine is told nevertheless. `quiet`: it is not. */
+  /** Gets its end instead of the engine: undefined when the engine gets it nevertheless. `quiet`: the engine does not. */
   live: { readonly exit: (end: End | undefined) => void; readonly quiet?: true } | undefined
 
   say(said: UpdateBody): void {
@@ -181,7 +181,7 @@ export class WorkerProgram implements ProcessHandle {
   readonly unwanted = false
   /** What its launch has of the input. */
   private first = 0
-  /** Bytes of output that were told while it ran, and those of them that runs before this one printed. */
+  /** Bytes of output that were reported while it ran, and those of them that runs before this one printed. */
   private readonly given: Record<Stream, number> = { stdout: 0, stderr: 0 }
   before: Readonly<Record<Stream, number>> = { stdout: 0, stderr: 0 }
   cwd = "."

@@ -1,4 +1,4 @@
-/** Programs whose output is told while they run: each has a fiber of its own, as it has in this process. */
+/** Programs whose output is reported while they run: each has a fiber of its own, as it has in this process. */
 import * as Effect from "effect/Effect"
 import * as Either from "effect/Either"
 import type { Attempt, ProcessExit } from "../../Driver.js"
@@ -9,7 +9,7 @@ import type { Bridge, EncodedTask } from "./bridge.js"
 import type { AttemptInFlight, Kinds } from "./inFlight.js"
 import { outcomeOf } from "./inFlight.js"
 
-/** Dask may have run it before: that was told while it ran, and is no part of the result. */
+/** Dask may have run it before: the output of that run was reported while it ran, and is no part of the result. */
 const ofLastRun = ({ asked }: AttemptInFlight, exit: ProcessExit): ProcessExit => {
   if (asked === undefined) return exit
   const { stderr, stdout } = asked.before
@@ -21,7 +21,7 @@ const ofLastRun = ({ asked }: AttemptInFlight, exit: ProcessExit): ProcessExit =
   } as ProcessExit
 }
 
-/** Runs to the end, and tells it. */
+/** Runs to the end, and reports it. */
 export const make =
   (
     fly: (attempt: Attempt<Kinds>) => AttemptInFlight,
@@ -48,7 +48,7 @@ export const make =
           }),
           (inFlight) =>
             Effect.async<ProcessExit, LaunchFailure>((resume) => {
-              // without an end, its end is told already, and nobody waits for this
+              // without an end here, its end has been reported already, and no fiber waits for this one
               inFlight.live = { exit: (end) => resume(end ?? Effect.interrupt) }
             }),
           (inFlight) =>

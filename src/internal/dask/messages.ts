@@ -33,7 +33,7 @@ const SchedulerLost = Schema.Struct({
   message: Schema.String
 })
 
-/** So many tasks wait, for no worker can take them now. */
+/** So many tasks wait, because no worker can take them now. */
 const Unserved = Schema.Struct({ type: Schema.Literal("unserved"), count: Schema.Int, workers: Schema.Int })
 export type Unserved = typeof Unserved.Type
 
@@ -142,7 +142,7 @@ export type OfTask = typeof OfTask.Type
 export const OfBridge = Schema.Union(Ready, OpenFailure, SchedulerLost, Answer, Unserved)
 export type OfBridge = typeof OfBridge.Type
 
-/** Fast, for each task costs two of them. */
+/** Fast, because each task costs two of them. */
 export const isOfTask: (u: unknown) => u is OfTask = ParseResult.is(OfTask)
 export const isOfBridge: (u: unknown) => u is OfBridge = ParseResult.is(OfBridge)
 export const isHello: (u: unknown) => u is Hello = ParseResult.is(Hello)

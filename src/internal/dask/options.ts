@@ -28,21 +28,21 @@ export interface Options<K extends Kinds = Kinds> extends BackendOptions {
    * the log says so. Default `false`.
    */
   readonly insecure?: boolean | undefined
-  /** Worker processes of an own cluster. What is not said here and below is Dask's own default. */
+  /** Worker processes of a managed cluster. What is not said here and below is Dask's own default. */
   readonly workers?: number | undefined
-  /** Tasks at the same time in each worker of an own cluster. */
+  /** Tasks at the same time in each worker of a managed cluster. */
   readonly threadsPerWorker?: number | undefined
-  /** Of each worker of an own cluster: bytes, or as Dask writes it: `"4GB"`, `"auto"`. */
+  /** Of each worker of a managed cluster: bytes, or as Dask writes it: `"4GB"`, `"auto"`. */
   readonly memoryLimit?: number | string | undefined
   /**
-   * What each worker of an own cluster has, for tasks that ask for it: `{ GPU: 1 }`. Without being named it has `CPU`, its
+   * What each worker of a managed cluster has, for tasks that ask for it: `{ GPU: 1 }`. Without being named it has `CPU`, its
    * threads or its share of the machine's cores, whichever is more, and `MEMORY`, its `memoryLimit` in bytes.
    */
   readonly workerResources?: Readonly<Record<string, number>> | undefined
-  /** `false`: the workers of an own cluster are threads of one process. Default `true`. */
+  /** `false`: the workers of a managed cluster are threads of one process. Default `true`. */
   readonly processes?: boolean | undefined
   /**
-   * Address of the dashboard of an own cluster, such as `":8787"`, which listens on this machine alone; with a host,
+   * Address of the dashboard of a managed cluster, such as `":8787"`, which listens on this machine alone; with a host,
    * `"0.0.0.0:8787"`, on its interfaces. It shows tasks and logs without a login to every user who can reach it. Default:
    * there is none.
    */
@@ -53,7 +53,7 @@ export interface Options<K extends Kinds = Kinds> extends BackendOptions {
    */
   readonly python?: string | undefined
   /**
-   * Directories of the workers where modules of tasks are looked for first. Workers of an own cluster find only these
+   * Directories of the workers where modules of tasks are looked for first. Workers of a managed cluster find only these
    * and installed packages.
    */
   readonly path?: ReadonlyArray<string> | undefined
@@ -62,9 +62,9 @@ export interface Options<K extends Kinds = Kinds> extends BackendOptions {
   /** Of a program, between TERM and KILL. Default 5 seconds. */
   readonly forceKillAfter?: Duration.DurationInput | undefined
   /**
-   * What becomes of a synchronous Python function that runs when it shall stop. `"wait"`, the default: `cancel` fails
-   * with CancelUnsupported and the function goes on; whatever else ends the task waits for it, for `stopTimeout` at most,
-   * and tells `stopped: false`. `"abandon"`: the task ends at once, with `stopped: false`, and the function runs to its
+   * What becomes of a synchronous Python function that runs when its task is to stop. `"wait"`, the default: `cancel` fails
+   * with CancelUnsupported and the function goes on; any other end of the task waits for it, for `stopTimeout` at most,
+   * and reports `stopped: false`. `"abandon"`: the task ends at once, with `stopped: false`, and the function runs to its
    * end in a place that is not free before. `"restart"`: its worker process is killed and started anew: the function has
    * stopped, and Dask runs again what else that worker had, which may be work of others; its programs are Lost.
    */
@@ -154,7 +154,10 @@ const checkTls = (options: Options): ConfigurationError | undefined => {
   const given = joined.find((key) => options[key] !== undefined)
   if (given === undefined) return undefined
   if (address === undefined) {
-    return invalid(given, "is for a scheduler that runs, and no address is given; a cluster of its own makes its own")
+    return invalid(
+      given,
+      "is for a scheduler that already runs, and no address is given; leave it out, because a managed cluster makes its own"
+    )
   }
   if (!address.startsWith("tls://")) {
     return invalid("address", `must begin with tls:// where ${given} is given, and is ${address}`)
@@ -170,5 +173,5 @@ export const checkOptions = (options: Options): ConfigurationError | undefined =
   const idle = options.address === undefined ? undefined : own.find((key) => options[key] !== undefined)
   return idle === undefined
     ? checkTls(options)
-    : invalid(idle, "is for a cluster of its own, and an address is given; leave one out")
+    : invalid(idle, "is for a managed cluster, and an address is given; leave one of the two out")
 }

@@ -1,4 +1,4 @@
-/** What Dask is told of where and how a task runs, from the resources that every backend knows and the settings of its own. */
+/** Where and how a task runs, as Dask expects it, from the resources that every backend knows and the settings of its own. */
 import * as Effect from "effect/Effect"
 import * as Schema from "effect/Schema"
 import type { Spec } from "../../Driver.js"
@@ -121,8 +121,8 @@ const show = (resources: Readonly<Record<string, number>>) =>
     .map(([key, value]) => `${key}: ${value}`)
     .join(", ")}}`
 /** Each once, and not more than a message can hold. */
-const list = (workers: ReadonlyArray<Worker>, tell: (worker: Worker) => string) => {
-  const told = [...new Set(workers.map(tell))].sort()
-  if (told.length === 0) return "none"
-  return told.length <= 10 ? told.join(", ") : `${told.slice(0, 10).join(", ")} and ${told.length - 10} more`
+const list = (workers: ReadonlyArray<Worker>, show: (worker: Worker) => string) => {
+  const shown = [...new Set(workers.map(show))].sort()
+  if (shown.length === 0) return "none"
+  return shown.length <= 10 ? shown.join(", ") : `${shown.slice(0, 10).join(", ")} and ${shown.length - 10} more`
 }

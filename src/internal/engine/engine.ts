@@ -2,8 +2,8 @@
  * The typed service over a driver: what every backend means by submit, cancel, retry, timeout, event and close.
  *
  * A task's fiber is forked inside an uninterruptible region, and only its waits and its attempts can be interrupted.
- * Each of these has a handler beside it, so that whatever ends the fiber, the slot is given back and the one outcome is
- * told.
+ * Each of these has a handler beside it, so that, however the fiber ends, the slot is given back and the one outcome is
+ * reported.
  */
 import * as Cause from "effect/Cause"
 import type * as Context from "effect/Context"
@@ -130,13 +130,13 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
   const launch = (record: TaskRecord, prepared: Prepared, { kept, owner }: Submitter) =>
     Effect.map(outside(Effect.forkIn(body(record, prepared), owner)), (fiber) => {
       record.fiber = fiber
-      // whatever went wrong inside this library: the slot comes back, and the end is told
+      // a defect inside of this library: the slot is given back, and the end is reported
       fiber.addObserver((exit) => {
         finish(record, "FAILED")
         if (kept) completions.add({ uid: record.uid, task: record.name, exit, awaited: record.awaited })
       })
       if (record.depth > 0 && record.depth % ancestors === 0) forgetAncestors(fiber)
-      // told to stop before it had a fiber to be told by
+      // asked to stop before it had a fiber
       if (record.canceled !== undefined) fiber.unsafeInterruptAsFork(FiberId.none)
       return decorate(fiber, record, prepared.instance)
     })
@@ -147,7 +147,7 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
     return Effect.fail(refusal)
   }
 
-  /** Waits for places; whoever is interrupted just after it was let in passes it on. */
+  /** Waits for places; a submission that is interrupted just after it got them gives them back. */
   const wait = (count: number, restore: Restore): Effect.Effect<void, BackendError> =>
     Effect.suspend(() => {
       let admitted: boolean | undefined
@@ -228,7 +228,7 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
             scheduler.leave(nested, count)
             return Effect.fail(refusal)
           }
-          // live in one step: forking takes many, and somebody else could take a uid between them, or close
+          // live in one step: forking takes many, and in between another submission could take a uid, or the backend could close
           const entries = all.map((one) => accept(one, by, seen))
           return Effect.forEach(entries, (record, i) => paced(() => launch(record, all[i]!, by)))
         })
@@ -239,7 +239,7 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
 
   const stop = (record: TaskRecord, why: string | BackendError) => {
     const { fiber } = record
-    // whoever interrupted the fiber first will see it interrupted
+    // when the fiber was interrupted first, it ends as interrupted
     if (fiber !== undefined && !Cause.isEmpty(fiber.getFiberRef(FiberRef.interruptedCause))) return
     record.canceled ??= why
     if (record.resume !== undefined) record.resume(Effect.interrupt)
@@ -273,7 +273,7 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
 
   /** The engine is gone: every task ends with it, and nothing else gets in. */
   const lose = (error: BackendError) => {
-    // whoever is closed has told everybody already, and cannot be lost twice
+    // a backend that is closed has ended all its tasks already, and cannot be lost as well
     if (!scheduler.closed) {
       lost = error
       scheduler.close()
@@ -303,9 +303,9 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
   const close = Effect.suspend(() => {
     closing = true
     scheduler.close()
-    const told = stopAll([...scheduler.live.values()], "its backend closed")
+    const stopped = stopAll([...scheduler.live.values()], "its backend closed")
     return Effect.ensuring(
-      Effect.asVoid(told),
+      Effect.asVoid(stopped),
       Effect.sync(() => {
         closing = false
         events.end()

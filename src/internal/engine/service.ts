@@ -34,7 +34,7 @@ export const make = (driver: AnyDriver, engine: Engine): Backend => {
       return Effect.forEach(tasks, (task) =>
         Effect.either(Effect.tap(submitInto(task, fibers, restore, { kept: true }), (fiber) => accepted.push(fiber)))
       ).pipe(
-        // whoever is interrupted gets no fibers: what was accepted for him ends with him
+        // a caller that is interrupted gets no fibers: the tasks that were accepted for it are interrupted too
         Effect.zipLeft(restore(Effect.void)),
         Effect.onInterrupt(() => Fiber.interruptAll(accepted))
       )
@@ -88,7 +88,7 @@ export const make = (driver: AnyDriver, engine: Engine): Backend => {
       )
     )
 
-  /** An engine with a queue of its own has all of them, and tells which of them run. */
+  /** An engine with a queue of its own has all of them, and reports which of them run. */
   const counts = () => {
     if (!isQueueDriver(driver)) return { queued: scheduler.queued, active: scheduler.active }
     let [queued, active] = [0, 0]

@@ -24,7 +24,7 @@ interface Completion<out I extends Any> {
 
 /**
  * Takes in as long as fewer than `buffer` are submitted and not read. What was given is read when the reader comes back
- * for more. The tasks belong to the stream's scope: whatever ends the stream, none of them is left behind.
+ * for more. The tasks belong to the stream's scope: when the stream ends, none of them is left behind.
  */
 export const submitAll = <I extends Any, E, R>(
   tasks: Stream.Stream<I, E, R>,

@@ -74,7 +74,7 @@ class Heap {
 
 export const make: Effect.Effect<Timers, never, Scope.Scope> = Effect.gen(function* () {
   const clock = yield* Effect.clock
-  /** By the clock that nobody sets: the time of day may jump. */
+  /** By the monotonic clock: the time of day may jump. */
   const millis = () => Number(clock.unsafeCurrentTimeNanos()) / 1e6
   const heap = new Heap()
   /** Wakes the fiber when a deadline comes to stand before the one it sleeps for. */

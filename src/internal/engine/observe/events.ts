@@ -46,7 +46,7 @@ class Subscriber {
     this.wake()
   }
 
-  /** All that is there; waits when nothing is. Drops come after what was kept, for the newest are dropped. */
+  /** All that is there; waits when nothing is. Drops come after what was kept, because the newest are dropped. */
   readonly pull: Effect.Effect<Chunk.Chunk<TaskEvent>, Option.Option<never>> = Effect.suspend(() => {
     this.inHand = this.cutOff = 0
     if (this.buffer.length > 0) {

@@ -1,4 +1,4 @@
-/** What is told of each change of state: the event, the metrics, the span. */
+/** What is reported of each change of state: the event, the metrics, the span. */
 import type * as Clock from "effect/Clock"
 import * as Exit from "effect/Exit"
 import * as FiberId from "effect/FiberId"
@@ -19,7 +19,7 @@ const why = ({ failure, stopped }: TaskRecord): Partial<StateChange> => ({
   ...(stopped ? undefined : { stopped })
 })
 
-/** Of a span. A user's own error is named, not shown: it may hold what nobody should read. */
+/** Of a span. A user's own error is named, not shown: it may hold secrets. */
 const endOf = (state: TaskState, failure: TaskRecord["failure"]): Exit.Exit<void, unknown> => {
   if (state === "COMPLETED") return Exit.void
   return failure === undefined && state === "CANCELED"

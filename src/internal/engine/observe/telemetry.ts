@@ -1,5 +1,5 @@
 /**
- * What a task tells the outside besides its events: metrics of bounded cardinality (nothing is labelled with a uid), and
+ * What a task reports besides its events: metrics of bounded cardinality (nothing is labelled with a uid), and
  * one span where a tracer other than Effect's default one is installed.
  */
 import type * as Clock from "effect/Clock"
@@ -53,7 +53,7 @@ export const metrics = (backend: string): Metrics => {
   }
 }
 
-/** What an engine says of attempts that have ended or that nobody knows, or that nobody understands. */
+/** Updates of an engine about attempts that have ended or are unknown, and updates that cannot be read. */
 export const ignored = (backend: string): (() => void) => {
   const metric = counter("effect_rhapsody_updates_ignored", "what an engine said to no purpose", { backend })
   return () => metric.unsafeUpdate(1, [])
@@ -61,7 +61,7 @@ export const ignored = (backend: string): (() => void) => {
 
 const defaultTracer = Context.get(DefaultServices.liveServices, Tracer.Tracer)
 
-/** The span of a task, child of the submitter's; undefined where nobody looks. */
+/** The span of a task, child of the submitter's; undefined where there is no tracer. */
 export const span = (
   submitter: Fiber.RuntimeFiber<unknown, unknown>,
   { name, uid }: { readonly name: string; readonly uid: string },

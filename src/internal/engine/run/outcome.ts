@@ -120,7 +120,7 @@ const decoded = (
 const decode = (record: TaskRecord, { codec }: Any, value: unknown, exit?: ProcessExit) =>
   decoded(record, codec.decodeSuccess(value), exit)
 
-/** What a service told when it became ready. */
+/** What a service reported when it became ready. */
 export const decodeInfo = (record: TaskRecord, task: Any, value: unknown) => decode(record, task, value)
 
 const outputLimit = (record: TaskRecord, exit: ProcessExit, details: Readonly<Record<string, unknown>>) => {
@@ -134,7 +134,7 @@ const textOf = (stdout: Text | undefined): string | undefined => {
   try {
     return string(stdout)
   } catch {
-    return undefined // bytes that are no UTF-8 become U+FFFD, so that nothing else can be wrong
+    return undefined // bytes that are not UTF-8 become U+FFFD, so that nothing else can be wrong
   }
 }
 
@@ -234,6 +234,6 @@ export const interpret = (
   }
 }
 
-/** Whether it is there already: nearly always, for few schemas take time. */
+/** Whether it is there already: nearly always, because few schemas take time. */
 export const isKnown = (result: Effect.Effect<unknown, unknown>): boolean =>
   Exit.isExit(result) || Either.isEither(result)

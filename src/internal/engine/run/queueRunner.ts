@@ -1,7 +1,7 @@
 /**
  * Attempts in an engine with a queue of its own: the task's fiber waits for the engine's word, so that 100,000 tasks
  * in the engine need no fiber of the driver's. Submissions and cancels go out in batches, neither waiting for the other;
- * what the engine says comes in one stream, keyed by uid and attempt, and only that stream tells that a task has ended
+ * what the engine says comes in one stream, keyed by uid and attempt, and only that stream reports that a task has ended
  * or was cancelled.
  */
 import * as Chunk from "effect/Chunk"
@@ -31,11 +31,11 @@ class AttemptInFlight {
   end: Effect.Effect<End> | undefined
   /** The engine has it when its submission has returned, or when it speaks of it. */
   phase: "unsent" | "sending" | "sent" = "unsent"
-  /** It was told to stop. */
+  /** It was asked to stop. */
   stopRequested = false
-  /** The engine shall stop it, as soon as it has it. */
+  /** The engine is asked to stop it, as soon as it has it. */
   unwanted = false
-  /** Continues whoever waits for the end. */
+  /** Continues the fiber that waits for the end. */
   resume: ((end: Effect.Effect<Effect.Effect<End>>) => void) | undefined
   deadline: Timer | undefined
 
@@ -92,8 +92,8 @@ export const make = (
       }
     )
   })
-  // A cancel that the engine did not take is not confirmed: the grace ends the wait for it. Then nobody waits for the
-  // call either, and it shall not keep the next from being made.
+  // A cancel that the engine did not take is not confirmed: `stopTimeout` ends the wait for it. Then no fiber waits for
+  // the call either, and it does not keep the next from being made.
   const cancels = Batcher.make<AttemptInFlight>((batch) =>
     noLongerThan(
       Effect.suspend(() => timers.sleep(grace())),
@@ -131,12 +131,12 @@ export const make = (
     })
   }
   const decoded = (
-    { deadline, record, prepared, stopRequested: told }: AttemptInFlight,
+    { deadline, record, prepared, stopRequested }: AttemptInFlight,
     outcome: Outcome
   ): Effect.Effect<End> => {
     if (record.timedOut) return interrupted
-    // of an attempt that was told to stop, the deadline is that of stopping
-    const left = deadline === undefined || told ? prepared.timeout : deadline.at - timers.now()
+    // of an attempt that was asked to stop, the deadline is that of stopping
+    const left = deadline === undefined || stopRequested ? prepared.timeout : deadline.at - timers.now()
     return Effect.suspend(() => local.decoded(record, prepared, outcome, left))
   }
   const take = (update: Update) => {
@@ -160,7 +160,7 @@ export const make = (
         if (state !== undefined) return
         const details = { message: `state ${update.state} of task ${update.uid} has no meaning here` }
         const error = new BackendError({ backendType: driver.type, reason: "Protocol", details })
-        // nobody waits for it any more, so it shall not go on
+        // no fiber waits for it any more, so it is stopped
         ask(inFlight)
         return settle(inFlight, Effect.succeed(Exit.fail(error)))
       }
@@ -204,7 +204,7 @@ export const make = (
     limit(inFlight)
     ask(inFlight)
   }
-  const told = (inFlight: AttemptInFlight): Effect.Effect<End> => {
+  const awaitEnd = (inFlight: AttemptInFlight): Effect.Effect<End> => {
     if (inFlight.end !== undefined) return inFlight.end
     if (inFlight.phase === "unsent") {
       settle(inFlight, interrupted)
@@ -230,7 +230,7 @@ export const make = (
     // only the wait is interruptible: what follows sees to its own
     return Effect.matchCauseEffect(Effect.interruptible(inFlight.ended), {
       onSuccess: (end) => end,
-      onFailure: () => told(inFlight)
+      onFailure: () => awaitEnd(inFlight)
     })
   }
 

@@ -39,7 +39,7 @@ const serve = (
       )
 
 /**
- * The handler as it runs for a task, whoever calls it: what it submits are the task's own, what it logs names the task.
+ * The handler as it runs for a task, on every driver: what it submits are the task's own, what it logs names the task.
  * An engine may keep it for longer than the task lives.
  */
 const handlerOf = ({ name, span, token, uid }: TaskRecord, { run, task }: HandlerService): HandlerService => ({
@@ -103,15 +103,15 @@ export interface Local extends Attempts {
 
 type End = Exit.Exit<unknown, unknown>
 
-/** Ends an attempt that was told to stop and did not, in place of its own exit. */
+/** Ends an attempt that was asked to stop and did not, in place of its own exit. */
 const abandoned: Exit.Exit<never> = Exit.interrupt(FiberId.none)
 
 const earlyOf = (record: TaskRecord): Early => ({
   get permission() {
     return record.prefetched ? (record.held ? "hold" : "wait") : "go"
   },
-  listen: (told) => {
-    record.onPermission = told
+  listen: (listener) => {
+    record.onPermission = listener
   }
 })
 
@@ -124,7 +124,7 @@ export const make = (
   grace: () => number
 ): Local => {
   const bounded = new Set(driver.boundedStop)
-  /** Of each attempt that was told to stop: gives it the grace of now. */
+  /** Of each attempt that was asked to stop: gives it the grace period of now. */
   const stopping = new Set<() => void>()
 
   const run = (record: TaskRecord, prepared: Prepared) => {
@@ -163,7 +163,7 @@ export const make = (
   }
 
   /**
-   * Work of an attempt in a fiber of its own, which is left behind when it was told to stop and did not within the
+   * Work of an attempt in a fiber of its own, which is left behind when it was asked to stop and did not within the
    * grace, unless it is trusted to. The work may call off its timeout, in milliseconds.
    */
   const supervised = (
@@ -179,7 +179,7 @@ export const make = (
       if (limit !== undefined) stopping.delete(limit)
     }
     return Effect.flatMap(
-      // No scope owns this fiber, for closing a scope waits without limit. The task's fiber, which a scope owns, ends
+      // No scope owns this fiber, because closing a scope waits without limit. The task's fiber, which a scope owns, ends
       // only after this one has ended or has outstayed its grace.
       Effect.forkDaemon(Effect.interruptible(Effect.suspend(() => work(clear)))),
       (child) => {
@@ -216,12 +216,15 @@ export const make = (
           }
           atEnd(ended)
         })
-        const told = Effect.async<Exit.Exit<unknown, unknown>>((resume) => {
+        const reported = Effect.async<Exit.Exit<unknown, unknown>>((resume) => {
           const ended = (exit: Exit.Exit<unknown, unknown>) => resume(Effect.succeed(exit))
           if (child.unsafePoll() === null) stop(ended)
           atEnd(ended)
         })
-        return Effect.matchCauseEffect(Effect.interruptible(end), { onSuccess: Effect.succeed, onFailure: () => told })
+        return Effect.matchCauseEffect(Effect.interruptible(end), {
+          onSuccess: Effect.succeed,
+          onFailure: () => reported
+        })
       }
     )
   }

@@ -27,7 +27,7 @@ export const background = (
     )
   )
 
-/** Gives a call up after a wait: it is interrupted then, and nobody waits for that. Interrupted itself, this waits. */
+/** Gives a call up after a wait: it is interrupted then, and its end is not waited for. Interrupted itself, this waits. */
 export const noLongerThan = (wait: Effect.Effect<void>, call: Effect.Effect<void>): Effect.Effect<void> =>
   Effect.uninterruptibleMask((restore) =>
     Effect.flatMap(Effect.forkDaemon(Effect.interruptible(call)), (fiber) =>

@@ -44,11 +44,11 @@ export class TaskRecord extends Job implements Handle {
   fiber: Fiber.RuntimeFiber<unknown, unknown> | undefined
   /** Ends the wait for a slot. */
   resume: ((effect: Effect.Effect<void, unknown>) => void) | undefined
-  /** Told of its slot, when it was handed over before it has one. */
+  /** Called about its slot, when it was handed over before it has one. */
   onPermission: ((word: "go" | "hold") => void) | undefined
-  /** Why it was told to end, by anything but an interruption of its fiber; an error is what it ends with. */
+  /** Why it was asked to end, by anything but an interruption of its fiber; an error is what it ends with. */
   canceled: string | BackendError | undefined
-  /** How its program ended when it was told to stop. */
+  /** How its program ended when it was asked to stop. */
   remains: ProcessExit | undefined
   timedOut = false
   /** A call of `awaitAll` waits for it. */
@@ -56,7 +56,7 @@ export class TaskRecord extends Job implements Handle {
   stopped = true
   /** Its engine has said how the attempt ended: the loss of that engine changes nothing any more. */
   answered = false
-  /** Of the last attempt, for the event that tells of it. */
+  /** Of the last attempt, for the event that reports it. */
   failure: TaskError | BackendError | undefined
   /** Milliseconds since the epoch. */
   acceptedAt = 0
@@ -70,7 +70,7 @@ export class TaskRecord extends Job implements Handle {
   /** Of the retry policy. */
   memory: unknown
   readonly token = new Token(this)
-  /** Dropped when the task ends: somebody may keep its fiber for long. */
+  /** Dropped when the task ends, because the program may keep its fiber for long. */
   prepared: Prepared | undefined
 
   constructor(

@@ -6,8 +6,8 @@
  *   jobs, does not count against the slots: it would otherwise wait for ever for the slot that it holds itself.
  * - Children start before their parents' siblings (`depth`): else every queued parent would start before the first
  *   child ends.
- * - When many are queued, the first of them may be handed over early, before there is a slot (`ahead`). Then the slot of
- *   a job that ends may pass to one of these by the engine's own decision, which `executing` tells.
+ * - When many are queued, the first of them may be handed over early, before there is a slot (`prefetch`). Then the slot of
+ *   a job that ends may pass to one of these by the engine's own decision, which `executing` reports.
  */
 import type { TaskState, Terminal } from "../../../TaskState.js"
 import { canFollow, isTerminal } from "../../../TaskState.js"
@@ -40,7 +40,7 @@ export class Job implements Link {
     readonly uid: string,
     readonly name: string,
     readonly priority: number,
-    /** Whose handler submitted it; dropped when it ends, for generations of tasks may follow each other. */
+    /** Whose handler submitted it; dropped when it ends, because generations of tasks may follow each other. */
     public parent: Job | undefined
   ) {
     this.depth = parent === undefined ? 0 : parent.depth + 1
@@ -63,14 +63,14 @@ export interface Limits {
   readonly prefetch: number
   /** Live jobs without a parent; more have to wait. */
   readonly maxActiveTasks: number
-  /** Live jobs with a parent; more are refused, for waiting could be for ever. */
+  /** Live jobs with a parent; more are refused, because they could wait for ever. */
   readonly maxNestedTasks: number
   /** Ended jobs that are remembered. */
   readonly historySize: number
 }
 
 export interface Hooks<J extends Job> {
-  /** The job has a slot, or is handed over early (`ahead`): let it run. */
+  /** The job has a slot, or is handed over early (`prefetch`): let it run. */
   readonly granted: (job: J) => void
   /** What was handed over early has a slot now (`go`), or must not take one by itself (`hold`). */
   readonly permitted: (job: J, word: "go" | "hold") => void
@@ -78,7 +78,7 @@ export interface Hooks<J extends Job> {
   readonly changed: (job: J) => void
 }
 
-/** Somebody who waits for `count` places at once. `admitted` is called once, with false when the scheduler closes. */
+/** A submission that waits for `count` places at once. `admitted` is called once, with false when the scheduler closes. */
 export class Waiter implements Link {
   prev: Link | undefined = undefined
   next: Link | undefined = undefined
@@ -121,7 +121,7 @@ export class Scheduler<J extends Job> {
   get queued(): number {
     return this.queue.size + this.early.size
   }
-  /** Nobody is in, queued or waiting at the door: for tests of leaks. */
+  /** No job is active, queued or waits for a place: for tests of leaks. */
   get empty(): boolean {
     return (
       this.live.size === 0 &&
@@ -141,10 +141,10 @@ export class Scheduler<J extends Job> {
     return [...this.live.values()].filter(({ blockers, holds }) => holds && blockers === 0)
   }
 
-  // ------------------------------------------------------------------------------------------------------- admission
+  // ---------------------------------------------------------------------------------------------------------- places
 
   /**
-   * Takes `count` places if they are there now and nobody waits for some. Whoever has a place either makes a job of it
+   * Takes `count` places if they are there now and no submission waits for some. The caller makes a job of each place
    * or gives it back.
    */
   enter(nested: boolean, count = 1): boolean {
@@ -191,7 +191,7 @@ export class Scheduler<J extends Job> {
   known(uid: string): boolean {
     return this.live.has(uid) || this.history.get(uid) !== undefined
   }
-  /** The next automatic uid that nobody uses. */
+  /** The next automatic uid that is not in use. */
   uid(): string {
     for (;;) {
       const uid = `task.${String(++this.serial).padStart(6, "0")}`
@@ -288,14 +288,14 @@ export class Scheduler<J extends Job> {
     return all
   }
 
-  /** Nothing starts any more and nobody is admitted. */
+  /** Nothing starts any more, and no job is admitted. */
   close(): void {
     this.closed = true
     for (let waiter = this.waiters.shift(); waiter !== undefined; waiter = this.waiters.shift()) waiter.admitted(false)
     this.holdBack()
   }
 
-  /** Of what was handed over early, nobody worse than this job starts by itself any more; without one, nobody does. */
+  /** Of what was handed over early, no job that comes after this one starts by itself any more; without one, none does. */
   holdBack(better?: J): void {
     for (let job = this.early.first; job !== undefined; job = job.next as J | undefined) {
       if (job.held || (better !== undefined && !isBefore(better, job))) continue
@@ -362,8 +362,8 @@ export class Scheduler<J extends Job> {
 
   /** Only of a long queue: in a short one, equals start exactly in the order of their coming. */
   private handOver(): void {
-    const { prefetch: ahead } = this.limits
-    while (!this.closed && this.early.size < ahead && this.queue.size > ahead) {
+    const { prefetch } = this.limits
+    while (!this.closed && this.early.size < prefetch && this.queue.size > prefetch) {
       const job = this.queue.first!
       const { last } = this.early
       // they stay in the order in which they are to start
@@ -376,6 +376,6 @@ export class Scheduler<J extends Job> {
   }
 }
 
-/** Whether the first comes before the second, whoever came first. */
+/** Whether the first comes before the second by priority and depth, without the order of submission. */
 const isBefore = (a: Job, b: Job): boolean =>
   a.priority > b.priority || (a.priority === b.priority && a.depth > b.depth)

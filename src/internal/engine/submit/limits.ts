@@ -15,7 +15,7 @@ import type { Limits } from "../scheduler/scheduler.js"
 export interface Options {
   /** Live tasks; `submit` waits beyond it. Default 10,000. */
   readonly maxActiveTasks?: number | undefined
-  /** Live tasks submitted by running tasks, which do not wait; beyond it BackendError Rejected. Default: `admission`. */
+  /** Live tasks submitted by running tasks, which do not wait; beyond it BackendError Rejected. Default: `maxActiveTasks`. */
   readonly maxNestedTasks?: number | undefined
   /**
    * Tasks remembered after their end: their states, and for `awaitAll` their results. Default 10,000; less where results
@@ -24,7 +24,7 @@ export interface Options {
   readonly historySize?: number | undefined
   /** Events kept for a subscriber that does not read. Default 4 times `maxActiveTasks`. */
   readonly eventBuffer?: number | undefined
-  /** Longest wait for a handler that was told to stop. Default: the driver's, or 5 seconds. */
+  /** Longest wait for a handler that was asked to stop. Default: the driver's, or 5 seconds. */
   readonly stopTimeout?: Duration.DurationInput | undefined
 }
 

@@ -235,7 +235,7 @@ const assemble = (
   return driver.check === undefined ? Either.right(prepared) : checked(driver, prepared)
 }
 
-/** What a driver's check fails with is a refusal, whatever it is. */
+/** Every failure of a driver's check is a refusal. */
 const checked = (driver: AnyDriver, prepared: Prepared): Effect.Effect<Prepared, ConfigurationError | BackendError> =>
   Effect.matchCauseEffect(
     Effect.suspend(() => driver.check!(prepared.spec, prepared.hooks)),

@@ -43,7 +43,7 @@ export const thrown = (instance: Task.Submittable, cause: unknown): Configuratio
     return refuse(undefined, "NotATask", message, cause)
   }
   const { options, payload } = instance
-  const message = `the task cannot be prepared, for reading this threw: ${describe(cause)}`
+  const message = `the task cannot be submitted, because reading this threw: ${describe(cause)}`
   const option = throwing(options, "", 3)
   if (option !== undefined) return refuse(option === "" ? "options" : option, "InvalidOption", message, cause)
   const field = throwing(payload, "", 2)

@@ -102,7 +102,7 @@ const checkUid: Check = (key, uid) => {
     : refuse(
         key,
         "InvalidOption",
-        `must have ${longestUid} bytes of UTF-8 at most, for it names files; this has ${bytes}`
+        `must have ${longestUid} bytes of UTF-8 at most, because it names files; this has ${bytes}`
       )
 }
 
