@@ -24,6 +24,7 @@ import type { AnyDriver } from "./Driver.js"
 import type { ConfigurationError } from "./Errors.js"
 import type * as ExecutionBackend from "./ExecutionBackend.js"
 import * as engine from "./internal/engine/engine.js"
+import { named } from "./internal/engine/named.js"
 import * as verbs from "./internal/engine/service.js"
 import type { Options } from "./internal/engine/submit/limits.js"
 import { keys, plain } from "./internal/keys.js"
@@ -52,7 +53,9 @@ export const layer = <const K extends Kind, E = never, R = never>(
 ): Layer.Layer<ExecutionBackend.ExecutionBackend<K>, E | ConfigurationError, Exclude<R, Scope.Scope>> =>
   Layer.scopedContext(
     Effect.gen(function* () {
-      const built = Effect.isEffect(driver) ? yield* driver : driver
+      const built = Effect.isEffect(driver)
+        ? yield* Effect.mapError(driver, (error) => named(undefined, options?.name)(error) as E)
+        : driver
       const backend = yield* make(built, options)
       return built.kinds.reduce<Context.Context<any>>(
         (context, kind) => Context.add(context, keys[kind], backend),

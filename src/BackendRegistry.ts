@@ -235,7 +235,7 @@ export const layerEntries = (...initial: ReadonlyArray<Entry>): Layer.Layer<Back
  *
  * Their options are read from `Config` too, which are environment variables unless another `ConfigProvider` is set:
  * `RHAPSODY_CONCURRENT_MAX_WORKERS`, `_KINDS` (`executable,function`), `_FORCE_KILL_AFTER` (`5 seconds`), `_LAUNCHER`,
- * `_PYTHON` and `_SANDBOX_ROOT`, and for each of both `_MAX_ACTIVE_TASKS`, `_MAX_NESTED_TASKS`, `_HISTORY_SIZE`, `_EVENT_BUFFER` and
+ * `_PYTHON` and `_SANDBOX_ROOT`, and for each of both `_NAME`, `_MAX_ACTIVE_TASKS`, `_MAX_NESTED_TASKS`, `_HISTORY_SIZE`, `_EVENT_BUFFER` and
  * `_STOP_TIMEOUT`, as in `RHAPSODY_NOOP_HISTORY_SIZE`.
  *
  * @example

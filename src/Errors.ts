@@ -80,9 +80,13 @@ export class TaskError extends Schema.TaggedError<TaskError>("effect-rhapsody/Ta
   }
 }
 
-/** A backend could not accept, hold or stop work. `backendType` is the driver's type, e.g. `"concurrent"`. */
+/**
+ * A backend could not accept, hold or stop work. `backendType` is the driver's type, e.g. `"concurrent"`; `backendName` is
+ * the `name` option of its layer, absent when none was given.
+ */
 export class BackendError extends Schema.TaggedError<BackendError>("effect-rhapsody/BackendError")("BackendError", {
   backendType: Schema.String,
+  backendName: Schema.optional(Schema.String),
   reason: BackendErrorReason,
   details: Details,
   cause: Schema.optional(Cause)

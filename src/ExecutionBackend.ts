@@ -97,6 +97,8 @@ export interface AwaitOptions {
 export interface Backend {
   /** The driver's type, e.g. `"concurrent"`. */
   readonly type: string
+  /** The `name` option of its layer; default its type. */
+  readonly name: string
   readonly kinds: ReadonlySet<Kind>
   /** The engine's own names of states, and what each means here. */
   readonly nativeStates: Readonly<Record<string, TaskState>>

@@ -52,6 +52,8 @@ export const canFollow = (from: TaskState, to: TaskState): boolean =>
 
 /** A task went into another state. Ordered per task; a terminal state is reported exactly once. */
 export const StateChange = Schema.TaggedStruct("StateChange", {
+  /** Name of the backend: the `name` option of its layer; default the driver's type. */
+  backend: Schema.String,
   uid: Schema.String,
   /** Name of the definition. */
   task: Schema.String,
@@ -70,7 +72,11 @@ export const StateChange = Schema.TaggedStruct("StateChange", {
 export type StateChange = typeof StateChange.Type
 
 /** This subscriber was slower than its buffer is long: so many events are missing here. */
-export const EventsDropped = Schema.TaggedStruct("EventsDropped", { count: Schema.Int })
+export const EventsDropped = Schema.TaggedStruct("EventsDropped", {
+  /** Name of the backend. */
+  backend: Schema.String,
+  count: Schema.Int
+})
 export type EventsDropped = typeof EventsDropped.Type
 
 /**
@@ -79,6 +85,8 @@ export type EventsDropped = typeof EventsDropped.Type
  * Deferred, none of them will ever end. Reported once, until something moves.
  */
 export const Standstill = Schema.TaggedStruct("Standstill", {
+  /** Name of the backend. */
+  backend: Schema.String,
   /** Uids of the tasks that hold the slots. */
   tasks: Schema.Array(Schema.String),
   /** Number of tasks that wait for a slot. */
@@ -96,11 +104,13 @@ export const BackendStatus = Schema.Literal("INITIALIZED", "RUNNING", "IDLE", "S
 export type BackendStatus = typeof BackendStatus.Type
 
 /**
- * `waiting`: tasks in WAITING; `queued`: tasks that wait for a slot; `active`: tasks that have one; `standstill`: the uids
+ * `type`: the driver's type; `name`: the `name` option of the layer, default the type; `waiting`: tasks in WAITING; `queued`: tasks that wait for a slot; `active`: tasks that have one; `standstill`: the uids
  * in the last `Standstill`, while it lasts; `details`: facts about the engine, where the driver has some, such as the
  * address of a scheduler.
  */
 export const BackendState = Schema.Struct({
+  type: Schema.String,
+  name: Schema.String,
   status: BackendStatus,
   waiting: Schema.Int,
   queued: Schema.Int,

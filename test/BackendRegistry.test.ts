@@ -378,7 +378,7 @@ describe("options from Config", () => {
   it.effect("of concurrent reach it by the names of environment variables", () =>
     Effect.gen(function* () {
       const backend = yield* Effect.provide(ExecutionBackend.ExecutionBackend, BackendRegistry.layer())
-      assert.deepStrictEqual([backend.type, ...backend.kinds], ["concurrent", "function"])
+      assert.deepStrictEqual([backend.type, backend.name, ...backend.kinds], ["concurrent", "here", "function"])
       const refused = yield* refusal(BackendRegistry.layer("concurrent", { maxWorkers: 0 }))
       assert.strictEqual(refused.message, "concurrent.maxWorkers: must be an integer, 1 or more, not 0")
     }).pipe(
@@ -386,6 +386,7 @@ describe("options from Config", () => {
       from(
         {
           RHAPSODY_CONCURRENT_KINDS: "function",
+          RHAPSODY_CONCURRENT_NAME: "here",
           RHAPSODY_CONCURRENT_MAX_WORKERS: "3",
           RHAPSODY_CONCURRENT_FORCE_KILL_AFTER: "1 second",
           RHAPSODY_CONCURRENT_MAX_ACTIVE_TASKS: "9",

@@ -69,6 +69,8 @@ export const idle = Effect.map(ExecutionBackend.state, ({ active, queued, status
   status,
   waiting
 }))
+/** The state, without what names the backend. */
+export const activity = Effect.map(ExecutionBackend.state, ({ name: _, type: __, ...rest }) => rest)
 export const nothingLeft = { active: 0, queued: 0, status: "IDLE", waiting: 0 } as const
 
 /** Turns of the event loop: what can go on without a clock has gone on, also what is paced. */

@@ -13,6 +13,7 @@ interface TaskFacts {
   readonly taskUid: string
 }
 interface BackendFacts {
+  readonly backendName?: string | undefined
   readonly backendType: string
   readonly details: Details
   readonly reason: BackendErrorReason
@@ -140,9 +141,10 @@ const what: Record<BackendErrorReason, readonly [head: string, remedy: string]> 
   CancelUnsupported: ["cannot stop what runs", "the task goes on; wait for its end"]
 }
 
-export const backendMessageOf = ({ backendType, details, reason }: BackendFacts): string => {
+export const backendMessageOf = ({ backendName, backendType, details, reason }: BackendFacts): string => {
   const [head, remedy] = what[reason]
-  return sentence(`backend ${backendType} ${head}`, text(details, "message"), remedy)
+  const who = backendName === undefined ? backendType : `${backendName} (${backendType})`
+  return sentence(`backend ${who} ${head}`, text(details, "message"), remedy)
 }
 
 // ---------------------------------------------------------------------------------------------------------- a request

@@ -34,7 +34,7 @@ describe("events", () => {
       assert.isTrue([...(yield* Fiber.join(all))].every(isChange))
       const first = [...(yield* Stream.runCollect(Stream.take(slow, 11)))]
       assert.isTrue(first.slice(0, 10).every(isChange))
-      assert.deepStrictEqual(first[10], { _tag: "EventsDropped", count: 390 })
+      assert.deepStrictEqual(first[10], { _tag: "EventsDropped", backend: "fake", count: 390 })
       // and it goes on
       yield* submit(1)
       assert.deepStrictEqual(

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Cause, Deferred, Effect, Exit, Fiber, Layer, Option, Schedule, Schema, TestClock } from "effect"
 import { Driver, ExecutionBackend, Task, TaskFiber } from "effect-rhapsody"
 import { BackendError, TaskError } from "effect-rhapsody/Errors"
-import { executables, functions, held, idle, nothingLeft, ok, Program, statesOf } from "../support.js"
+import { activity, executables, functions, held, idle, nothingLeft, ok, Program, statesOf } from "../support.js"
 
 const states = (changes: ReadonlyArray<{ readonly state: string; readonly attempt: number }>) =>
   changes.map(({ attempt, state }) => `${state} ${attempt}`)
@@ -81,7 +81,7 @@ describe("states", () => {
         assert.deepStrictEqual(yield* idle, { ...nothingLeft, status: "INITIALIZED" as any })
         const fibers = yield* Effect.replicateEffect(ExecutionBackend.submit(Program.make()), 3)
         yield* program.started
-        assert.deepStrictEqual(yield* ExecutionBackend.state, { status: "RUNNING", waiting: 0, queued: 2, active: 1 })
+        assert.deepStrictEqual(yield* activity, { status: "RUNNING", waiting: 0, queued: 2, active: 1 })
         yield* program.release
         yield* Fiber.joinAll(fibers)
         assert.deepStrictEqual(yield* idle, nothingLeft)

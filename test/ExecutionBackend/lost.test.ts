@@ -5,7 +5,7 @@ import { Backend, Driver, ExecutionBackend, Task, TaskFiber } from "effect-rhaps
 import { BackendError, TaskError } from "effect-rhapsody/Errors"
 import type { StateChange } from "effect-rhapsody/TaskState"
 import { isTerminal } from "effect-rhapsody/TaskState"
-import { isChange, nothingLeft, ok, Program, statesOf, turns } from "../support.js"
+import { activity, isChange, nothingLeft, ok, Program, statesOf, turns } from "../support.js"
 
 type Kinds = "executable" | "function" | "service"
 type Run = Driver.SlotDriver<Kinds>["run"]
@@ -94,7 +94,7 @@ describe("an engine that is lost", () => {
             Array.from({ length: 5 }, () => error)
           )
           assert.strictEqual(stopped, 1)
-          assert.deepStrictEqual(yield* ExecutionBackend.state, lostState)
+          assert.deepStrictEqual(yield* activity, lostState)
           for (const { reason, state, stopped } of (yield* ends(3)).values()) {
             assert.deepStrictEqual([state, reason, stopped], ["FAILED", "Lost", undefined])
           }
@@ -135,7 +135,7 @@ describe("an engine that is lost", () => {
         for (const { reason, state } of (yield* ends(4)).values()) {
           assert.deepStrictEqual([state, reason], ["FAILED", "Lost"])
         }
-        assert.deepStrictEqual(yield* ExecutionBackend.state, lostState)
+        assert.deepStrictEqual(yield* activity, lostState)
       }).pipe(Effect.scoped, Effect.provide(Layer.provideMerge(parent, Layer.provideMerge(child, layer()))))
     })
   )
@@ -150,7 +150,7 @@ describe("an engine that is lost", () => {
         yield* lose
         assert.strictEqual(yield* Effect.flip(exited), error)
         assert.deepStrictEqual(yield* failures([starting]), [error])
-        assert.deepStrictEqual(yield* ExecutionBackend.state, lostState)
+        assert.deepStrictEqual(yield* activity, lostState)
       }).pipe(Effect.provide(layer()))
     })
   )
@@ -195,7 +195,7 @@ describe("an engine that is lost", () => {
         assert.isTrue(Exit.isInterrupted(yield* Fiber.join(interrupting)))
         assert.strictEqual(reasonOf(yield* Effect.flip(canceled)), "Canceled")
         assert.strictEqual(yield* done, "ok")
-        assert.deepStrictEqual(yield* ExecutionBackend.state, lostState)
+        assert.deepStrictEqual(yield* activity, lostState)
       }).pipe(Effect.provide(layer()))
     })
   )
@@ -231,7 +231,7 @@ describe("an engine that is lost", () => {
           assert(reported instanceof BackendError, String(reported))
           assert.deepStrictEqual([reported.backendType, reported.reason], ["engine", "Lost"])
           if (what !== "that interrupts itself") assert.include(reported.message, "boom")
-          assert.deepStrictEqual(yield* ExecutionBackend.state, lostState)
+          assert.deepStrictEqual(yield* activity, lostState)
           assert.strictEqual(yield* Effect.flip(submit("b")), reported)
         }).pipe(Effect.provide(layer()))
       })
@@ -331,7 +331,7 @@ describe("the watch over an engine", () => {
           yield* TestClock.adjust("1 second")
           yield* Fiber.join(ending)
           assert.deepStrictEqual((yield* failures([running, queued])).map(reasonOf), ["Canceled", "Canceled"])
-          assert.deepStrictEqual(yield* ExecutionBackend.state, { ...lostState, status: "SHUTDOWN" })
+          assert.deepStrictEqual(yield* activity, { ...lostState, status: "SHUTDOWN" })
           assert.strictEqual(reasonOf(yield* Effect.flip(submit("later"))), "Closed")
         }).pipe(Effect.provide(context))
         yield* Scope.close(scope, Exit.void)
@@ -343,7 +343,7 @@ describe("the watch over an engine", () => {
     Effect.gen(function* () {
       const { layer, lose } = yield* engine()
       const context = yield* Effect.scoped(Effect.zipLeft(Layer.build(layer()), lose))
-      assert.deepStrictEqual(yield* Effect.provide(ExecutionBackend.state, context), lostState)
+      assert.deepStrictEqual(yield* Effect.provide(activity, context), lostState)
       assert.strictEqual(yield* Effect.flip(Effect.provide(submit("later"), context)), error)
     })
   )

@@ -2,7 +2,7 @@ import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Exit, Fiber, Layer, Option, Schema, TestClock } from "effect"
 import { ExecutionBackend, Task, TaskFiber } from "effect-rhapsody"
 import { BackendError } from "effect-rhapsody/Errors"
-import { functions, idle, nothingLeft, turns } from "../support.js"
+import { activity, functions, idle, nothingLeft, turns } from "../support.js"
 
 /** Each level submits the next to the same backend and waits for it in the given way. */
 const Level = Task.function("Level", {
@@ -83,7 +83,7 @@ describe("a task that waits for tasks of its own", () => {
         const other = yield* ExecutionBackend.submit(Child.make({ n: 1 }))
         yield* turns
         // the child has the slot, the other waits
-        assert.deepStrictEqual(yield* ExecutionBackend.state, { status: "RUNNING", waiting: 0, queued: 1, active: 2 })
+        assert.deepStrictEqual(yield* activity, { status: "RUNNING", waiting: 0, queued: 1, active: 2 })
         yield* Deferred.succeed(gates[0]!, undefined)
         yield* turns
         // the parent runs again: the other still waits, although the child is gone

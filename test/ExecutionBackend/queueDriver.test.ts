@@ -22,7 +22,7 @@ import { isTerminal } from "effect-rhapsody/TaskState"
 import type { FakeEngine, Script } from "../engines/fakeEngine.js"
 import { fakeEngine } from "../engines/fakeEngine.js"
 import { runningEngine } from "../engines/runningEngine.js"
-import { idle, isChange, nothingLeft, Program, statesOf, turns } from "../support.js"
+import { activity, idle, isChange, nothingLeft, Program, statesOf, turns } from "../support.js"
 
 setFlagsFromString("--expose-gc")
 const collect: () => void = runInNewContext("gc")
@@ -207,7 +207,7 @@ describe("states in an engine", () => {
           assert.strictEqual(yield* TaskFiber.state(a), "EXECUTING")
           assert.strictEqual(yield* TaskFiber.state(b), "EXECUTING")
           assert.strictEqual(yield* TaskFiber.state(c), "READY")
-          assert.deepStrictEqual(yield* ExecutionBackend.state, { status: "RUNNING", waiting: 0, queued: 1, active: 2 })
+          assert.deepStrictEqual(yield* activity, { status: "RUNNING", waiting: 0, queued: 1, active: 2 })
           yield* Effect.forEach(["a", "b", "c"], (uid) => engine.ended(uid))
           assert.deepStrictEqual([...(yield* Fiber.joinAll([a, b, c]))], ["ok", "ok", "ok"])
         }),
@@ -755,7 +755,7 @@ describe("an engine that is gone", () => {
           for (const exit of yield* Fiber.awaitAll(all)) {
             assert.isTrue(Exit.isFailure(exit) && Cause.squash(exit.cause) instanceof BackendError)
           }
-          assert.deepStrictEqual(yield* ExecutionBackend.state, { status: "FAILED", waiting: 0, queued: 0, active: 0 })
+          assert.deepStrictEqual(yield* activity, { status: "FAILED", waiting: 0, queued: 0, active: 0 })
           const changes = yield* ends(4)
           assert.deepStrictEqual([...changes.keys()].sort(), ["other", "queued", "running", "waiting"])
           for (const change of changes.values())
@@ -827,7 +827,7 @@ describe("an engine that is lost by another word than its stream's", () => {
           for (const error of [...errors, yield* Effect.flip(submit("later"))])
             assert.strictEqual<unknown>(error, service)
           if (!first) assert.strictEqual(service, burnt)
-          assert.deepStrictEqual(yield* ExecutionBackend.state, lostState)
+          assert.deepStrictEqual(yield* activity, lostState)
           const changes = yield* ends(5)
           assert.strictEqual(changes.size, 5)
           for (const { reason, state } of changes.values()) assert.deepStrictEqual([state, reason], ["FAILED", "Lost"])
@@ -859,7 +859,7 @@ describe("an engine that is lost by another word than its stream's", () => {
         )
         const reasons = yield* Effect.forEach(fibers, (fiber) => reasonsOf([fiber]))
         assert.deepStrictEqual(reasons.flat(), ["ok", "Exit", "Canceled", "Lost"])
-        assert.deepStrictEqual(yield* ExecutionBackend.state, lostState)
+        assert.deepStrictEqual(yield* activity, lostState)
       }).pipe(Effect.provide(engine.layer()))
     })
   )
@@ -876,7 +876,7 @@ describe("an engine that is lost by another word than its stream's", () => {
       yield* engine.gone()
       yield* Fiber.join(closing)
       assert.deepStrictEqual(yield* reasonsOf(fibers), ["Lost"])
-      const state = yield* Effect.provide(ExecutionBackend.state, context)
+      const state = yield* Effect.provide(activity, context)
       assert.deepStrictEqual(state, { ...nothingLeft, status: "SHUTDOWN" })
     })
   )

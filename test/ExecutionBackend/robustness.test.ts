@@ -5,7 +5,7 @@ import { Deferred, Effect, ExecutionStrategy, Exit, Fiber, Layer, Schema, Scope,
 import { Backend, Driver, ExecutionBackend, Task } from "effect-rhapsody"
 import { BackendError, ConfigurationError, TaskError } from "effect-rhapsody/Errors"
 import { vi } from "vitest"
-import { executables, functions, idle, nothingLeft, ok, Program, turns } from "../support.js"
+import { activity, executables, functions, idle, nothingLeft, ok, Program, turns } from "../support.js"
 
 setFlagsFromString("--expose-gc")
 const collect: () => void = runInNewContext("gc")
@@ -148,7 +148,7 @@ describe("generations", () => {
         yield* ExecutionBackend.submit(Chain.make({ n: 0 }))
         yield* turns
         // a sibling would have been given a slot beside the parent
-        assert.deepStrictEqual(yield* ExecutionBackend.state, { status: "RUNNING", waiting: 0, queued: 1, active: 1 })
+        assert.deepStrictEqual(yield* activity, { status: "RUNNING", waiting: 0, queued: 1, active: 1 })
       }).pipe(
         Effect.provide(
           Layer.provideMerge(

@@ -457,6 +457,9 @@ describe("a closed backend", () => {
 
 describe("limits of a backend", () => {
   const cases: ReadonlyArray<readonly [key: string, Backend.Options, Partial<Driver.SlotDriver<"executable">>]> = [
+    ["name", { name: "" }, {}],
+    ["name", { name: "a/b" }, {}],
+    ["name", { name: 7 as any }, {}],
     ["maxActiveTasks", { maxActiveTasks: 0 }, {}],
     ["maxActiveTasks", { maxActiveTasks: Number.NaN }, {}],
     ["maxNestedTasks", { maxNestedTasks: 1.5 }, {}],

@@ -244,7 +244,7 @@ describe("a standstill", () => {
         yield* pass("29 seconds")
         assert.deepStrictEqual([seen, yield* standstill], [[], undefined])
         yield* pass("31 seconds")
-        const event = { _tag: "Standstill" as const, tasks: ["outer"], queued: 1, time: 60_000 }
+        const event = { _tag: "Standstill" as const, backend: "functions", tasks: ["outer"], queued: 1, time: 60_000 }
         assert.deepStrictEqual([seen, yield* standstill], [[event], ["outer"]])
         assert.strictEqual(log.length, 1)
         assert.include(log[0], "Backend functions stands still: 1 tasks wait for a slot")

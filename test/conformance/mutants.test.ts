@@ -423,7 +423,14 @@ const mutants: Record<string, readonly [subject: Conformance.Subject, ...fails: 
   "knows no end": [
     served(functions, () => ({
       taskState: () => Effect.succeed(Option.some("EXECUTING" as const)),
-      state: Effect.succeed({ status: "RUNNING" as const, waiting: 0, queued: 0, active: 0 })
+      state: Effect.succeed({
+        type: "mutant",
+        name: "mutant",
+        status: "RUNNING" as const,
+        waiting: 0,
+        queued: 0,
+        active: 0
+      })
     })),
     "interrupt",
     "states",

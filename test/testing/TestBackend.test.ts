@@ -7,7 +7,7 @@ import type { Driver } from "effect-rhapsody"
 import { ConcurrentBackend, ExecutionBackend, Task, TaskFiber } from "effect-rhapsody"
 import { BackendError, ConfigurationError, TaskError } from "effect-rhapsody/Errors"
 import { TestBackend } from "effect-rhapsody/testing"
-import { idle, nothingLeft, statesOf } from "../support.js"
+import { activity, idle, nothingLeft, statesOf } from "../support.js"
 
 class Diverged extends Schema.TaggedError<Diverged>()("Diverged", { step: Schema.NumberFromString }) {}
 
@@ -480,7 +480,7 @@ describe("failEngine", () => {
         assert.deepStrictEqual(interrupted, ["task.000001", "task.000002"])
         assert.strictEqual((yield* TestBackend.submissions).length, 2)
         yield* TestBackend.failEngine
-        assert.deepStrictEqual(yield* ExecutionBackend.state, { ...nothingLeft, status: "FAILED" })
+        assert.deepStrictEqual(yield* activity, { ...nothingLeft, status: "FAILED" })
       }).pipe(Effect.provide(TestBackend.layer({ stubs: [stub], concurrency: 2 })))
     })
   )

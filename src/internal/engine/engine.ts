@@ -24,6 +24,7 @@ import type { TaskFiber } from "../../TaskFiber.js"
 import { decorate } from "../../TaskFiber.js"
 import type { BackendStatus } from "../../TaskState.js"
 import { isTerminal } from "../../TaskState.js"
+import { named } from "./named.js"
 import { Completions } from "./observe/completions.js"
 import { Events } from "./observe/events.js"
 import * as Report from "./observe/observe.js"
@@ -64,7 +65,9 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
   const defaults = yield* defaultsOf
   const timers = yield* Timers.make
   let grace = limits.stopTimeout
-  const events = new Events(driver.type, limits.eventBuffer, () => grace)
+  const { name } = limits
+  const withName = named(driver.type, name)
+  const events = new Events(name, limits.eventBuffer, () => grace)
   const completions = new Completions(limits.historySize)
   let closing = false
   let lost: BackendError | undefined
@@ -72,7 +75,7 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
   // An engine with a queue gets what it is given in the order of submissions, and a cancel after those before it: only
   // submissions are paced there, and not what hands them on.
   const pause = isQueueDriver(driver) ? () => Effect.void : step
-  const report = Report.make(driver.type, events, clock)
+  const report = Report.make(name, events, clock)
   const scheduler = new Scheduler<TaskRecord>(limits, {
     changed: (record) => report(record, scheduler),
     granted: (record) => record.resume?.(pause()),
@@ -81,6 +84,7 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
   const attempts = isQueueDriver(driver)
     ? Batch.make(
         driver,
+        name,
         scheduler,
         timers,
         () => grace,
@@ -91,13 +95,21 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
   const { attempt, kill, loops } = attempts
 
   const backendError = (reason: BackendErrorReason, message: string) =>
-    new BackendError({ backendType: driver.type, reason, details: { message } })
+    withName(new BackendError({ backendType: driver.type, reason, details: { message } }))
   const crowded = () => backendError("Rejected", "too many live tasks were submitted by running tasks")
   const closed = () => lost ?? backendError("Closed", "its layer is closed")
 
   const { awaiting, parentOf, waiting } = Nesting.make(scheduler)
-  const standstill = Standstill.make(driver.type, scheduler, events, timers, clock)
-  const { body, finish } = Lifecycle.make({ scheduler, timers, clock, attempt, pause, queued: standstill.queued })
+  const standstill = Standstill.make(name, scheduler, events, timers, clock)
+  const { body, finish } = Lifecycle.make({
+    scheduler,
+    timers,
+    clock,
+    attempt,
+    pause,
+    queued: standstill.queued,
+    withName
+  })
 
   const { prefetch, boundedStop = [] } = isQueueDriver(driver) ? {} : (driver as SlotDriver)
   const isEarly = ({ spec, task, timeout }: Prepared): boolean => {
@@ -121,7 +133,7 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
     const record = new TaskRecord(prepared.uid ?? automatic(taken), prepared, by.parent, owner)
     record.ready = by.ready
     record.early = isEarly(prepared)
-    record.span = Telemetry.span(by.fiber, record, prepared.task.kind, driver.type, clock)
+    record.span = Telemetry.span(by.fiber, record, prepared.task.kind, name, clock)
     scheduler.accept(record)
     scheduler.ready(record)
     return record
@@ -181,8 +193,11 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
       : Effect.fail(crowded())
   }
 
-  const prepareIn = (fiber: Fiber.RuntimeFiber<any, any>, instance: Submittable, service = false) =>
-    prepare(driver, defaults, instance, fiber.getFiberRef(FiberRef.currentContext) as Context.Context<never>, service)
+  const prepareIn = (fiber: Fiber.RuntimeFiber<any, any>, instance: Submittable, service = false) => {
+    const context = fiber.getFiberRef(FiberRef.currentContext) as Context.Context<never>
+    const prepared = prepare(driver, defaults, instance, context, service)
+    return name === driver.type ? prepared : Effect.mapError(prepared, withName)
+  }
 
   /** Runs uninterruptible: only what may last is interruptible as the caller is. */
   const submitInto = (
@@ -272,7 +287,8 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
   const owner = { cancel: cancelEntry, awaiting }
 
   /** The engine is gone: every task ends with it, and nothing else gets in. */
-  const lose = (error: BackendError) => {
+  const lose = (given: BackendError) => {
+    const error = withName(given)
     // a backend that is closed has ended all its tasks already, and cannot be lost as well
     if (!scheduler.closed) {
       lost = error
@@ -333,6 +349,8 @@ export const make = Effect.fnUntraced(function* <K extends Kind>(driver: AnyDriv
   }
 
   return {
+    name,
+    withName,
     scheduler,
     events,
     timers,

@@ -109,6 +109,7 @@ export const make = (driver: AnyDriver, engine: Engine): Backend => {
 
   return {
     type: driver.type,
+    name: engine.name,
     kinds: new Set<Kind>(driver.kinds),
     nativeStates: driver.nativeStates ?? {},
     submit: (task: Any) => Effect.uninterruptibleMask((restore) => submitInto(task, fibers, restore, { kept: true })),
@@ -145,6 +146,8 @@ export const make = (driver: AnyDriver, engine: Engine): Backend => {
     state: Effect.sync(() => {
       const standstill = engine.standstill.tasks()
       return {
+        type: driver.type,
+        name: engine.name,
         status: engine.status(),
         waiting: scheduler.waiting,
         ...counts(),

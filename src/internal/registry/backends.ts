@@ -24,6 +24,7 @@ const isNumber: Check = (key, value) => (Number.isFinite(value) ? undefined : mu
 
 // Shapes alone: which values make sense is for the backend to say, in one place.
 const limits = {
+  name: Schema.optional(Schema.String),
   maxActiveTasks: Schema.optional(Schema.Number),
   maxNestedTasks: Schema.optional(Schema.Number),
   historySize: Schema.optional(Schema.Number),
@@ -37,6 +38,7 @@ const variable = <A>(backend: string, config: Config.Config<A>) =>
 const under = (backend: string, configs: Record<string, Config.Config<unknown>>) =>
   Record.map(configs, (config) => variable(backend, config))
 const limitConfigs: Record<string, Config.Config<unknown>> = {
+  name: Config.string("NAME"),
   maxActiveTasks: integer("MAX_ACTIVE_TASKS", isNumber),
   maxNestedTasks: integer("MAX_NESTED_TASKS", isNumber),
   historySize: integer("HISTORY_SIZE", isNumber),

@@ -26,7 +26,7 @@ const forked = (record: TaskRecord): Effect.Effect<void> =>
   record.fiber === undefined ? Effect.flatMap(Effect.yieldNow(), () => forked(record)) : Effect.void
 
 export const make =
-  (type: string, { completions, timers, scheduler, parentOf, waiting }: Engine) =>
+  (type: string, { completions, timers, scheduler, parentOf, waiting, withName }: Engine) =>
   ({ failFast = false, timeout }: AwaitOptions = {}): Effect.Effect<Completions, TaskError | BackendError> =>
     Effect.withFiberRuntime((caller) => {
       // a task that asks does not wait for itself, nor for those that wait for it
@@ -74,7 +74,7 @@ export const make =
       const late = Effect.flatMap(timers.sleep(millisOf(timeout)!), () => {
         const [completed, total] = [known.length + exits.size, known.length + entries.length]
         const details = { message: `${completed}/${total} completed`, completed, total }
-        return Effect.fail(new BackendError({ backendType: type, reason: "Timeout", details }))
+        return Effect.fail(withName(new BackendError({ backendType: type, reason: "Timeout", details })))
       })
       return Effect.map(Effect.raceFirst(all, late), answer)
     })

@@ -52,7 +52,7 @@ class Subscriber {
     if (this.buffer.length > 0) {
       const taken = this.buffer
       this.buffer = []
-      if (this.dropped > 0) taken.push({ _tag: "EventsDropped", count: this.dropped })
+      if (this.dropped > 0) taken.push({ _tag: "EventsDropped", backend: this.backend, count: this.dropped })
       this.dropped = 0
       this.inHand = taken.length
       return Effect.succeed(Chunk.unsafeFromArray(taken))

@@ -58,6 +58,7 @@ export const make = (backend: string, events: Events, clock: Clock.Clock) => {
     if (!events.wanted) return
     events.publish({
       _tag: "StateChange",
+      backend,
       uid: record.uid,
       task: record.name,
       state: record.state,

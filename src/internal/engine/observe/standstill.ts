@@ -48,7 +48,7 @@ export const make = (
     const tasks = scheduler.holders().map(({ uid }) => uid)
     const { queued } = scheduler
     reported = { mark, tasks }
-    events.publish({ _tag: "Standstill", tasks, queued, time: clock.unsafeCurrentTimeMillis() })
+    events.publish({ _tag: "Standstill", backend, tasks, queued, time: clock.unsafeCurrentTimeMillis() })
     return Effect.logWarning(
       `Backend ${backend} stands still: ${queued} tasks wait for a slot, and the tasks that hold the slots have not run ` +
         `for ${patience / 1000} seconds: ${tasks.slice(0, 10).join(", ")}${tasks.length > 10 ? ", ..." : ""}. If these wait for ` +

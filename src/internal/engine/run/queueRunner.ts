@@ -62,13 +62,14 @@ class AttemptInFlight {
 
 export const make = (
   driver: QueueDriver,
+  name: string,
   scheduler: Scheduler<TaskRecord>,
   timers: Timers,
   grace: () => number,
   lost: (error: BackendError) => void
 ): Attempts => {
   const attempts = new Map<string, AttemptInFlight>()
-  const ignored = Telemetry.ignored(driver.type)
+  const ignored = Telemetry.ignored(name)
   // services, and whatever else takes time in this process, run as in a backend with slots
   const local = Attempt.make(
     { ...driver, concurrency: "unbounded", run: () => Effect.dieMessage("only services run here") },

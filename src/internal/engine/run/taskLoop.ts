@@ -28,7 +28,8 @@ export const make = ({
   timers,
   scheduler,
   pause,
-  queued
+  queued,
+  withName
 }: {
   readonly scheduler: Scheduler<TaskRecord>
   readonly timers: Timers
@@ -38,6 +39,8 @@ export const make = ({
   readonly pause: () => Effect.Effect<void>
   /** A task waits for a slot. */
   readonly queued: () => void
+  /** Adds the name of the backend to an error of it. */
+  readonly withName: <E>(error: E) => E | BackendError
 }) => {
   const finish = (record: TaskRecord, state: Terminal) => {
     if (!scheduler.finish(record, state)) return
@@ -46,7 +49,7 @@ export const make = ({
   }
   const fail = (record: TaskRecord, own: unknown) => {
     // what fails when its engine is gone fails because of that
-    const error = isBackendError(record.canceled) && !record.answered ? record.canceled : own
+    const error = withName(isBackendError(record.canceled) && !record.answered ? record.canceled : own)
     record.failure = known(error)
     finish(record, record.failure?.reason === "Canceled" ? "CANCELED" : "FAILED")
     return Effect.fail(error)

@@ -57,6 +57,8 @@ export class Wait {
 }
 
 export interface Limits {
+  /** What automatic uids begin with. Default `task`. */
+  readonly uids?: string
   /** Slots: jobs at the same time; Infinity for an engine with its own queue. */
   readonly concurrency: number
   /** Jobs that may be handed over before they have a slot. */
@@ -194,7 +196,7 @@ export class Scheduler<J extends Job> {
   /** The next automatic uid that is not in use. */
   uid(): string {
     for (;;) {
-      const uid = `task.${String(++this.serial).padStart(6, "0")}`
+      const uid = `${this.limits.uids ?? "task"}.${String(++this.serial).padStart(6, "0")}`
       if (!this.known(uid)) return uid
     }
   }

@@ -7,12 +7,18 @@ import { isQueueDriver } from "../../../Driver.js"
 import type { ConfigurationError } from "../../../Errors.js"
 import { checkDefaults, over } from "../../options/defaults.js"
 import { checkDriver } from "../../options/driver.js"
-import type { Checks } from "../../options/values.js"
-import { count, duration, fields, millisOf } from "../../options/values.js"
+import type { Check, Checks } from "../../options/values.js"
+import { count, duration, fields, millisOf, mustBe } from "../../options/values.js"
 import type { Limits } from "../scheduler/scheduler.js"
 
 /** Limits of a backend. */
 export interface Options {
+  /**
+   * What this backend is called in events, errors, spans, metrics and `state`, to tell two of a type apart: at most 100
+   * characters, without `/` and control characters. A backend with a name begins its automatic uids with it:
+   * `gpu.000001`. Default: the driver's type, and uids such as `task.000001`.
+   */
+  readonly name?: string | undefined
   /** Live tasks; `submit` waits beyond it. Default 10,000. */
   readonly maxActiveTasks?: number | undefined
   /** Live tasks submitted by running tasks, which do not wait; beyond it BackendError Rejected. Default: `maxActiveTasks`. */
@@ -32,6 +38,8 @@ export interface Options {
 const defaultMaxActiveTasks = 10_000
 
 interface All extends Limits {
+  /** Its own, or the type of its driver. */
+  readonly name: string
   /** Events kept for each subscriber. */
   readonly eventBuffer: number
   /** Milliseconds that work has to stop. */
@@ -44,8 +52,15 @@ export const defaultsOf: Effect.Effect<Defaults.Values, ConfigurationError> = Ef
   (given) => checkDefaults(given) ?? Effect.succeed(over(Defaults.values, given))
 )
 
+/** A part of uids, which are names of files. */
+const backendName: Check = (key, value) =>
+  typeof value === "string" && /^[^/\p{Cc}\p{Cs}]{1,100}$/u.test(value)
+    ? undefined
+    : mustBe(key, "a name of 1 to 100 characters, without / and control characters", value)
+
 /** What the common options of a layer take. */
 export const limitChecks: Checks<Options> = {
+  name: backendName,
   maxActiveTasks: count(1),
   maxNestedTasks: count(1),
   historySize: count(),
@@ -57,8 +72,8 @@ const limitFields = fields(limitChecks, "an option of a backend")
 /** Those that are the engine's, of all options of a layer. */
 export const limitsIn = (options: Options): Options => {
   try {
-    const { maxActiveTasks, eventBuffer, historySize, maxNestedTasks, stopTimeout } = options
-    return { maxActiveTasks, eventBuffer, historySize, maxNestedTasks, stopTimeout }
+    const { name, maxActiveTasks, eventBuffer, historySize, maxNestedTasks, stopTimeout } = options
+    return { name, maxActiveTasks, eventBuffer, historySize, maxNestedTasks, stopTimeout }
   } catch {
     return {} // it cannot be read: its driver is refused
   }
@@ -74,6 +89,8 @@ export const limitsOf = (driver: AnyDriver, options: Options): Effect.Effect<All
     const prefetch = isQueueDriver(driver) ? 0 : (driver.prefetch?.count ?? 0)
     const stopTimeout = millisOf(options.stopTimeout ?? driver.stopTimeout ?? "5 seconds")!
     return Effect.succeed({
+      name: options.name ?? driver.type,
+      uids: options.name ?? "task",
       concurrency,
       prefetch,
       maxActiveTasks,
