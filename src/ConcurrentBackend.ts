@@ -10,7 +10,7 @@
  * @example
  * ```ts
  * import { Config, Effect } from "effect"
- * import { Backend, ConcurrentBackend, Driver, ExecutionBackend, Task } from "effect-rhapsody"
+ * import { ConcurrentBackend, ExecutionBackend, Task } from "effect-rhapsody"
  *
  * const Hostname = Task.executable("Hostname", { command: () => ({ executable: "hostname" }) })
  * const Backend = ConcurrentBackend.layerConfig({ maxWorkers: Config.integer("WORKERS") })

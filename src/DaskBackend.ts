@@ -14,7 +14,7 @@
  * @example
  * ```ts
  * import { Effect, Schema } from "effect"
- * import { Backend, DaskBackend, ExecutionBackend, Task } from "effect-rhapsody"
+ * import { DaskBackend, ExecutionBackend, Task } from "effect-rhapsody"
  *
  * const Mean = Task.python("Mean", {
  *   callable: "statistics:fmean",

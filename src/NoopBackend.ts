@@ -10,7 +10,7 @@
  * @example
  * ```ts
  * import { Effect, Schema } from "effect"
- * import { Backend, Driver, ExecutionBackend, NoopBackend, Task } from "effect-rhapsody"
+ * import { ExecutionBackend, NoopBackend, Task } from "effect-rhapsody"
  *
  * const Count = Task.executable("Count", {
  *   payload: { file: Schema.String },

@@ -5,7 +5,7 @@
  * @example
  * ```ts
  * import { Console, Stream } from "effect"
- * import { Backend, ConcurrentBackend } from "effect-rhapsody"
+ * import { ConcurrentBackend } from "effect-rhapsody"
  * import { Conformance } from "effect-rhapsody/testing"
  *
  * const subject: Conformance.Subject = {

@@ -9,7 +9,7 @@
  * @example
  * ```ts
  * import { Effect, Fiber, Schema, TestClock } from "effect"
- * import { Backend, Driver, ExecutionBackend, Task } from "effect-rhapsody"
+ * import { ExecutionBackend, Task } from "effect-rhapsody"
  * import { TestBackend } from "effect-rhapsody/testing"
  *
  * const Simulate = Task.executable("Simulate", {

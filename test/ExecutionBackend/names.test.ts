@@ -1,4 +1,4 @@
-/** A backend has a name, by which two of a type are told apart. */
+/** A backend has a name, which distinguishes two of a type. */
 import { assert, describe, it } from "@effect/vitest"
 import { Deferred, Effect, Fiber, Metric, Schema, Stream, Tracer } from "effect"
 import { Backend, ExecutionBackend, Task } from "effect-rhapsody"

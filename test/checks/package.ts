@@ -9,14 +9,16 @@ import { readme } from "../project/documentation.js"
 import { makeDirectory, removeDirectory, root, run } from "../project/support.js"
 
 const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
-const modules = readdirSync(join(root, "src"))
+/** Below src: each is exported by its name, and the indexes by that of their folder. */
+const modules = [...readdirSync(join(root, "src")), "testing/index.ts"]
   .filter((name) => name.endsWith(".ts"))
   .map((name) => name.slice(0, -".ts".length))
-const specifier = (module: string) => (module === "index" ? manifest.name : `${manifest.name}/${module}`)
+const entryOf = (module: string) => (module === "index" ? "." : `./${module.replace(/\/index$/, "")}`)
+const specifier = (module: string) => `${manifest.name}${entryOf(module).slice(1)}`
 
 it("exports exactly the modules of src", () => {
   const entries = modules.map((module) => [
-    module === "index" ? "." : `./${module}`,
+    entryOf(module),
     { "effect-rhapsody-source": `./src/${module}.ts`, types: `./dist/${module}.d.ts`, default: `./dist/${module}.js` }
   ])
   assert.deepStrictEqual(manifest.exports, { "./package.json": "./package.json", ...Object.fromEntries(entries) })
@@ -123,7 +125,9 @@ describe("the packed package", () => {
       exactOptionalPropertyTypes: true
     }
     writeFileSync(join(stranger, "tsconfig.json"), JSON.stringify({ compilerOptions: options, include: ["*.ts"] }))
-    const everything = modules.map((module) => `export * as ${module} from "${specifier(module)}"\n`).join("")
+    const everything = modules
+      .map((module) => `export * as ${module.replace("/", "_")} from "${specifier(module)}"\n`)
+      .join("")
     writeFileSync(join(stranger, "everything.ts"), everything)
     await succeeds(stranger, process.execPath, "node_modules/typescript/bin/tsc")
   })

@@ -1,4 +1,4 @@
-/** Errors of a backend that was given a name have it: two backends of one type are told apart by it. */
+/** Errors of a backend that was given a name have it, so that two backends of one type can be distinguished. */
 import { BackendError, isBackendError } from "../../Errors.js"
 
 /** Adds the name to an error of this type of backend, unless the error has one. A backend without a name adds none. */
