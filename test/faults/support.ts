@@ -214,7 +214,7 @@ export const reasons = (fibers: ReadonlyArray<Fiber.Fiber<unknown, unknown>>) =>
 
 /** A program of a user's own, for what would end this one; by default as this user. */
 export interface Orchestrator {
-  readonly program: "trees" | "thread" | "many" | "nobody" | "inherited" | "unkillable"
+  readonly program: "trees" | "thread" | "many" | "nobody" | "inherited" | "unkillable" | "hanging"
   readonly plan: unknown
   readonly env?: Readonly<Record<string, string>>
   /** What it is started by. */

@@ -7,6 +7,7 @@
  */
 import type { ChildProcess } from "node:child_process"
 import { spawn } from "node:child_process"
+import { untilReleased } from "../launch/startKeeper.js"
 import type { Message } from "./frame.js"
 import { Decoder, encode, protocol } from "./frame.js"
 import type { Identity } from "./remains.js"
@@ -86,6 +87,8 @@ export class Channel {
   private heardAt: number
   private asked = 0
   private readonly stopTimer: () => void
+  /** Until it has said hello, it may not watch for the end of this process itself. */
+  private readonly release: () => void
   private readonly closers: Array<() => void> = []
 
   constructor(private readonly options: Options) {
@@ -93,7 +96,8 @@ export class Channel {
     this.heardAt = this.time.now()
     const { args, command, env, source } = options
     // a session of its own: what is typed at this one's terminal is not for it
-    this.child = spawn(command, args, { env, stdio: ["pipe", "pipe", "pipe"], detached: true })
+    const start = () => spawn(command, args, { env, stdio: ["pipe", "pipe", "pipe"], detached: true })
+    ;({ child: this.child, release: this.release } = untilReleased(start))
     const { stderr, stdin, stdout } = this.child
     this.stopTimer = this.time.every(options.silence / 4, () => this.beat())
     this.child.once("error", (cause) => {
@@ -199,6 +203,7 @@ export class Channel {
           throw new RangeError(`protocol ${String(hello["protocol"])}, and ${protocol} is spoken here`)
         }
         this.open = true
+        this.release()
         if (typeof hello["pid"] === "number") this.peer = identityOf(hello["pid"])
         this.options.onOpen(hello)
       })
@@ -242,7 +247,9 @@ export class Channel {
     const { exitGrace = defaultExitGrace } = this.options
     this.timer = setTimeout(() => this.force(keeper), this.open ? exitGrace : startGrace)
     const ended = () => {
-      if (!this.signal(0)) clearTimeout(this.timer)
+      if (this.signal(0)) return
+      clearTimeout(this.timer)
+      this.release()
     }
     if (this.exited) {
       ended()
@@ -257,6 +264,7 @@ export class Channel {
       this.swept ||= clean
       // with all that it has started in its group: an interpreter may be a script that starts another
       this.signal("SIGKILL")
+      this.release()
     })
   }
 

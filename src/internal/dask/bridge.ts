@@ -2,7 +2,7 @@
 import type { Lost } from "../bridge/channel.js"
 import { Channel } from "../bridge/channel.js"
 import type { Message } from "../bridge/frame.js"
-import { argumentsFor } from "../launch/python.js"
+import { argumentsFor, rest, small } from "../launch/python.js"
 import type { Flight } from "./flight.js"
 import type { Hello, Unserved, Worker } from "./messages.js"
 import { isHello, isOfBridge, isOfTask } from "./messages.js"
@@ -96,9 +96,11 @@ export class Bridge {
         bridge,
         env["PYTHONDONTWRITEBYTECODE"] ? ["-I", "-B"] : ["-I"]
       ),
-      env,
+      env: small(env),
       source: bridge,
       hello: {
+        rest: rest(env),
+        pid: process.pid,
         name,
         module,
         source: remote,

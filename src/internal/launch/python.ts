@@ -51,6 +51,12 @@ export const small = (env: NodeJS.ProcessEnv): NodeJS.ProcessEnv => {
 /** Nothing of the user's is imported. */
 const alone: ReadonlyArray<string> = ["-I", "-S"]
 
+/** The variables that `small` leaves out. */
+export const rest = (env: NodeJS.ProcessEnv): NodeJS.ProcessEnv => {
+  const kept = small(env)
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !(name in kept)))
+}
+
 /** Arguments for an interpreter that runs `source`, called `name` in its tracebacks. */
 export const argumentsFor = (name: string, source: string, flags = alone): ReadonlyArray<string> => [
   ...flags,

@@ -5,6 +5,7 @@ exists in memory alone; no process of it serves web pages unless they are asked 
 no other user can enter.
 """
 import logging
+import os
 import tempfile
 
 
@@ -46,11 +47,14 @@ def own_cluster(hello, made):
         class Scheduler(module.Closed, distributed.Scheduler):
             pass
         cluster.scheduler_spec["cls"] = Scheduler
+    if processes:
+        for name in hello["rest"]:
+            os.environb.pop(name, None)  # with these, the system may start no process
     for worker in [cluster.new_spec, *cluster.worker_spec.values()]:
         if processes:
-            worker["options"]["worker_class"] = shipped(Factory, hello, "own_worker", surroundings, True)
+            worker["options"]["worker_class"] = shipped(Factory, hello, "own_worker", surroundings, hello["rest"])
         else:
-            worker["cls"] = module.own_worker(surroundings, False)
+            worker["cls"] = module.own_worker(surroundings, None)
         worker["options"]["resources"] = dict(has(worker["options"], len(cluster.worker_spec)), **resources)
     return cluster
 

@@ -39,6 +39,8 @@ async def session(channel, made):
         raise ProtocolError("protocol %s, and %d is spoken here" % (hello.get("protocol"), PROTOCOL))
     answer = {"type": "hello", "protocol": PROTOCOL, "role": "dask bridge", "pid": os.getpid(),
               "python": "%d.%d.%d" % sys.version_info[:3], "executable": sys.executable}
+    rest = inherited(hello["rest"], hello["pid"])
+    os.environb.update(rest)  # Dask reads its own when it is imported
     try:
         import dask
         import distributed
@@ -51,7 +53,7 @@ async def session(channel, made):
     if "missing" in answer:
         await over.wait()
         return 0
-    bridge = Bridge(channel, hello)
+    bridge = Bridge(channel, dict(hello, rest=rest))
     opening = asyncio.ensure_future(bridge.open(made))
     ending = asyncio.ensure_future(over.wait())
     await asyncio.wait({opening, ending}, return_when=asyncio.FIRST_COMPLETED)

@@ -99,7 +99,7 @@ class Agent(asyncio.SubprocessProtocol):
         self.opened, self.exited, self.hung_up = (loop.create_future() for _ in range(3))
         self.process, _ = await loop.subprocess_exec(
             lambda: self, sys.executable, *self.arguments, stderr=self.home.errors, start_new_session=True,
-            env=self.home.environ, umask=self.home.umask,
+            env=self.home.small(), umask=self.home.umask,
             cwd=None if directory() == self.home.directory else self.home.directory)
         self.keeper = identity(self.process.get_pid()) or (self.process.get_pid(), 0)
         self.input = self.process.get_pipe_transport(0)

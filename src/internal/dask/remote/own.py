@@ -10,14 +10,16 @@ class Closed:
         pass
 
 
-def own_worker(inherited, process):
-    """The class of the workers. `inherited`: the surroundings of their programs; `process`: each is one of its own."""
+def own_worker(inherited, rest):
+    """The class of the workers. `inherited`: the surroundings of their programs; `rest`: the variables that a worker was
+    not started with, or None where it is no process of its own."""
     from distributed import Worker
 
     class OwnWorker(Closed, Worker):
         surroundings = inherited
 
-    if process:
+    if rest is not None:
+        os.environb.update(rest)
         ignore_term()
         os.setpgid(0, 0)  # a function that signals its process group reaches its own worker alone
     return OwnWorker

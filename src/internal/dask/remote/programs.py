@@ -1,6 +1,7 @@
 """What runs on the cluster, 3: the surroundings, files and last words of programs. See functions.py for the whole."""
 import errno
 import os
+import re
 import shutil
 import tempfile
 from stat import S_ISREG  # `stat` is a function of processes.py
@@ -9,6 +10,9 @@ from stat import S_ISREG  # `stat` is a function of processes.py
 TAIL = 4096
 # Bytes of output in one message.
 PIECE = 256 * 1024
+# Bytes of variables that an agent is started with, of each and of all.
+LONGEST, ROOM = 32 * 1024, 64 * 1024
+NEEDED = re.compile(rb"(PATH|HOME|TMPDIR|LANG|LC_.*|LD_.*)\Z")
 
 
 class Home:
@@ -28,6 +32,17 @@ class Home:
         env = {name.decode("utf-8", "replace"): value.decode("utf-8", "replace")
                for name, value in self.environ.items()}
         return {"env": env, "pid": os.getpid()}
+
+    def small(self):
+        """For an agent, which is sent the surroundings of its programs: too many variables, or one that is too long, would
+        keep it from starting."""
+        kept, left = {}, ROOM
+        for name, value in sorted(self.environ.items(), key=lambda one: (not NEEDED.match(one[0]), len(one[1]))):
+            size = len(name) + len(value) + 2
+            if size <= min(LONGEST, left):
+                kept[name] = value
+                left -= size
+        return kept
 
     def absolute(self, path):
         return os.path.normpath(os.path.join(self.directory or "", path))
