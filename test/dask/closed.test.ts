@@ -2,6 +2,7 @@
 import { spawnSync } from "node:child_process"
 import * as fs from "node:fs"
 import * as net from "node:net"
+import * as path from "node:path"
 import { assert, describe, it } from "@effect/vitest"
 import { ConfigProvider, Effect, Layer, Logger, Schedule } from "effect"
 import { BackendRegistry, ConcurrentBackend, DaskBackend, ExecutionBackend } from "effect-rhapsody"
@@ -55,7 +56,7 @@ for port in ports:
 const attacked = (ports: ReadonlyArray<number>, trace: string) => {
   assert.isAbove(ports.length, 0)
   const { stderr, stdout } = spawnSync(python, ["-I", "-c", attack, trace, ...ports.map(String)], {
-    ...{ cwd: "/", encoding: "utf8" }
+    ...{ cwd: "/", encoding: "utf8", env: { ...process.env, DASK_TEMPORARY_DIRECTORY: path.dirname(trace) } }
   })
   return { said: `${stdout}${stderr}`, ran: fs.existsSync(trace) ? fs.readFileSync(trace, "utf8") : "" }
 }
