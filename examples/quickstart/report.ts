@@ -64,6 +64,7 @@ export const plot = (profile: ReadonlyArray<Hour>) => {
   })
 
   return `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 ${width} ${height}" font-family="sans-serif" font-size="12">
+<title>Mean delay of flights by hour of the day</title>
 <rect width="100%" height="100%" fill="white"/>
 ${text(area.left, 28, "Mean delay of flights by hour of the day", `font-size="18"`)}
 ${text(area.left, 48, `In minutes. Pale: fewer than ${few} flights, cut off where the scale ends.`, `fill="#666"`)}

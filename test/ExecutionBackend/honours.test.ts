@@ -85,14 +85,14 @@ describe("what a driver does not honour", () => {
   )
 })
 
-it("the README's table says what the drivers say", () => {
-  const readme = fs.readFileSync(path.join(import.meta.dirname, "../../README.md"), "utf8")
+it("the table of the guide says what the drivers say", () => {
+  const guide = fs.readFileSync(path.join(import.meta.dirname, "../../examples/README.md"), "utf8")
   const noop = NoopBackend.driver().honours!
   return Effect.runPromise(
     Effect.map(Effect.scoped(ConcurrentBackend.driver({ launcher: "node" })), ({ honours }) => {
       const drivers = [honours!, dask, noop, []]
       for (const name of Driver.resourceOptions) {
-        const row = readme.split("\n").find((line) => line.startsWith("| `resources.") && line.includes(`.${name}\``))!
+        const row = guide.split("\n").find((line) => line.startsWith("| `resources.") && line.includes(`.${name}\``))!
         const cells = row.split("|").slice(2, -1)
         const said = cells.map((cell) => !/^ (ignored|refused)/.test(cell))
         const driven = drivers.map((all) => all.includes(name))

@@ -33,7 +33,7 @@ const me = "effect-rhapsody"
 const peer = "distributed.Client"
 const own = ", a LocalCluster of its own"
 const insecure = ", the same without TLS"
-const absent = { functions: null, executables: null, roundTripMs: null }
+const absent = { functions: null, executables: null, ownFunctions: null, ownExecutables: null, roundTripMs: null }
 
 const load = () =>
   `load ${loadavg()
@@ -156,10 +156,10 @@ export const bench = async (): Promise<Report> => {
 
   const rateOf = (who: string, work: Work) => samples.get(`${who}: ${what[work]}`)?.values
   /** Of each round by itself, for the load of the machine changes from one to the next. */
-  const beside = (work: Work) => {
-    const theirs = rateOf(peer, work)
+  const beside = (work: Work, cluster = "") => {
+    const theirs = rateOf(`${peer}${cluster}`, work)
     if (theirs === undefined) return null
-    return round(median(rateOf(me, work)!.map((rate, turn) => rate / theirs[turn]!)))
+    return round(median(rateOf(`${me}${cluster}`, work)!.map((rate, turn) => rate / theirs[turn]!)))
   }
   const trip = samples.get(`the same cluster: one of ${what.functions}, beyond the native`)?.values
   return {
@@ -167,6 +167,8 @@ export const bench = async (): Promise<Report> => {
     ratios: {
       functions: beside("functions"),
       executables: beside("executables"),
+      ownFunctions: beside("functions", own),
+      ownExecutables: beside("executables", own),
       roundTripMs: trip === undefined ? null : round(median(trip) / 1000),
       ...(growth === undefined ? {} : { rssGrowthMb: growth })
     }

@@ -165,6 +165,8 @@ export const bench = async (): Promise<Report> => {
       add(`RSS of orchestrator until then, peak, ${after}`, "MB", peak)
     }
     const total = at.map(({ memory }) => memory.orchestrator + memory.agents)
+    for (const [i, { count }] of at.entries())
+      add(`RSS of all of them after ${count.toLocaleString("en")}`, "MB", total[i]!)
     add("RSS of all of them, growth between the two", "MB", total[1]! - total[0]!)
   }
 
@@ -187,8 +189,9 @@ export const bench = async (): Promise<Report> => {
     await longRun()
   }
 
-  const rateOf = (who: string) => median(samples.get(nameOf(who, echo, 0))!.values)
-  const beside = (peer: Peer) => (peers.rates.has(peer) ? round(rateOf(me) / rateOf(names[peer])) : null)
+  const rateOf = (who: string, executable = echo) => median(samples.get(nameOf(who, executable, 0))!.values)
+  const beside = (peer: Peer, executable = echo) =>
+    peers.rates.has(peer) ? round(rateOf(me, executable) / rateOf(names[peer], executable)) : null
   return {
     samples: [...samples].map(([name, rest]) => ({ name, ...rest })),
     ratios: {
@@ -196,6 +199,10 @@ export const bench = async (): Promise<Report> => {
       xargs: beside("xargs"),
       rhapsody: beside("rhapsody"),
       nodeSpawn: beside("nodeSpawn"),
+      posixSpawnTrue: beside("posixSpawn", "/bin/true"),
+      xargsTrue: beside("xargs", "/bin/true"),
+      rhapsodyTrue: beside("rhapsody", "/bin/true"),
+      nodeSpawnTrue: beside("nodeSpawn", "/bin/true"),
       largeHeap: round(rateOf(largeHeap) / rateOf(me))
     }
   }

@@ -25,7 +25,7 @@ export const percentile = (values: ReadonlyArray<number>, percent: number): numb
 
 export const round = (value: number): number => Number(value.toPrecision(3))
 
-interface Row {
+export interface Row {
   readonly name: string
   readonly unit: string
   readonly median: number

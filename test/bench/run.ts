@@ -1,17 +1,15 @@
-// npm run bench -- NAME [--json] [--against DIR]: prints what was measured; with --json the last line of stdout is the
-// result as JSON. --against runs the bench here and in another checkout in turn, and prints the ratios of their medians.
-import { readdirSync } from "node:fs"
+// npm run bench -- NAME [--json] [--write] [--against DIR]: prints what was measured. With --json the last line of stdout
+// is the result as JSON; --write puts the figures into the section of the bench in README.md; --against runs the bench
+// here and in another checkout in turn, and prints the ratios of their medians.
 import { compare } from "./against.js"
+import { benches, write } from "./figures.js"
 import type { Report } from "./report.js"
 import { median, table } from "./report.js"
 
 const [name, ...flags] = process.argv.slice(2)
-const names = readdirSync(import.meta.dirname)
-  .filter((file) => file.endsWith(".ts") && !["run.ts", "report.ts", "against.ts"].includes(file))
-  .map((file) => file.slice(0, -".ts".length))
-
-if (name === undefined || !names.includes(name)) {
-  console.error(`usage: npm run bench -- NAME [--json] [--against DIR], with NAME one of ${names.join(", ")}`)
+if (name === undefined || !benches.includes(name)) {
+  const usage = "npm run bench -- NAME [--json] [--write] [--against DIR]"
+  console.error(`usage: ${usage}, with NAME one of ${benches.join(", ")}`)
   process.exit(2)
 }
 
@@ -36,3 +34,6 @@ for (const [key, value] of Object.entries(ratios)) {
   console.log(value === null ? `!!! ${key}: NOT REACHED, for its peer is absent` : `${key}: ${value}`)
 }
 if (flags.includes("--json")) console.log(JSON.stringify({ bench: name, rows, ratios }))
+if (flags.includes("--write") && samples.length > 0) {
+  write(name, { rows, ratios }, Math.max(...samples.map(({ values }) => values.length)))
+}

@@ -1,8 +1,8 @@
-// The README explains what the compiler prints for a program that lacks a backend, a kind or a handler.
+// The guide explains what the compiler prints for a program that lacks a backend, a kind or a handler.
 
 import assert from "node:assert"
 import { before, describe, it } from "node:test"
-import { readme, typeCheck } from "../project/documentation.js"
+import { page, typeCheck } from "../project/documentation.js"
 
 const program = (task: string, runs: string) => `import { NodeRuntime } from "@effect/platform-node"
 import { Effect } from "effect"
@@ -27,7 +27,7 @@ const cases = [
   { name: "handler", code: program('Task.function("Sum")', onConcurrent), missing: 'Handler<"Sum">' }
 ]
 
-describe("the compile errors that the README explains", () => {
+describe("the compile errors that the guide explains", () => {
   let lines: ReadonlyArray<string> = []
   before(async () => {
     lines = (await typeCheck(cases)).output.split("\n")
@@ -43,11 +43,14 @@ describe("the compile errors that the README explains", () => {
   }
 
   for (const { missing, name } of cases)
-    it(`a missing ${name} is printed as the README has it`, () => {
+    it(`a missing ${name} is printed as the guide has it`, () => {
       const line = `Type '${missing}' is not assignable to type 'never'.`
       const printed = about(name).map((each) => each.trim())
       assert.ok(printed.includes(line), lines.join("\n"))
       assert.strictEqual(printed.at(-1), line)
-      assert.ok(readme.includes(`\`\`\`text\n${line}\n\`\`\`\n`), `the README does not have: ${line}`)
+      assert.ok(
+        page("examples/README.md").includes(`\`\`\`text\n${line}\n\`\`\`\n`),
+        `the guide does not have: ${line}`
+      )
     })
 })

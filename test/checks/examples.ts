@@ -1,14 +1,17 @@
-// Every example in a doc comment or in the README compiles, as users' code does.
+// Every example in a doc comment or in a page of the documentation compiles, as users' code does.
 
 import assert from "node:assert"
 import * as fs from "node:fs"
 import * as path from "node:path"
 import { describe, it } from "node:test"
 import type { Program } from "../project/documentation.js"
-import { blocks, filesUnder, readme, typeCheck } from "../project/documentation.js"
+import { blocks, filesUnder, pages, typeCheck } from "../project/documentation.js"
 
 const examples: ReadonlyArray<Program> = [
-  ...blocks(readme).map((code, i) => ({ name: `README-${i + 1}`, code })),
+  ...pages.flatMap((page) => {
+    const name = page.path.replaceAll("/", "-").replace(/\.md$/, "")
+    return blocks(page.text).map((code, i) => ({ name: `${name}-${i + 1}`, code }))
+  }),
   ...filesUnder("src", ".ts").flatMap((file) =>
     blocks(fs.readFileSync(file, "utf8")).map((code, i) => ({ name: `${path.basename(file, ".ts")}-${i + 1}`, code }))
   )

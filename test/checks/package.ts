@@ -5,9 +5,10 @@ import assert from "node:assert"
 import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs"
 import { join } from "node:path"
 import { after, before, describe, it } from "node:test"
-import { readme } from "../project/documentation.js"
+import { links, page, pages } from "../project/documentation.js"
 import { makeDirectory, removeDirectory, root, run } from "../project/support.js"
 
+const readme = page("README.md")
 const manifest = JSON.parse(readFileSync(join(root, "package.json"), "utf8"))
 /** Below src: each is exported by its name, and the indexes by that of their folder. */
 const modules = [...readdirSync(join(root, "src")), "testing/index.ts"]
@@ -74,18 +75,21 @@ describe("the packed package", () => {
 
   it("holds what it needs, and no tests", () => {
     const others = files.filter((file) => !/^(dist|src|examples)\//.test(file))
-    assert.deepStrictEqual(others.sort(), ["LICENSE", "README.md", "package.json"])
+    const ours = ["LICENSE", "README.md", "package.json", "test/README.md", "test/bench/README.md"]
+    assert.deepStrictEqual(others.sort(), ours)
     assert.deepStrictEqual(
       files.filter((file) => file.includes("test.")),
       []
     )
   })
 
-  it("has all that its README links to", () => {
-    const links = [...readme.matchAll(/\]\((?!https?:|#)([^)#]+)/g)].map((match) => match[1]!)
-    assert.ok(links.length > 5)
+  it("has all pages, and all that they link to", () => {
+    const all = pages.flatMap(links).map(({ path }) => path.replace(/\/$/, ""))
+    assert.ok(all.length > 5)
     assert.deepStrictEqual(
-      links.filter((link) => !files.includes(link) && !files.some((file) => file.startsWith(`${link}/`))),
+      [...pages.map(({ path }) => path), ...all].filter(
+        (path) => !files.includes(path) && !files.some((file) => file.startsWith(`${path}/`))
+      ),
       []
     )
   })

@@ -78,6 +78,17 @@ layer(Run.layer, { excludeTestServices: true, timeout: "30 seconds" })("the quic
     })
   )
 
+  it.effect("prints and draws what the pictures show", () =>
+    Effect.gen(function* () {
+      const { output, path } = yield* Run
+      const picture = (name: string) => readFileSync(join(root, "examples/quickstart", name), "utf8")
+      assert.strictEqual(picture("delays.svg"), readFileSync(join(path, "delays.svg"), "utf8"))
+      const lines = output.split("\n").filter((line) => /^(hour |\d\d:00 |part-07: |check: )/.test(line))
+      assert.strictEqual(lines.length, 27)
+      for (const line of lines) assert.include(picture("terminal.svg"), `visibility="visible">${line}<`)
+    })
+  )
+
   it.effect("has a check that sees one changed field of one flight", () =>
     Effect.gen(function* () {
       const { path } = yield* Run
