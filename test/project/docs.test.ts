@@ -43,16 +43,6 @@ describe("the pages", () => {
   it.each(programs)("a program of $path prints what is shown", async ({ code, printed }) => {
     expect(await printedBy(code)).toBe(printed)
   })
-
-  // Put together here, so that this file does not hold them itself. Names of the original library are no exception.
-  const retired = [
-    ...["to.ld", "te.lls", "who.ever", "no.body", "some.body", "every.body", "sh.all", "there.of", "there and ba.ck"],
-    ...["own clu.ster", "left.overs", "nested.Admission", "kill.Grace", "stop.Grace", "cancel.Running", "ad.mission"]
-  ].map((word) => word.replace(".", ""))
-  it.each(retired)("use no retired word: %s", (word) => {
-    const pattern = new RegExp(`\\b${word.replaceAll(" ", "\\s+")}\\b`, "i")
-    expect(pages.filter(({ text }) => pattern.test(text)).map(({ path }) => path)).toEqual([])
-  })
 })
 
 describe("test/README.md", () => {

@@ -31,6 +31,7 @@ const withoutComments = (text: string): string => text.replace(/\/\*[\s\S]*?\*\/
 
 const sources = files.filter((path) => /^src\/.*\.ts$/.test(path))
 const tests = files.filter((path) => /^test\/.*\.ts$/.test(path))
+const pages = files.filter((path) => path.endsWith(".md"))
 
 /** What each module imports of ours, types included. */
 const imports = new Map(
@@ -130,7 +131,8 @@ describe("the house", () => {
     ...["own cluster", "leftovers", "nestedAdmission", "killGrace", "stopGrace", "cancelRunning", "Needing"]
   ])("uses no retired word: %s", (word) => {
     const pattern = new RegExp(`\\b${word.replaceAll(" ", "[\\s*/]+")}\\b`, "i")
-    const found = [...sources, ...tests].filter((path) => !path.endsWith("/house.test.ts") && pattern.test(read(path)))
+    const all = [...sources, ...tests, ...pages].filter((path) => !path.endsWith("/house.test.ts"))
+    const found = all.filter((path) => pattern.test(read(path)))
     expect(found).toEqual([])
   })
 
